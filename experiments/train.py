@@ -2,12 +2,14 @@
 
     python -m experiments.train --config=experiments/configs/images/digits.py --workdir=runs/digits
     python -m experiments.train --config=… --workdir=… --config.training.steps=5000 --config.loss.target.name=eps
+    python -m experiments.train --smoke --config=… --workdir=…
     python -m experiments.train --config=experiments/configs/sequences/digits_pixels.py --workdir=runs/pixels
     python -m experiments.train --config=experiments/configs/images/digits_classifier.py --workdir=runs/classifier
     python -m experiments.train --config=experiments/configs/distil.py:runs/digits,progressive --workdir=runs/fast
 
-``config.task`` names the kind of model (:mod:`experiments.tasks`). The folder ``workdir`` then holds ``report.html``,
-``config.json``, ``evaluation.json``, ``metrics.jsonl``, TensorBoard events, pictures and ``checkpoints/``.
+``config.task`` names the kind of model (:mod:`experiments.tasks`); ``--smoke`` makes any config small. The folder
+``workdir`` then holds ``report.html``, ``config.json``, ``evaluation.json``, ``metrics.jsonl``, TensorBoard events,
+pictures and ``checkpoints/``.
 """
 
 import time
@@ -28,6 +30,7 @@ from experiments.reporting.report import Figure
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import tables_as_text
 from experiments.tasks import Asked, Model, Task
+from experiments.tasks.small import needed_runs_named
 from experiments.tasks.task import Run
 from experiments.training import lock
 from experiments.training.hooks import profile
@@ -45,9 +48,10 @@ def main(config: Config) -> Path | None:
     profile.wanted()
     training.check(config)
     training.check_devices(config)
-    dataset = task.load(config)
-    config = task.resolve(config, dataset)
-    model = task.build(config, dataset)
+    with needed_runs_named(_CONFIG.value):
+        dataset = task.load(config)
+        config = task.resolve(config, dataset)
+        model = task.build(config, dataset)
     param_shapes(
         model.section, config[model.section].to_dict(), lambda: model.trained.init(jax.random.key(0)), copies=COPIES
     )

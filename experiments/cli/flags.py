@@ -31,7 +31,9 @@ def define(define: Callable, name: str, *args: Any, **kwargs: Any) -> Flag:
 
 
 def config(help: str = "Config file, such as experiments/configs/images/digits.py.") -> Flag:
-    """``--config``: the config file of a new run."""
+    """``--config``: the config file of a new run, with ``--smoke``."""
+    small = "Make the config small: seconds to a few minutes, to see that all of it works."
+    define(flags.DEFINE_bool, "smoke", False, small)
     return define(flags.DEFINE_string, "config", None, help, required=True)
 
 
@@ -56,6 +58,11 @@ def reinterpret_weights() -> Flag:
 def reinterpret() -> bool:
     """Whether ``--reinterpret_weights`` is given to this program."""
     return _is_given("reinterpret_weights")
+
+
+def smoke() -> bool:
+    """Whether ``--smoke`` is given to this program."""
+    return _is_given("smoke")
 
 
 def _is_given(name: str) -> bool:

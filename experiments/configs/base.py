@@ -24,3 +24,69 @@ def check_argument(argument: str, *allowed: str) -> None:
     if argument not in ("", *allowed):
         words = f"must be {' or '.join(allowed)}, or nothing{hint(argument, allowed)}"
         raise ConfigError(f"--config=….py:{argument}: {words}")
+
+
+# ---- changes that configs of several kinds of data share; each takes a config of a diffusion, and returns it --------
+
+
+def unconditional(config: Config) -> Config:
+    """Drops all labels, and samples with the null label."""
+    config.loss.label_dropout = 1.0
+    config.guidance = ("unconditional",)
+    config.sampling.guidance_scale = 0.0
+    config.evaluation.guidance_scales = (0.0,)
+    return config
+
+
+def one_scale(config: Config) -> Config:
+    """Samples without guidance."""
+    config.guidance = ("conditional",)
+    config.sampling.guidance_scale = 1.0
+    config.evaluation.guidance_scales = (1.0,)
+    return config
+
+
+def coupled(config: Config) -> Config:
+    """A rectified flow from noise that optimal transport pairs with the data, in eight steps."""
+    config.schedule.name = "rectified_flow"
+    config.preconditioning.noise.name = "clock"
+    config.loss.target.name = "velocity"
+    config.loss.weighting.name = "flow"
+    config.loss.coupling.name = "optimal_transport"
+    config.sampling.solver.name = "euler"
+    config.sampling.grid.name = "uniform"
+    config.sampling.steps = 8
+    config.evaluation.step_counts = (2, 4, 8)
+    return one_scale(config)
+
+
+def bridge(config: Config) -> Config:
+    """A diffusion bridge (I2SB) from the map of an example to the example, in ten steps."""
+    config.schedule.name = "edm"  # with these fields a Brownian bridge
+    config.schedule.update(sigma_min=0.0, sigma_max=1.0, rho=0.5)
+    config.loss.coupling.name = "bridge"
+    config.loss.target.name = "eps"
+    config.loss.weighting.name = "eps"
+    config.loss.map_dropout = 0.0
+    config.sampling.solver.name = "ancestral"
+    config.sampling.grid.name = "uniform"
+    config.sampling.steps = 10
+    return one_scale(config)
+
+
+def shortcut(config: Config) -> Config:
+    """A shortcut model, which samples in 1, 2 or 4 steps."""
+    config.schedule.name = "rectified_flow"
+    config.preconditioning.noise.name = "clock"
+    config.loss.target.name = "velocity"
+    config.loss.flow_map.name = "shortcut"
+    config.evaluation.step_counts = (1, 2, 4)
+    return flow_map(config, steps=1)
+
+
+def flow_map(config: Config, steps: int) -> Config:
+    """Samples by the jumps of a flow map, in so many steps."""
+    config.sampling.solver.name = "flow_map"
+    config.sampling.grid.name = "uniform"
+    config.sampling.steps = steps
+    return one_scale(config)

@@ -30,6 +30,14 @@ SIZES: Mapping[str, Bound] = {
     "token_levels": Each(Count(0, 1023)),
 }
 """The sizes of networks, classifiers, autoencoders and contrastive encoders, which are limited in a config."""
+SMALL: Mapping[str, int] = {
+    **dict.fromkeys(("blocks", "depth", "encoder_blocks", "multipliers", "token_depth"), 1),
+    **dict.fromkeys(("cycle", "heads", "layers", "steps"), 2),
+    **dict.fromkeys(("channels", "features", "filters", "head_channels"), 8),
+    **dict.fromkeys(("group_channels", "groups", "latent_channels"), 4),
+    "width": 16,
+}
+"""The sizes of a network that only has to run: each is at most this, with ``--smoke``."""
 
 
 def module(kind: type[nn.Module], *drop: str) -> Choice:

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from experiments.cli import command_line
+from experiments.cli import command_line, flags
 from experiments.cli.config import Config, ConfigError, choice
 from experiments.cli.fields import Section, fields_by
 from experiments.models.run_files import config_of
@@ -53,9 +53,15 @@ def check_fields(config: Config) -> None:
 
 
 def opened(path: str) -> Config:
-    """The config of a file for a new run, which may be the ``config.json`` of another one."""
+    """The config of a file for a new run, which may be the ``config.json`` of another one; small with ``--smoke``."""
     config = command_line.load_config(path)
-    return config if path.endswith(".py") or ".py:" in path else fields_of(config).read(config)
+    if not path.endswith(".py") and ".py:" not in path:
+        config = fields_of(config).read(config)
+    if flags.smoke():
+        from experiments.tasks.small import small  # late: it imports networks
+
+        return small(config)
+    return config
 
 
 def saved(workdir: str | Path | None, *names: str) -> Config:

@@ -191,8 +191,8 @@ def overridden(fields):
 
 
 def given(path, fields=""):
-    """The flag of a config below ``experiments/configs``, and those of overrides."""
-    return [f"--config=experiments/configs/{path}.py", *overridden(fields)]
+    """The flag of a config below ``experiments/configs``, or of a project, and those of overrides."""
+    return [f"--config=experiments/{'' if path.startswith('projects/') else 'configs/'}{path}.py", *overridden(fields)]
 
 
 POINTS = given("points/mixture_2d", "network.features=8 network.blocks=1 training.batch_size=16")

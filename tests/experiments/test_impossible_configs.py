@@ -7,10 +7,12 @@ import pytest
 from programs import changed, error_of, fails, given
 
 from experiments import data
-from experiments.configs.images import digits_dit, smoke
+from experiments.configs.images import digits, smoke
 from experiments.models import devices
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_model
+
+DIT = digits.get_config("dit")
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +25,9 @@ def digits():
     [
         (smoke, "network.multipliers=1,2,4,8,16", "config.network (unet): x must have a | divisible by 16"),
         (smoke, "network.channels=65536", "config.network: has "),
-        (digits_dit, "network.patch=3", "patch must divide the sides of x, 8 x 8, got 3; set config.network.patch"),
-        (digits_dit, "network.heads=5", "width must be divisible by heads = 5 | , got 64; set config.network.width"),
-        (digits_dit, "network.mlp_ratio=0.001", "mlp_ratio must be at least 1 / 64 | ; set config.network.mlp_ratio"),
+        (DIT, "network.patch=3", "patch must divide the sides of x, 8 x 8, got 3; set config.network.patch"),
+        (DIT, "network.heads=5", "width must be divisible by heads = 5 | , got 64; set config.network.width"),
+        (DIT, "network.mlp_ratio=0.001", "mlp_ratio must be at least 1 / 64 | ; set config.network.mlp_ratio"),
     ],
 )
 def test_a_network_that_fits_neither_data_nor_machine_is_an_error(digits, start, text, words):
@@ -57,7 +59,7 @@ def test_what_cannot_be_trained_is_known_before_anything_is_written(tmp_path, ov
         ("train", "images/smoke"),
         ("train", "images/digits_classifier"),
         ("train", "latents/digits_latent"),
-        ("train", "music/transcriber"),
+        ("train", "projects/audio/configs/transcriber"),
         ("projects.denoising.band_weighting", "images/smoke"),
     ],
 )

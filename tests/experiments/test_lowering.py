@@ -5,17 +5,16 @@ import functools
 import jax
 import numpy as np
 import pytest
+import small_configs
 from programs import captioned_squares, changed
 from sound_sets import phrase_set
 
 from experiments import tasks
 from experiments.configs import base, distil
-from experiments.configs.images import digits_classifier, digits_dit, flow_map_digits, smoke
-from experiments.configs.music import transcriber
-from experiments.configs.sequences import smoke as sequences_smoke
-from experiments.configs.text import smoke_contrastive
+from experiments.configs.images import digits, digits_classifier, flow_map_digits, smoke
 from experiments.data.builders import sets
 from experiments.planning import programs
+from experiments.projects.audio.configs import transcriber
 
 SWITCHES = "training.batch_size=8 training.fsdp=2 network.dtype=bfloat16 network.attention=fused"
 SAMPLED = "sampling.batch_size=4 sampling.steps=2"
@@ -24,14 +23,14 @@ SMALL = f"{GUIDED} network.channels=8 network.blocks=1 network.multipliers=1,2"
 SEQUENCE = f"{SWITCHES} sampling.batch_size=4 sampling.guidance_scale=1.5"
 CONFIGS = {
     "U-Net": (smoke, f"{SMALL} network.attention_resolutions=4,"),
-    "DiT": (digits_dit, f"{GUIDED} network.depth=2 network.width=16 network.heads=2"),
+    "DiT": (functools.partial(digits.get_config, "dit"), f"{GUIDED} network.depth=2 network.width=16 network.heads=2"),
     "EDM2": (smoke, f"{SMALL} network.name=edm2 network.head_channels=8 network.attention_resolutions=4,"),
     "flow map": (flow_map_digits, f"{SMALL} network.attention_resolutions=4, loss.flow_map.name=mean_flow"),
-    "sequence": (sequences_smoke, SEQUENCE),
-    "masked sequence": (sequences_smoke, f"model=masked network.name=dit network.patch=2 {SEQUENCE}"),
+    "sequence": (small_configs.sequence, SEQUENCE),
+    "masked sequence": (small_configs.sequence, f"model=masked network.name=dit network.patch=2 {SEQUENCE}"),
     "autoencoder": (functools.partial(base.get_config, "autoencoder"), "data.set=sklearn_digits"),
     "classifier": (digits_classifier, "training.batch_size=8 classifier.dtype=bfloat16 classifier.attention=fused"),
-    "dual encoder": (smoke_contrastive, "training.fsdp=2 dual_encoder.dtype=bfloat16 dual_encoder.remat=true"),
+    "dual encoder": (small_configs.contrastive, "training.fsdp=2 dual_encoder.dtype=bfloat16 dual_encoder.remat=true"),
     "transcriber": (transcriber, "transcriber.channels=4 transcriber.blocks=1 transcriber.windows=0.128,"),
 }
 MEMORY = 16e9  # bytes of a device

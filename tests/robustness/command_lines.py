@@ -16,22 +16,20 @@ from robustness.processes import ROOT, Case, start, verdict
 
 from experiments.cli.config import save_resolved
 from experiments.configs.images import smoke
-from experiments.configs.music import transcriber
-from experiments.configs.notes import notes_smoke, vocoder
-from experiments.configs.phrases import phrases, phrases_1khz, phrases_4khz
+from experiments.projects.audio.configs import notes, phrases, phrases_cascade, transcriber, vocoder
 from scorekit import audio
 
 CONFIGS = {"train": "experiments/configs/images/smoke.py"}
 """Config files of the programs that train."""
 
 RUNS: Mapping[str, Any] = {
-    "digits": smoke,
-    "notes": notes_smoke,
-    "phrases": phrases,
-    "vocoder": vocoder,
-    "low": phrases_1khz,
-    "high": phrases_4khz,
-    "transcriber": transcriber,
+    "digits": smoke.get_config(),
+    "notes": notes.get_config(),
+    "phrases": phrases.get_config(),
+    "vocoder": vocoder.get_config(),
+    "low": phrases_cascade.get_config("low_rate"),
+    "high": phrases_cascade.get_config(),
+    "transcriber": transcriber.get_config(),
 }
 KINDS = {
     "projects.audio.sound.evaluate_notes": "notes",
@@ -146,8 +144,7 @@ def commands(folder: Path) -> Iterator[Case]:
     for name in ("empty", "damaged"):
         (folder / name).mkdir()
     (folder / "damaged" / "config.json").write_text("[1, 2]")
-    for name, module in RUNS.items():
-        config = module.get_config()
+    for name, config in RUNS.items():
         config.data.data_dir = str(folder / "file")
         save_resolved(config, folder / name / "config.json")
     names = programs()

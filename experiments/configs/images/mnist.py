@@ -2,7 +2,9 @@
 
     python -m experiments.train --config=experiments/configs/images/mnist.py --workdir=runs/mnist
 
-``mnist.py:fashion_mnist`` has these settings for the clothes of fashion_mnist.
+``fashion_mnist``, the clothes of fashion_mnist with these settings:
+
+    python -m experiments.train --config=experiments/configs/images/mnist.py:fashion_mnist --workdir=runs/fashion_mnist
 
 Meant for one GPU. Not run here: no accelerator was at hand.
 """

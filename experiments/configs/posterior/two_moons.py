@@ -5,8 +5,13 @@ r"""Two moons: parameters in a square, whose posterior is two narrow crescents.
 6 CPU minutes for 100,000 simulations, and 1 for samples given ten observations: a classifier tells samples from exact
 ones with an accuracy of 0.51 (docs/posteriors.md).
 
-``two_moons.py:gaussian_linear``: ten Gaussian parameters seen with Gaussian noise, whose posterior is known, also given
-many observations. Four minutes on two cores, most of them the evaluation.
+``gaussian_linear``, ten Gaussian parameters seen with Gaussian noise, whose posterior is known, also given many
+observations:
+
+    python -m experiments.train --config=experiments/configs/posterior/two_moons.py:gaussian_linear \
+        --workdir=runs/gaussian_linear
+
+Four CPU minutes, most of them the evaluation (docs/posteriors.md).
 """
 
 from experiments.configs import base

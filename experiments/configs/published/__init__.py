@@ -10,6 +10,7 @@ from typing import Any, cast
 import flax.linen as nn
 
 from experiments.cli.config import Config
+from experiments.configs.base import one_scale
 
 
 def use_preset(config: Config, kind: type[nn.Module], name: str) -> None:
@@ -21,20 +22,10 @@ def use_preset(config: Config, kind: type[nn.Module], name: str) -> None:
             config.network[field] = getattr(network, field)
 
 
-def unconditional(config: Config) -> None:
-    """Drops all labels, and samples with the null label."""
-    config.loss.label_dropout = 1.0
-    config.guidance = ("unconditional",)
-    config.sampling.guidance_scale = 0.0
-    config.evaluation.guidance_scales = (0.0,)
-
-
 def conditional(config: Config) -> None:
     """Drops no label, and samples without guidance."""
     config.loss.label_dropout = 0.0
-    config.guidance = ("conditional",)
-    config.sampling.guidance_scale = 1.0
-    config.evaluation.guidance_scales = (1.0,)
+    one_scale(config)
 
 
 def imagenet(config: Config, size: int) -> None:

@@ -20,14 +20,14 @@ example at its time and at the data end.
 """
 
 from experiments.configs import base
-from experiments.configs.published import unconditional, use_preset
+from experiments.configs.published import use_preset
 from scorekit.networks import VDMUNet
 
 
 def get_config():
     config = base.get_config()
     config.data.set = "cifar10"
-    unconditional(config)
+    base.unconditional(config)
     config.schedule.update(name="learned", log_snr_max=13.3, log_snr_min=-5.0)
     use_preset(config, VDMUNet, "cifar10")
     config.loss.target.name = "eps"

@@ -1,4 +1,4 @@
-"""Unconditional CIFAR-10 with the variance-preserving SDE: DDPM++ (continuous) of the score SDE paper.
+r"""Unconditional CIFAR-10 with the variance-preserving SDE: DDPM++ (continuous) of the score SDE paper.
 
     python -m experiments.train --config=experiments/configs/published/cifar10_vp.py --workdir=runs/cifar10_vp
     python -m experiments.evaluate --workdir=runs/cifar10_vp --config.evaluation.fid.weights=… --bits_per_dim
@@ -15,12 +15,17 @@ Differences: stratified times; sampling is ancestral, whose last step to t = 0 d
 Euler-Maruyama to t = 0.001 whose last noise is left out; the average of the last step, not the best of 26
 checkpoints.
 
-``cifar10_vp.py:sub_vp`` has the sub-VP SDE, whose likelihood is the better one. Published: 3.02 bits/dim and FID 3.16
+``sub_vp``, the sub-VP SDE, whose likelihood is the better one:
+
+    python -m experiments.train --config=experiments/configs/published/cifar10_vp.py:sub_vp \
+        --workdir=runs/cifar10_sub_vp
+
+Published: 3.02 bits/dim and FID 3.16
 by the probability-flow ODE, FID 2.61 by the SDE. The noise enters as 999 times the time of this SDE.
 """
 
 from experiments.configs import base
-from experiments.configs.published import unconditional, use_preset
+from experiments.configs.published import use_preset
 from scorekit.networks import SongUNet
 
 
@@ -28,7 +33,7 @@ def get_config(argument=""):
     base.check_argument(argument, "sub_vp")
     config = base.get_config()
     config.data.update(set="cifar10", augment="flip")
-    unconditional(config)
+    base.unconditional(config)
     config.schedule.name = argument or "linear_vp"
     use_preset(config, SongUNet, "ddpmpp")
     config.preconditioning.noise.update(name="time", scale=999.0)

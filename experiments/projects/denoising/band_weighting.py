@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import data
+from experiments import data, tasks
 from experiments import training as run_training
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
@@ -159,4 +159,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, diffusion.check_fields)
+    command_line.run(main, lambda: tasks.opened(_CONFIG.value), diffusion.check_fields)

@@ -12,7 +12,7 @@ the offset and the kind of dequantisation; ``--out`` writes the values as JSON.
 
 from absl import flags
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
@@ -47,4 +47,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, lambda: _CONFIG.value, diffusion.check_fields)
+    command_line.run(main, lambda: tasks.opened(_CONFIG.value), diffusion.check_fields)

@@ -1,27 +1,41 @@
-"""Every config file is valid for its program."""
+"""Every config file with every argument of it: valid for its program, large as it is and small, with its command."""
 
-import importlib
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import pytest
+from programs import ROOT, error_of
 
-from experiments import configs, data, tasks, training
+from experiments import data, tasks, training
+from experiments.cli.command_line import load_config
 from experiments.cli.config import ConfigError
 from experiments.planning.described import describe
 from experiments.tasks.sequences import sampling as sequences
+from experiments.tasks.small import command_of, small
 
-FOLDER = Path(configs.__file__).parent
-ARGUMENTS = """\
-    images/digits:band images/digits:autoencoder images/digits:latents images/mnist:fashion_mnist
-    latents/phrases_latent:16khz latents/phrases_of_latents:16khz music/rolls_masked:chorales
-    notes/notes_waveform:diffusion notes/sounds:waveform notes/sounds:mel notes/vocoder_student:mean_flow
-    phrases/phrases_4khz:16khz phrases/phrases_forcing:causal posterior/two_moons:gaussian_linear
-    published/cifar10_vp:sub_vp
-    text/contrastive:evaluator text/emoji_16:decoder
-""".split()  # noqa: SIM905
-NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.py") if path.stem[0] != "_")
+FILES = [path.relative_to(ROOT) for path in (ROOT / "experiments").glob("**/configs/**/[!_]*.py")]
+NOT_TABLED = ("base", "distil")
+
+
+def arguments_of(file: Path) -> list[str]:
+    """The arguments that a config file takes."""
+    if "argument" not in (ROOT / file).read_text().partition("def get_config(")[2].partition("\n")[0]:
+        return []
+    allowed = re.search(r"must be (.*), or nothing", error_of(load_config, f"{ROOT / file}:?"))
+    assert allowed is not None
+    return allowed[1].split(" or ")
+
+
+NAMES = sorted(
+    ":".join([str(file), *argument])
+    for file in FILES
+    if file.stem not in NOT_TABLED
+    for argument in [[], *[[each] for each in arguments_of(file)]]
+)
 
 
 def data_of(config) -> Any:
@@ -40,26 +54,46 @@ def data_of(config) -> Any:
     return dataset
 
 
-@pytest.mark.parametrize("name", [*NAMES, *ARGUMENTS])
-def test_a_config_is_valid(own_files, monkeypatch, name):
+@pytest.mark.parametrize("size", ["large", "small"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_is_valid(own_files, monkeypatch, name, size):
+    config = load_config(f"{ROOT}/{name}")
     monkeypatch.chdir(own_files)
-    file, *argument = name.split(":")
-    config = importlib.import_module(f"experiments.configs.{file.replace('/', '.')}").get_config(*argument)
+    if size == "small":
+        small(config)
     tasks.check_fields(config)
     training.check(config)
-    if config.task == "sequence":
-        return sequences.check(config, data_of(config))  # codes need a trained autoencoder
+    if config.task == "sequence" and config.latents:  # codes need a trained autoencoder
+        return sequences.check(config, data_of(config))
     try:
-        tasks.of(config).build(config, data_of(config))
+        model = tasks.of(config).build(config, data_of(config))
     except ConfigError as error:  # raised last, where captions are read
         if "captions need tokenizers" not in str(error):
             raise
+        return
+    if size == "small" and not config.get("latents"):
+        shapes = jax.eval_shape(model.trained.init, jax.random.key(0))
+        assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 200_000
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_the_argument_of_a_config_changes_it_and_another_is_an_error(name):
-    file, argument = name.split(":")
-    module = importlib.import_module(f"experiments.configs.{file.replace('/', '.')}")
-    assert module.get_config(argument) != module.get_config()
-    with pytest.raises(ConfigError, match=rf"{argument}x: must be .*did you mean {argument}\?"):
-        module.get_config(f"{argument}x")
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_a_config_names_its_commands_and_every_config_in_them_is_there(file):
+    text = (ROOT / file).read_text()
+    commands = [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.startswith("    python -m ")]
+    named = re.findall(r"--config=(experiments/[\w/.]+\.py(?::\w+)?)(?=\s|$)", " ".join(commands))
+    for path in named:
+        load_config(f"{ROOT}/{path}")
+    if file.stem not in NOT_TABLED:
+        assert {str(file), *(f"{file}:{argument}" for argument in arguments_of(file))} <= {*named}
+
+
+def test_files_are_few():
+    assert len(FILES) <= 60
+
+
+def test_the_command_that_makes_a_run_is_in_the_docstring():
+    file = f"{ROOT}/experiments/configs/sequences/digits_codes.py"
+    command = command_of(file, "runs/digits_vq")
+    assert command is not None
+    assert shlex.split(command)[-2:] == ["--config.autoencoder.codes=64", "--config.autoencoder.latent_channels=4"]
+    assert command_of(file, "runs/other") is None

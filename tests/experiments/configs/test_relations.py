@@ -1,17 +1,15 @@
 """Fields that do not go together, and names nearly right: one line names the field before rows are read."""
 
 import pytest
+import small_configs
 from programs import changed, check_config, error_of
 
 from experiments import data
 from experiments.configs import base
-from experiments.configs.images import digits_bridge, smoke
+from experiments.configs.images import digits, smoke
 from experiments.configs.latents import digits_latent
-from experiments.configs.notes import notes_smoke
-from experiments.configs.phrases import phrases, phrases_forcing
-from experiments.configs.points import coupled_2d, flow_map_2d, mixture_2d
-from experiments.configs.sequences import phrases_codes
-from experiments.configs.sequences import smoke as sequence
+from experiments.configs.points import mixture_2d
+from experiments.projects.audio.configs import phrases, phrases_codes, phrases_forcing
 
 # A line is a case: overrides of a config, then words of the error.
 SAMPLING_AND_TRAINING = """
@@ -156,12 +154,15 @@ OF_LEARNED = ("schedule.name=learned", "loss.weighting.name=likelihood", "loss.t
 OF_LOW_RATE = ("data.name=notes", "conditions.map.name=low_rate", "conditions.map.factor=4")
 IMPOSSIBLE = [
     *[(smoke, text) for text in (SAMPLING_AND_TRAINING, NAMES, DATA, RULES)],
-    *[(coupled_2d, COUPLED), (digits_bridge, BRIDGE), (flow_map_2d, FLOW_MAP), (phrases_forcing, FORCING)],
+    (mixture_2d.get_config("coupled"), COUPLED),
+    (digits.get_config("bridge"), BRIDGE),
+    (mixture_2d.get_config("shortcut"), FLOW_MAP),
+    (phrases_forcing, FORCING),
     (mixture_2d, "evaluation.num_samples=1 | config.evaluation.num_samples=1: must be at least 2"),
     (changed(mixture_2d, *OF_LEARNED), LEARNED),
     (changed(smoke, *OF_LOW_RATE), LOW_RATE),
-    *[(sequence, SEQUENCE), (changed(sequence, "model=masked", *DIT), MASKED)],
-    (changed(sequence, "model=uniform", *DIT), UNIFORM),
+    *[(small_configs.sequence(), SEQUENCE), (changed(small_configs.sequence(), "model=masked", *DIT), MASKED)],
+    (changed(small_configs.sequence(), "model=uniform", *DIT), UNIFORM),
     (phrases_codes, "data.representation.name=compressed | name=compressed: must be None for symbols.name"),
     (
         phrases_codes,
@@ -210,6 +211,6 @@ def test_the_least_that_goes_together_is_no_error():
 
 
 def test_a_condition_of_keys_has_some():
-    config = changed(notes_smoke, "conditions.vector.lowest=90")
+    config = changed(small_configs.notes(), "conditions.vector.lowest=90")
     words = "lowest must be at most highest = 84, got 90; set config.conditions.vector"
     assert words in error_of(data.build_conditions, config, None)

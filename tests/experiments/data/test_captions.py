@@ -5,12 +5,12 @@ import re
 import jax
 import numpy as np
 import pytest
+import small_configs
 from PIL import Image
 from programs import changed, error_of
 
 from experiments import data
 from experiments.configs.images import smoke as digits
-from experiments.configs.text import smoke
 from experiments.data import captions, transforms
 from experiments.data.conditions import sizes
 from experiments.data.dataset import preprocess
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 
 
 def config_of(folder, **fields):
-    config = smoke.get_config()
+    config = small_configs.captioned()
     config.data.path, config.conditions.captions.encoder = str(folder / "pictures"), str(folder / "encoder.npz")
     config.data.update(fields)
     return config

@@ -10,11 +10,11 @@ import pytest
 from parameters import random_like
 from programs import error_of
 
-from experiments.configs.music import events_masked, events_transformer
 from experiments.data import rolls, scores
 from experiments.data.performances import Performances, performed_phrase, window
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, MidiFiles, Rolls, drawn_song
 from experiments.data.symbols import Symbols, events, raster
+from experiments.projects.audio.configs import events as events_config
 from experiments.tasks.sequences import model as sequences
 from scorekit import autoregressive as ar
 from scorekit.data import midi
@@ -76,10 +76,10 @@ def test_examples_that_are_too_long_are_cut_and_counted(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [events_transformer, events_masked])
-def test_nothing_but_the_end_follows_an_end(module):
+@pytest.mark.parametrize("argument", ["", "masked"])
+def test_nothing_but_the_end_follows_an_end(argument):
     """Of all sequences of three codes: probabilities sum to 1, and a code after an end has probability 0."""
-    config = module.get_config()
+    config = events_config.get_config(argument)
     config.network.update(depth=1, width=8, heads=2)
     coding = types.SimpleNamespace(num_codes=3, end=0)
     dataset = types.SimpleNamespace(condition=None, coding=coding, shape=(3,), num_classes=1, positions=None)

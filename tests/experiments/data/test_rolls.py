@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import small_configs
 
 from experiments import data
 from experiments.cli.config import ConfigError
-from experiments.configs.music import smoke_rolls
 from experiments.data import rolls
 from experiments.data.keys import key_of_notes
 from experiments.data.roll_sets import WINDOW
@@ -61,7 +61,7 @@ def test_the_key_is_that_of_which_phrases_were_drawn():
 def test_midi_files_are_training_data(tmp_path, monkeypatch):
     for seed in range(3):
         midi.write_score(tmp_path / f"{seed}.mid", random_phrase(seed, 9.0), programs=40)
-    config = smoke_rolls.get_config()
+    config = small_configs.rolls()
     config.data.name, config.data.path, config.data.label = "midi", str(tmp_path), "instrument"
     config.data.train_split, config.data.test_split = "train", "test"
     dataset = data.build(config)

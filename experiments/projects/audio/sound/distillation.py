@@ -22,9 +22,9 @@ from jax.tree_util import Partial
 from experiments import data
 from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
-from experiments.configs.notes import vocoder_flow
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import SILENCE
+from experiments.projects.audio.configs import vocoder_flow
 from experiments.reporting.tables import Table, tables_as_text
 from scorekit import audio, autoregressive
 from scorekit.networks import CausalWaveNet, flows

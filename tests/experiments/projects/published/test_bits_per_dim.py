@@ -11,14 +11,14 @@ from programs import succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError
-from experiments.configs.images import digits_dit
+from experiments.configs.images import digits
 from experiments.projects.published.published_weights import open_foreign
 from scorekit import io, schedules
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning
 from scorekit.networks import DiT
 from scorekit.predictions import as_target
 
-CONFIG = "experiments/configs/images/digits_dit.py"
+CONFIG = "experiments/configs/images/digits.py:dit"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
     printed = succeeds(
         "projects.published.bits_per_dim", f"--weights={weights}", f"--config={CONFIG}", *options, f"--out={out}"
     )
-    dataset = data.build(digits_dit.get_config())
+    dataset = data.build(digits.get_config("dit"))
     x, width = np.asarray(dataset.to_model(dataset.test["x"][:20])), 2 / (dataset.bins - 1)
     nats = 0.5 * math.log(2 * math.pi) + 0.5 * (x**2 + width**2 / 12)
     found = json.loads(out.read_text())
@@ -52,13 +52,13 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
 
 
 def test_weights_that_do_not_fit_are_named(weights, tmp_path):
-    dataset = data.build(digits_dit.get_config())
+    dataset = data.build(digits.get_config("dit"))
     model, _ = open_foreign(str(weights), None, dataset)
     assert model.module.has_classes  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match=rf"--weights={tmp_path}/none: there is no file"):
         open_foreign(f"{tmp_path}/none", None, dataset)
     for field, value, message in (("shape", (4, 4, 1), "shape .8, 8, 1."), ("num_classes", 3, "num_classes 10")):
-        other = data.build(digits_dit.get_config())
+        other = data.build(digits.get_config("dit"))
         setattr(other, field, value)
         with pytest.raises(ConfigError, match=f"its network has {message}, sklearn_digits .*; must be the same"):
             open_foreign(str(weights), None, other)

@@ -1,12 +1,12 @@
 """Runs with random parameters that the tests of pictures from captions share, each made when it is first asked for."""
 
 import jax
+import small_configs
 from parameters import random_like, random_params
 from programs import captioned_squares, changed, save_run, save_untrained
 
 from experiments import data
 from experiments.configs.images import smoke as classes
-from experiments.configs.text import smoke, smoke_contrastive, smoke_decoder, smoke_prior
 from experiments.models import run_files
 from experiments.tasks.contrastive import task
 from experiments.tasks.diffusion.build import build_model
@@ -34,9 +34,9 @@ class Runs:
     def __init__(self, root):
         self.root = captioned_squares(root)
 
-    def config(self, module=smoke, encoder=None, size=8, **fields):
+    def config(self, make=small_configs.captioned, encoder=None, size=8, **fields):
         """A config of the captioned pictures."""
-        config = module.get_config()
+        config = make()
         config.data.path = str(self.root / "pictures")
         config.conditions.captions.encoder = str(self.root / "encoder.npz")
         config.data.image_size = size
@@ -62,14 +62,16 @@ class Runs:
         if name in untrained:
             save_untrained(folder, transformer(untrained[name]()))
         elif name in ("contrastive", "other"):
-            config = self.config(smoke_contrastive)
+            config = self.config(small_configs.contrastive)
             built = task.build_encoders(config, data.build(config))
             shapes = jax.eval_shape(lambda: task.init_params(built, jax.random.key(0)))
             save_run(folder, config, random_like(shapes, 0.2, seed=int(name == "other")), step=2)
         elif name in ("prior", "other_prior"):
-            self._embedded(folder, self.config(smoke_prior, "other" if name == "other_prior" else "contrastive"))
+            self._embedded(
+                folder, self.config(small_configs.prior, "other" if name == "other_prior" else "contrastive")
+            )
         else:  # a decoder, or one whose encoder was trained again afterwards
-            config = transformer(self.config(smoke_decoder, "contrastive"))
+            config = transformer(self.config(small_configs.decoder, "contrastive"))
             self._embedded(folder, config, {"decoder": None, "changed": "of before"}[name])
 
     def _embedded(self, folder, config, encoder=None):

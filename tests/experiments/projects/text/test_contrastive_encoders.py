@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import optax
 import pytest
+import small_configs
 from programs import SQUARES, fails, succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
-from experiments.configs.text import smoke_contrastive
 from experiments.data.captions import subjects
 from experiments.tasks.contrastive import embeddings, task
 from experiments.tasks.contrastive.embeddings import open_encoder
@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.slow
 def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
-    save_resolved(runs.config(smoke_contrastive), tmp_path / "config_file.json")
+    save_resolved(runs.config(small_configs.contrastive), tmp_path / "config_file.json")
     train = ("train", f"--config={tmp_path / 'config_file.json'}", f"--workdir={tmp_path / 'run'}")
     succeeds(*train)
     out = succeeds(*train, "--config.training.steps=4")
@@ -47,7 +47,7 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
 
 @pytest.mark.slow
 def test_a_step_does_not_depend_on_the_number_of_devices(runs):
-    config = runs.config(smoke_contrastive)
+    config = runs.config(small_configs.contrastive)
     built = task.build_encoders(config, data.build(config))
     batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
     after = []

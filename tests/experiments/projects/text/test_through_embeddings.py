@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_configs
 from picture_runs import transformer, upper
 from programs import SQUARES, succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
-from experiments.configs.text import smoke_decoder, smoke_prior
 from experiments.models import run_files
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
@@ -25,7 +25,7 @@ from scorekit.training.restoring import restore_extra
 
 @pytest.fixture(scope="session")
 def prior_data(runs):
-    return data.load(runs.config(smoke_prior, "contrastive"))
+    return data.load(runs.config(small_configs.prior, "contrastive"))
 
 
 def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions(runs, prior_data):
@@ -44,7 +44,7 @@ def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions
 
 
 def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(runs, prior_data):
-    config = runs.config(smoke_decoder, "contrastive")
+    config = runs.config(small_configs.decoder, "contrastive")
     config.data.image_size = 4
     dataset = data.load(config)
     assert dataset.shape == (4, 4, 3)
@@ -56,8 +56,8 @@ def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embedd
 def test_a_prior_a_decoder_and_a_second_stage_are_trained_and_drawn_through(runs, tmp_path):
     second = transformer(upper(runs.config(image_crop=8), 16))
     second.sampling.guidance_scale, second.evaluation.guidance_scales = 1.0, (1.0,)
-    decoder = transformer(runs.config(smoke_decoder, "contrastive"))
-    of_prior = runs.config(smoke_prior, "contrastive")
+    decoder = transformer(runs.config(small_configs.decoder, "contrastive"))
+    of_prior = runs.config(small_configs.prior, "contrastive")
     for name, config in (("prior", of_prior), ("decoder", decoder), ("second", second)):
         file = save_resolved(config, tmp_path / f"{name}.json")
         out = succeeds("train", f"--config={file}", f"--workdir={tmp_path / name}", "--config.evaluation.num_samples=8")
@@ -100,7 +100,7 @@ def test_variations_interpolations_and_edits(runs, tmp_path):
 
 
 def test_the_encoder_that_weights_belong_to_is_recorded(runs):
-    config, folder = runs.config(smoke_decoder, "contrastive"), Path("runs/decoder")
+    config, folder = runs.config(small_configs.decoder, "contrastive"), Path("runs/decoder")
     run_files.check_encoder(config, None, {}, folder)
     run_files.check_encoder(config, "a", {"encoder": "a"}, folder)
     with pytest.warns(UserWarning, match="runs/decoder: saved without a checksum of its encoder"):
@@ -117,7 +117,7 @@ def test_each_caption_has_an_embedding_of_its_own(runs):
     prompts = [Prompt("", ((SQUARES[0], 1.5), (SQUARES[1], 0.5))), Prompt("", ((SQUARES[2], 1.0),))]
     labels = np.zeros(2)
     first, second, third = (np.eye(4)[[k, k]] for k in range(3))
-    config = runs.config(smoke_decoder, "contrastive")
+    config = runs.config(small_configs.decoder, "contrastive")
     stage, embedded = Stage("decoder", config, run), Embedded([first, second], third)
     given = conditions(stage, labels, prompts, SQUARES[2], None, None, embedded, "--caption")
     (other,), found, negative = given[PROMPTS]
@@ -139,7 +139,7 @@ def test_each_caption_has_an_embedding_of_its_own(runs):
         generate=generate,
         params=None,
     )
-    prior = embeddings.Prior(Stage("prior", runs.config(smoke_prior, "contrastive"), run), encoder)
+    prior = embeddings.Prior(Stage("prior", runs.config(small_configs.prior, "contrastive"), run), encoder)
     each = embeddings.from_captions(prior, 3, labels, prompts, SQUARES[2], "--caption")
     assert len({seed for seed, _ in drawn}) == 1
     assert (len(each.parts), len(drawn)) == (2, 3)

@@ -7,15 +7,15 @@ import pytest
 from programs import changed
 
 from experiments import data
-from experiments.configs.images import digits_bridge
-from experiments.configs.points import coupled_2d
+from experiments.configs.images import digits
+from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.loss import make_prepare
 from scorekit import process
 
 SMALL = ("sampling.batch_size=4", "sampling.steps=2")
-BRIDGE = changed(digits_bridge, "network.channels=8", *SMALL)
+BRIDGE = changed(digits.get_config("bridge"), "network.channels=8", *SMALL)
 
 
 def prepared(config, batch):
@@ -28,7 +28,7 @@ def prepared(config, batch):
 @pytest.mark.parametrize("dropout", [0.5, 1.0])
 def test_transport_shortens_the_way_and_keeps_classes_unless_nothing_sees_them(dropout):
     small = ("network.features=8", "network.blocks=1", *SMALL, "loss.coupling.block_size=16")
-    config = changed(coupled_2d, *small, f"loss.label_dropout={dropout}")
+    config = changed(mixture_2d.get_config("coupled"), *small, f"loss.label_dropout={dropout}")
     labels = jnp.arange(16) % 2
     batch = {"x": jnp.where(labels[:, None] == 0, -3.0, 3.0) * jnp.ones((16, 2)), "label": labels}
     _, paired = prepared(config, batch)

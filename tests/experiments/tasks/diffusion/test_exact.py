@@ -8,8 +8,8 @@ import pytest
 from programs import changed
 
 from experiments import data
-from experiments.configs.images import digits_dit
-from experiments.configs.points import flow_map_2d, mixture_2d
+from experiments.configs.images import digits
+from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.metrics.exact import exact_bits
 from experiments.tasks.diffusion.report import by_map_picture
@@ -22,7 +22,7 @@ def found_of(config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [digits_dit.get_config(), mixture_2d.get_config()], ids=["digits", "ring"])
+@pytest.mark.parametrize("config", [digits.get_config("dit"), mixture_2d.get_config()], ids=["digits", "ring"])
 def test_without_output_the_flow_of_v_stands_still(config):
     """``v = 0`` of a cosine schedule: no point moves, and the density is that of the prior."""
     config.unlock()
@@ -45,7 +45,9 @@ def test_without_output_the_flow_of_v_stands_still(config):
 def test_a_map_without_output_stands_still_in_any_number_of_jumps(tmp_path):
     """``u = 0`` of ``rectified_flow``: the jumps and the ODE of the same network agree."""
     network = "network.features=8", "network.blocks=1", "loss.divergence=0.1"
-    config = changed(flow_map_2d, *network, "evaluation.exact_examples=20", "evaluation.step_counts=1,3")
+    config = changed(
+        mixture_2d.get_config("shortcut"), *network, "evaluation.exact_examples=20", "evaluation.step_counts=1,3"
+    )
     found, _ = found_of(config)
     assert list(found.by_map.rows) == ["1 jump", "3 jumps"]
     for values in found.by_map.by_map:

@@ -16,7 +16,7 @@ from programs import fails, succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError
-from experiments.configs.images import digits_dit, smoke
+from experiments.configs.images import digits, smoke
 from experiments.configs.points import mixture_2d
 from experiments.models.samples import PartialSamples
 from experiments.reporting.tables import tables_as_text
@@ -173,7 +173,7 @@ class Killed(Exception):
 
 @pytest.mark.slow
 def test_the_fid_continues_where_it_was_killed_and_is_printed_with_what_decides_it(small, tmp_path, monkeypatch):
-    config = digits_dit.get_config()
+    config = digits.get_config("dit")
     config.network.update(width=16, depth=1, heads=1)
     config.sampling.update(steps=2, batch_size=8)
     config.evaluation.update(guidance_scales=(1.0,))

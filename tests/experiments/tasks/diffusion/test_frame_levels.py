@@ -7,9 +7,9 @@ from parameters import random_params
 from programs import changed, give, save_untrained
 
 from experiments import data as data_sets
-from experiments.configs.phrases import phrases_forcing
 from experiments.data.builders import sets
 from experiments.data.builders.sets import LabelledSounds
+from experiments.projects.audio.configs import phrases_forcing
 from experiments.projects.audio.sound import roll_out
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import build_model

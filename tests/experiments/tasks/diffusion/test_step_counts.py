@@ -6,7 +6,7 @@ import pytest
 
 from experiments.cli import command_line
 from experiments.configs import base
-from experiments.configs.points import flow_map_2d, mixture_2d
+from experiments.configs.points import mixture_2d
 from experiments.data import build
 from experiments.tasks.diffusion import metrics
 from experiments.tasks.diffusion.build import at_steps, build_model, make_sampler
@@ -15,7 +15,7 @@ from experiments.tasks.flow_maps.metrics import semigroup
 
 
 def small():
-    config = flow_map_2d.get_config()
+    config = mixture_2d.get_config("shortcut")
     config.network.update(features=8, blocks=1)
     config.sampling.batch_size = 16
     config.evaluation.update(num_samples=16, step_counts=(1, 2))

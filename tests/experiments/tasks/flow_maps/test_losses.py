@@ -11,7 +11,7 @@ from programs import changed
 
 from experiments import data
 from experiments.configs.images import smoke
-from experiments.configs.points import flow_map_2d
+from experiments.configs.points import mixture_2d
 from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import build_model
@@ -21,7 +21,7 @@ from experiments.tasks.flow_maps.model import guided_velocity
 from scorekit import densities, flow_maps, schedules, times, training
 from scorekit.typing import Prediction
 
-SMALL = changed(flow_map_2d, "network.features=8", "network.blocks=1", "sampling.batch_size=16")
+SMALL = changed(mixture_2d.get_config("shortcut"), "network.features=8", "network.blocks=1", "sampling.batch_size=16")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from parameters import random_params
 from programs import changed, error_of, tones
 
 from experiments.configs.images import smoke
-from experiments.configs.phrases import phrases_1khz, phrases_4khz
+from experiments.projects.audio.configs import phrases_cascade
 from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
 from experiments.tasks.latents import stages
@@ -16,7 +16,7 @@ from scorekit.audio import representations
 
 
 def test_check_accepts_only_stages_that_continue_each_other():
-    low, high = phrases_1khz.get_config(), phrases_4khz.get_config()
+    low, high = phrases_cascade.get_config("low_rate"), phrases_cascade.get_config()
     stages.check([low, high], ["low", "high"])
     other = changed(high, "data.set=soundfont_phrases/8khz")
     for configs, words in (

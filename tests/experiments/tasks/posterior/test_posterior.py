@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import changed, error_of, fails, given, succeeds
+import small_configs
+from programs import changed, error_of, fails, succeeds
 
-from experiments.configs.posterior import smoke
+from experiments.cli.config import save_resolved
 from experiments.data.dataset import rows_of
 from experiments.tasks.posterior import metrics
 from experiments.tasks.posterior import task as task
@@ -19,7 +20,7 @@ from experiments.tasks.task import Run
 
 def untrained(seed, *fields):
     """A posterior with random parameters."""
-    config = changed(smoke, "data.simulations=200", *fields)
+    config = changed(small_configs.posterior(), "data.simulations=200", *fields)
     dataset = task.load(config)
     model = task.build(config, dataset)
     shapes = jax.eval_shape(model.trained.init, jax.random.key(0))
@@ -65,7 +66,8 @@ def test_a_column_of_an_observation_may_be_called_label(tmp_path):
 @pytest.mark.slow
 def test_a_run_is_trained_evaluated_and_sampled_given_observations(tmp_path):
     workdir = tmp_path / "run"
-    succeeds("train", *given("posterior/smoke", ""), f"--workdir={workdir}")
+    save_resolved(small_configs.posterior(), workdir / "start.json")
+    succeeds("train", f"--config={workdir}/start.json", f"--workdir={workdir}")
     values = json.loads((workdir / "evaluation.json").read_text())
     assert set(values["coverage"]) == {"theta_1", "theta_2", "distance (TARP)", "density"}
     assert np.isfinite(values["log p(theta | x) of held-out rows"])
@@ -88,7 +90,9 @@ def test_a_run_is_trained_evaluated_and_sampled_given_observations(tmp_path):
 def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
     """The tests that a report shows, on exact posteriors in place of a model's."""
     rng, found = np.random.default_rng(0), untrained(0, "data.simulator=gaussian_linear", "data.simulations=4000")
-    config = changed(smoke, "evaluation.densities=0", "evaluation.observations=300", "evaluation.samples=99")
+    config = changed(
+        small_configs.posterior(), "evaluation.densities=0", "evaluation.observations=300", "evaluation.samples=99"
+    )
 
     def exact(narrow):
         def sample(seed, rows, number):
@@ -120,5 +124,5 @@ def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
 def test_the_data_of_a_posterior_are_validated_before_anything_is_trained(tmp_path, fields, words):
     np.savez(tmp_path / "t.npz", a=np.arange(60.0), b=np.arange(60.0))
     path = [f"data.path={tmp_path}/t.npz"] if "data.name=table" in fields else []
-    config = changed(smoke, "evaluation.composed=(1, 10)", *fields, *path)
+    config = changed(small_configs.posterior(), "evaluation.composed=(1, 10)", *fields, *path)
     assert words in error_of(lambda: task.build(config, task.load(config)))

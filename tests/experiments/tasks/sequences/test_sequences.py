@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_configs
 from parameters import random_like
 from programs import changed, error_of
 
-from experiments.configs.sequences import smoke
 from experiments.data.symbols import Coding, Symbols
 from experiments.models.samples import NotFinite
 from experiments.tasks.sequences import metrics
@@ -36,7 +36,7 @@ BUILT = {"autoregressive": [], "masked": MASKED, "uniform": UNIFORM}
 @pytest.fixture(scope="module", params=BUILT)
 def built(request):
     """A config, its data and model, and parameters at random."""
-    config = changed(smoke, *BUILT[request.param], "network.width=8", "sampling.batch_size=4000")
+    config = changed(small_configs.sequence(), *BUILT[request.param], "network.width=8", "sampling.batch_size=4000")
     dataset = Pairs([[2, 0], [1, 1]], [0, 1])
     model = sequences.build_model(config, dataset)
     shapes = jax.eval_shape(lambda key: sequences.init_params(model, key), jax.random.key(0))
@@ -77,7 +77,7 @@ def test_training_and_bits_take_sequences_of_any_model(built):
 
 @pytest.mark.slow
 def test_dropout_is_of_training_alone_and_each_example_has_its_own():
-    config = changed(smoke, "network.width=8", "network.dropout=0.5")
+    config = changed(small_configs.sequence(), "network.width=8", "network.dropout=0.5")
     dataset = Pairs([[2, 0], [1, 1], [2, 0], [2, 0]], [0, 1, 0, 0])
     model = sequences.build_model(config, dataset)
     shapes = jax.eval_shape(lambda key: sequences.init_params(model, key), jax.random.key(0))
@@ -125,11 +125,11 @@ def test_symbols_are_given_of_held_out_examples(built):
 
 
 def test_truncations_are_applied_in_their_order():
-    config = changed(smoke, "sampling.temperature=0.5", "sampling.top_k=2")
+    config = changed(small_configs.sequence(), "sampling.temperature=0.5", "sampling.top_k=2")
     transform = transform_of(config.sampling)
     assert transform is not None
     np.testing.assert_array_equal(transform(jnp.array([0.0, 2.0, 1.0])), [-np.inf, 4.0, 2.0])
-    assert transform_of(smoke.get_config().sampling) is None
+    assert transform_of(small_configs.sequence().sampling) is None
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from parameters import random_like
 from programs import fails, save_run, save_untrained, succeeds
 from sound_sets import RATE, phrase_set
 
-from experiments.configs.music import transcriber as transcriber_file
-from experiments.configs.phrases import phrases
 from experiments.data.builders import sets
+from experiments.projects.audio.configs import phrases
+from experiments.projects.audio.configs import transcriber as transcriber_file
 from experiments.projects.audio.transcription import transcriber, transcription
 from scorekit.data.phrases import piano_roll, random_phrase, render_phrase
 from scorekit.data.soundfont import read_soundfont

@@ -6,10 +6,10 @@ import json
 import jax
 import numpy as np
 import pytest
+import small_configs
 from parameters import random_like
 from programs import fails, save_run, succeeds
 
-from experiments.configs.music import smoke_rolls
 from experiments.data import rolls
 from experiments.data.roll_sets import WINDOW, drawn_song
 from experiments.models.samples import NotFinite
@@ -78,7 +78,7 @@ def test_a_melody_stays_the_highest_voice():
 @functools.cache
 def opened(model):
     """The config of a small model, and a run with the parameters of a beginning."""
-    config = smoke_rolls.get_config()
+    config = small_configs.rolls()
     if model == "autoregressive":
         config.model, config.network.name = model, "causal_transformer"
         config.sampling.steps = None

@@ -12,9 +12,8 @@ from sound_sets import RATE, phrase_set
 from experiments import data as data_sets
 from experiments import tasks
 from experiments.cli.config import ConfigError, save_resolved
-from experiments.configs.latents import phrases_latent, phrases_vq_rounded
-from experiments.configs.sequences import phrases_vq_masked
 from experiments.data.builders import sets
+from experiments.projects.audio.configs import phrases_latent
 from experiments.projects.audio.music import evaluate_phrases
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS
@@ -62,14 +61,14 @@ def vq(phrases, tmp_path):
 
 @pytest.mark.slow
 def test_models_of_codes_and_their_autoencoder_are_compared(vq, tmp_path):
-    for make in (phrases_vq_rounded, phrases_vq_masked):
-        config = make.get_config()
+    models = {"rounded": phrases_of_latents.get_config("rounded"), "masked": phrases_masked.get_config()}
+    for name, config in models.items():
         config.latents = str(vq)
         config.network.update(depth=1, width=8, heads=2)
         config.sampling.update(steps=2, batch_size=10, ema="none")
         task = tasks.of(config)
         shapes = jax.eval_shape(task.build(config, task.load(config)).trained.init, jax.random.key(0))
-        save_run(tmp_path / make.__name__.rpartition("_")[2], config, random_like(shapes, 0.02))
+        save_run(tmp_path / name, config, random_like(shapes, 0.02))
     folders = [str(tmp_path / name) for name in ("vq", "rounded", "masked")]
     rows = evaluate_phrases.measure(folders, 20, 0)
     decoded = [f"{name}: held-out phrases, decoded" for name in ("rounded", "masked")]

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import small_configs
 from programs import give, save_untrained
 from sound_sets import RATE, tones
 
 from experiments import data as data_sets
-from experiments.configs.notes import notes_smoke
 from experiments.data.builders import sets
 from experiments.projects.audio.sound.evaluate_notes import note_metrics, note_name
 from experiments.tasks.diffusion import task as diffusion
@@ -16,7 +16,7 @@ from scorekit import audio
 
 
 def tiny():
-    config = notes_smoke.get_config()
+    config = small_configs.notes()
     config.data.train_split, config.data.test_split = "train", "test"
     config.network.update(multipliers=(1,), factors=(), attention_resolutions=())
     config.sampling.steps, config.sampling.batch_size, config.sampling.ema = 2, 8, "none"

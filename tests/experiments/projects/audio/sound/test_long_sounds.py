@@ -9,8 +9,8 @@ from sound_sets import RATE, phrase_set
 
 from experiments import data as data_sets
 from experiments.cli.config import ConfigError
-from experiments.configs.phrases import phrases, phrases_magnitudes
 from experiments.data.builders import sets
+from experiments.projects.audio.configs import phrases
 from experiments.projects.audio.sound import long_sounds, perform
 from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.guidance import NO_EXTRAS
@@ -83,7 +83,7 @@ def test_what_is_performed_is_written_as_midi(tmp_path):
 @pytest.mark.parametrize("hop", [64, 128])
 def test_a_model_of_frames_plays_whole_rolls(monkeypatch, hop):
     monkeypatch.setattr(sets, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
-    config = phrases_magnitudes.get_config()
+    config = phrases.get_config("magnitudes")
     config.data.crop = 1024
     config.data.representation.update(hop=hop, iterations=2)
     config.network.update(channels=8, multipliers=(1,), factors=())

@@ -9,9 +9,9 @@ from programs import give, save_untrained
 from sound_sets import phrase_set
 
 from experiments.cli.config import ConfigError
-from experiments.configs.phrases import phrases
 from experiments.data.builders import sets
 from experiments.models.samples import NotFinite
+from experiments.projects.audio.configs import phrases
 from experiments.projects.audio.sound.problems import PROBLEMS, distances
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.inverse.tasks import consistency

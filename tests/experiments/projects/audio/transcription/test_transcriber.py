@@ -10,8 +10,8 @@ from parameters import random_like
 from programs import fails, save_run, succeeds
 from sound_sets import RATE, phrase_set
 
-from experiments.configs.music import transcriber as config_file
 from experiments.data.builders import sets
+from experiments.projects.audio.configs import transcriber as config_file
 from experiments.projects.audio.transcription import transcriber, transcription
 from experiments.projects.audio.transcription.transcriber import (
     BINS,
@@ -236,7 +236,7 @@ def test_training_measures_and_reports(tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "load_phrases", lambda *_: phrase_set(one["x"], one["roll"]))
     given = [
         "train",
-        "--config=experiments/configs/music/transcriber.py",
+        "--config=experiments/projects/audio/configs/transcriber.py",
         f"--workdir={tmp_path}",
         "--config.transcriber.channels=4",
         "--config.transcriber.blocks=1",

@@ -7,8 +7,8 @@ import pytest
 from programs import changed, given, succeeds
 from sound_sets import tones
 
-from experiments.configs.notes import translation as config
 from experiments.data.builders import sets
+from experiments.projects.audio.configs import translation as config
 from experiments.projects.audio.translation import task as task
 from experiments.projects.audio.translation import translation
 
@@ -23,7 +23,7 @@ SMALL = changed(config, *FIELDS.split())
 def test_a_run_is_trained_and_its_notes_are_translated(tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "load_notes", tones)
     workdir = tmp_path / "run"
-    succeeds("train", *given("notes/translation", FIELDS), f"--workdir={workdir}")
+    succeeds("train", *given("projects/audio/configs/translation", FIELDS), f"--workdir={workdir}")
     found = json.loads((workdir / "evaluation.json").read_text())
     assert {"translation"} <= {name.split("/")[0] for name in found}
     assert len(list((workdir / "translations").glob("*.wav"))) == 8  # four versions of each

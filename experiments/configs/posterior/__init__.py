@@ -1,1 +1,0 @@
-"""Posteriors of parameters given observations."""
