@@ -71,7 +71,7 @@ def test_a_config_is_valid(own_files, monkeypatch, name, size):
         if "captions need tokenizers" not in str(error):
             raise
         return
-    if size == "small" and not config.get("latents"):
+    if size == "small" and not config.get("latents") and config.task != "autoencoder":  # whose codes are of data
         shapes = jax.eval_shape(model.trained.init, jax.random.key(0))
         assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 200_000
 
