@@ -195,6 +195,11 @@ def given(path, fields=""):
     return [f"--config=experiments/{'' if path.startswith('projects/') else 'configs/'}{path}.py", *overridden(fields)]
 
 
+def saved_config(config, folder):
+    """The flag of a config, which is written into a file in ``folder``."""
+    return f"--config={save_resolved(config, folder / 'config_file.json')}"
+
+
 POINTS = given("points/mixture_2d", "network.features=8 network.blocks=1 training.batch_size=16")
 """A small model of points: seconds to compile, and the same code as for images."""
 

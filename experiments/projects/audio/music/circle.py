@@ -3,8 +3,8 @@
     python -m experiments.projects.audio.music.circle --performer=runs/phrases --transcriber=runs/transcriber
 
 The rolls of held-out phrases are rendered by the SoundFont and performed by a model of phrases (a run of
-experiments.train with ``projects/audio/configs/phrases.py``); both sounds are transcribed and compared with the roll. What
-is lost of rendered sounds is lost by the transcriber, the rest by the performer. Prints the table and writes
+experiments.train with ``projects/audio/configs/phrases.py``); both sounds are transcribed and compared with the roll.
+What is lost of rendered sounds is lost by the transcriber, the rest by the performer. Prints the table and writes
 ``report.html``, with players and the notes that were found, and ``circle.json`` into ``--out``.
 """
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import changed, error_of, fails, given, succeeds
+import small_configs
+from programs import changed, error_of, fails, given, overridden, saved_config, succeeds
 
 from experiments import tasks
 from experiments.tasks.latents.metrics import reconstruct
@@ -29,7 +30,8 @@ def runs(tmp_path_factory):
     assert "perplexity of the codes, level 2" in out
     for level, fields in ((1, ""), (2, f"sampling.coarser={folder}/1 {MASKED}")):
         fields = f"{PRIOR} latents={folder}/codes symbols.level={level} {fields}"
-        succeeds("train", f"--workdir={folder}/{level}", *given("sequences/smoke", fields))
+        config = saved_config(small_configs.sequence(), folder)
+        succeeds("train", config, *overridden(fields), f"--workdir={folder}/{level}")
     return folder
 
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import fails, given, overridden, succeeds
+import small_configs
+from programs import fails, overridden, saved_config, succeeds
 
 from experiments import tasks
 from experiments.projects.ood import counted as counted_sequences
@@ -25,7 +26,8 @@ SMOKE = """
 
 
 def train(workdir, fields=""):
-    return succeeds("train", *given("sequences/smoke", f"{SMOKE} {fields}"), f"--workdir={workdir}")
+    config = saved_config(small_configs.sequence(), workdir.parent)
+    return succeeds("train", config, *overridden(f"{SMOKE} {fields}"), f"--workdir={workdir}")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from experiments import data as data_sets
 from experiments import tasks
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.data.builders import sets
-from experiments.projects.audio.configs import phrases_latent
+from experiments.projects.audio.configs import phrases_latent, phrases_masked, phrases_of_latents
 from experiments.projects.audio.music import evaluate_phrases
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS
