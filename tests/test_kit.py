@@ -12,7 +12,7 @@ import yaml
 import scorekit
 
 ROOT = Path(__file__).parent.parent
-STEPS = re.findall(r"^step_(\w+)\(\)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+STEPS = re.findall(r"^    (\w+)\)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
 
 
 def test_the_workflow_runs_every_step_once():
@@ -55,7 +55,7 @@ def test_nothing_is_published_that_was_not_checked():
 
 @pytest.mark.parametrize("broken", ["", "ruff", "pyright"])
 def test_the_checks_end_with_the_status_of_their_steps(tmp_path, broken):
-    """A step of its own and one that runs alongside others, of a copy of the script whose tools do nothing else."""
+    """Steps of a copy of the script, whose tools do nothing else."""
     tools = tmp_path / ".venv" / "bin"
     tools.mkdir(parents=True)
     for name in ("python", "pip", "ruff", "pyright"):
