@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GENERATED = {"_build", "jupyter_execute", "notebooks", "projects", "reference"}
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in GENERATED)
+READMES = sorted((ROOT / "experiments").rglob("README.md"))
 WIDEST = 85
 """Columns of code that a page shows on a screen of 1280 pixels, between the two tables of contents."""
 WITHOUT_CODE = {"index", "changelog", "contributing"}
@@ -38,7 +39,9 @@ def test_the_code_of_a_page_runs(path):
         exec(compile("\n" * lines + block[1], str(path), "exec"), namespace)
 
 
-@pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [*PAGES, *READMES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.stem
+)
 def test_no_code_is_cut(path):
     code = re.findall(r"^```[^\n]*\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
     wide = [line for line in "".join(code).splitlines() if len(line) > WIDEST]
@@ -70,7 +73,7 @@ def test_the_layers_of_the_architecture_page_are_those_of_the_tests():
 
 
 def test_what_the_pages_name_exists():
-    for path in PAGES:
+    for path in (*PAGES, *READMES):
         text = path.read_text()
         for name in re.findall(r"`(scorekit(?:\.\w+)+)", text):
             pkgutil.resolve_name(name)

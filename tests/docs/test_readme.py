@@ -41,6 +41,9 @@ def test_its_figures_are_the_stored_ones():
     shown = re.findall(r"(\S+(?: %)?)<!-- (\w+\.\w+(?: %)?) -->", README)
     assert len(shown) >= 4
     assert shown == [(figures.text(known, name), name) for _, name in shown]
+    for path in sorted((ROOT / "experiments").rglob("README.md")):
+        for before, name in re.findall(r"([^|]+?)<!-- (\w+\.\w+(?: %)?) -->", path.read_text()):
+            assert before.endswith(figures.text(known, name)), (path, name)
 
 
 def test_the_fields_of_its_commands_go_together():

@@ -106,9 +106,10 @@ def test_figures_are_listed_and_a_mistyped_name_gets_the_nearest(toy):
 
 
 def test_pages_show_the_stored_values_and_no_others():
-    """By the role ``figure``; README has comments, which its own test compares."""
+    """By the role ``figure``; files README have comments, which their own test compares."""
     pattern = r"\{figure\}`([^`]*)`|<!-- (\w+\.\w+(?: %)?) -->"
-    pages = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("docs/**/*.md"), ROOT / "README.md")}
+    files = (*ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/README.md"), ROOT / "README.md")
+    pages = {str(path.relative_to(ROOT)): path.read_text() for path in files}
     names = {page: {"".join(each) for each in re.findall(pattern, text)} for page, text in pages.items()}
     every = set().union(*names.values())
     for name in every:

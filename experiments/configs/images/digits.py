@@ -17,15 +17,15 @@ with the U-Net); at guidance scale 2, 1.000 and 0.970; the variational bound is 
     python -m experiments.projects.denoising.band_weighting --config=experiments/configs/images/digits.py:band --seeds=5
 
 Seven CPU minutes: the error of eps in that band is lower by 2.48 ± 0.10 % below 0.2 cycles/pixel, 3.07 ± 0.12 % from
-there to 0.4 and 3.87 ± 0.41 % above (docs/noise_and_scale.md).
+there to 0.4 and 3.87 ± 0.41 % above (experiments/projects/denoising).
 
 ``autoencoder``, a denoising autoencoder with one noise level; with a level that falls during training:
 --config.loss.times.name=annealed --config.loss.times.first=0.8 --config.loss.times.last=0.1
 
     python -m experiments.train --config=experiments/configs/images/digits.py:autoencoder --workdir=runs/denoising
 
-Eight CPU minutes by ``experiments.projects.denoising.autoencoder``, which trains several: a ridge regression on the
-features of this one is right for 0.990 ± 0.006 of the test scans (docs/noise_and_scale.md).
+``experiments.projects.denoising.autoencoder`` compares several: a ridge regression on the features of this one is right
+for 0.990 ± 0.006 of the test scans (experiments/projects/denoising).
 
 ``latents``, a model of the latents of an autoencoder:
 
@@ -47,8 +47,6 @@ that starts at the copy (I2SB):
 
     python -m experiments.train --config=experiments/configs/images/digits.py:superres --workdir=runs/digits_superres
     python -m experiments.train --config=experiments/configs/images/digits.py:bridge --workdir=runs/digits_bridge
-    python -m experiments.projects.posteriors.inverse --table=bridge --workdir=runs/digits_bridge \
-        --compare=runs/digits_superres
 
 Two CPU minutes each with --config.training.steps=800 --config.network.channels=16: a PSNR of 19.3 dB in 10 steps, of
 the bridge 21.7 dB, and the class of 99 % of the digits kept; the copies have 13.1 dB and 71 % (docs/couplings.md).

@@ -9,7 +9,8 @@ mixture have the exact denoiser, the Lévy laws a network that is trained first 
 signals of one law and operator. Columns: coverage of central intervals of 50 and 90 % with its standard error over
 signals; the excess of the squared error of the mean over the smallest possible (1 / samples for exact samples); the
 mean error of the weight of a mode; the mean error of the log-evidence and its standard deviation; batched evaluations
-of the denoiser for one posterior and their gradients.
+of the denoiser for one posterior and their gradients. The table and, for each law and operator, the curves of coverage
+at all levels are written into ``--workdir``.
 """
 
 import time
@@ -22,6 +23,7 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.progress import Progress
 from experiments.projects.posteriors import methods, problems
+from experiments.reporting.curves import Line, Panel, curves, lines
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from scorekit import densities, metrics
 from scorekit.io import write_atomic
@@ -37,8 +39,9 @@ _STEPS = shared.count("steps", 12, "annealed: number of steps of a draw.")
 _TRAINING = shared.count("training", 4000, "Training steps of a network.", 100)
 _DRAWS = shared.count("draws", 200, "Sweeps of each of two Gibbs chains for exact means of Lévy laws; 0: none.", 0)
 _SEED = shared.seed("Seed of signals, noise and samples.")
-_WORKDIR = shared.out("folder for networks and the table", "runs/calibration", "workdir")
-LEVELS = (0.5, 0.9)
+_WORKDIR = shared.out("folder for networks, the table and curves", "runs/calibration", "workdir")
+LEVELS = np.linspace(0.05, 0.95, 19)
+"""Nominal coverages; the table has the columns of those of 50 and 90 %."""
 HEADER = ["law", "operator", "method", "50 %", "90 %", "excess", "weights", "log-evidence", "evaluations", "gradients"]
 
 
@@ -63,8 +66,8 @@ def scores(samples: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.nda
     return np.mean(covered, 0), np.std(covered, 0, ddof=1) / len(x) ** 0.5, excess
 
 
-def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: problems.Exact) -> list[Cell]:
-    """The row of a method from its coverage on, with empty cells where nothing exact is known or it diverges."""
+def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: problems.Exact):
+    """The cells of a method from its coverage on, empty where nothing exact is known, and its curve of coverage."""
     samples, log_evidence, start = [], [], time.process_time()
     with Progress(len(y), batch_size=1, label=f"{label}, {method}", unit="signals") as bar:
         for i, key in enumerate(jax.random.split(jax.random.key(_SEED.value + 1), len(y))):
@@ -75,9 +78,10 @@ def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: probl
             bar.update(i + 1)
     cost: list[Cell] = [*methods.cost(method, _STAGES.value, _STEPS.value), time.process_time() - start]
     if not np.all(np.isfinite(samples)):
-        return ["diverges", *[None] * 4, *cost]
+        return ["diverges", *[None] * 4, *cost], None
     coverage, errors, excess = scores(np.stack(samples), np.asarray(x), exact.mean)
     pair = lambda mean, error: f"{mean:.3f} ± {error:.3f}"
+    shown = [int(np.abs(LEVELS - level).argmin()) for level in (0.5, 0.9)]
     weights, evidence = None, None
     if exact.weights is not None:
         assert isinstance(data, densities.Mixture)
@@ -86,7 +90,7 @@ def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: probl
     if exact.log_evidence is not None and np.all(np.isfinite(log_evidence)):
         difference = np.array(log_evidence) - exact.log_evidence
         evidence = pair(difference.mean(), difference.std())
-    return [*map(pair, coverage, errors), excess, weights, evidence, *cost]
+    return [*map(pair, coverage[shown], errors[shown]), excess, weights, evidence, *cost], coverage
 
 
 def main(_) -> None:
@@ -102,11 +106,16 @@ def main(_) -> None:
             matrix = problems.matrix_of(operator)
             x, y = observed(key, data, matrix, _SIGNALS.value, _NOISE.value)
             exact = problems.exact(jax.random.key(_SEED.value + 2), data, matrix, y, _NOISE.value, _DRAWS.value)
+            of_methods = {}
             for method in named:
                 if method != "repaint" or operator == "inpaint":
-                    label = f"{law}, {operator}"
-                    row = measured(method, label, denoiser, data, matrix, x, y, exact)
+                    row, curve = measured(method, f"{law}, {operator}", denoiser, data, matrix, x, y, exact)
                     rows.append([law, operator, method, *row])
+                    of_methods |= {} if curve is None else {method: curve}
+            exact_line = {"exact": Line([0, 1], [0, 1], style={"color": "0.35", "linestyle": "--", "marker": ""})}
+            title, axes = f"{law}, {operator}", {"xlim": (0, 1), "ylim": (0, 1)}
+            panel = Panel(exact_line | lines(LEVELS, of_methods), "nominal coverage", "coverage", title, axes=axes)
+            curves(folder / f"{law}_{operator}.png", [panel])
     text = tables_as_text([Table([*HEADER, "CPU s"], rows)])
     print(f"\n{text}", flush=True)
     write_atomic(folder / "table.txt", text.encode())

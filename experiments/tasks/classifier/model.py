@@ -69,8 +69,6 @@ FIELDS = Section(
         levels=Field(21, Count(1, 10**6), """
             Noise levels at which the accuracy on the test set is measured, log-SNR from -10 to 10."""),
         draws=Field(8, Count(1, 10**6), "Draws of the noise per test example and level."),
-        plain=Field(True, bool, """
-            Also train, in ``workdir/plain``, the same network on clean data alone, for comparison."""),
         ema=EVALUATED,
     ),
 )  # fmt: skip

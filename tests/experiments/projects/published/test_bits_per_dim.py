@@ -12,7 +12,6 @@ from programs import succeeds
 from experiments import data
 from experiments.cli.config import ConfigError
 from experiments.configs.images import digits
-from experiments.projects.published.published_weights import open_foreign
 from scorekit import io, schedules
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning
 from scorekit.networks import DiT
@@ -51,7 +50,8 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
     assert "uniform: a bound on the probability of the integers" in printed
 
 
-def test_weights_that_do_not_fit_are_named(weights, tmp_path):
+def test_weights_that_do_not_fit_are_named(load_program, weights, tmp_path):
+    open_foreign = load_program("experiments.projects.published.bits_per_dim").open_foreign
     dataset = data.build(digits.get_config("dit"))
     model, _ = open_foreign(str(weights), None, dataset)
     assert model.module.has_classes  # type: ignore[attr-defined]
