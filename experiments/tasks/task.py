@@ -13,6 +13,7 @@ from experiments.cli.choices import Choices
 from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
+from experiments.models.devices import param_shapes
 from experiments.models.run_files import check_class_names, check_weights, restore
 from experiments.models.samples import PartialSamples
 from experiments.reporting.run_report import Findings
@@ -148,12 +149,13 @@ def unchanged(config: Config, dataset: Dataset) -> Config:
 
 
 def open_run(load, build, config: Config, workdir: Path, step: int | None = None, scales=None) -> Run:
-    """A run without samples: its averaged parameters of a checkpoint; the first two are functions of its task."""
+    """A run with its averaged parameters of a checkpoint; the first two are functions of its task."""
     dataset = load(config)
     model = build(config, dataset)
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
-    found, params = restore(f"--workdir={workdir}", workdir, step, config.evaluation.ema)
-    return Run(dataset, model.built, None, jax.tree.map(jnp.asarray, params), found)
+    like = param_shapes(model.section, config[model.section].to_dict(), lambda: model.trained.init(jax.random.key(0)))
+    found, params = restore(f"--workdir={workdir}", workdir, step, model.trained.ema, like)
+    return Run(dataset, model.built, model.generate, jax.tree.map(jnp.asarray, params), found)
 
 
 def draws_nothing(config: Config) -> str:

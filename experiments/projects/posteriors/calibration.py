@@ -86,7 +86,7 @@ def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: probl
     if exact.weights is not None:
         assert isinstance(data, densities.Mixture)
         of_samples = np.stack([np.asarray(data.responsibilities(one)).mean(0) for one in samples])
-        weights = float(np.abs(of_samples - exact.weights)[:, 0].mean())
+        weights = f"{np.abs(of_samples - exact.weights)[:, 0].mean():.3f}"
     if exact.log_evidence is not None and np.all(np.isfinite(log_evidence)):
         difference = np.array(log_evidence) - exact.log_evidence
         evidence = pair(difference.mean(), difference.std())

@@ -1,8 +1,7 @@
 """Invertible flows from a config: the network, its exact loss in nats per dimension, samples."""
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -16,12 +15,11 @@ from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data import conditions as data_conditions
 from experiments.data.dataset import Dataset, preprocess, rows_of
 from experiments.models.conditioning import conditions, conditions_for, null_conditions
-from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
+from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.networks import SIZES, module
-from experiments.models.run_files import SAMPLED, check_class_names, check_weights, restore
+from experiments.models.run_files import SAMPLED
 from experiments.models.samples import Generate, PartialSamples, check_samples, digest_of
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
-from experiments.tasks.task import Run
 from experiments.training import check_average
 from scorekit import likelihood
 from scorekit.arguments import Count
@@ -224,16 +222,3 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
 
     cast(Any, generate).trace, cast(Any, generate).evaluations = trace, 1
     return generate
-
-
-def open_run(config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None) -> Run:
-    """Loads the averaged parameters of a checkpoint; see :func:`experiments.tasks.diffusion.runs.open_run`."""
-    del scales
-    saved = check_weights(config, workdir, step)
-    dataset = data.load(config, workdir)
-    check(config, dataset)
-    check_class_names(dataset.class_names, saved, workdir)
-    model = build(config, dataset)
-    like = param_shapes("network", config.network.to_dict(), lambda: init_params(model, dataset, jax.random.key(0)))
-    found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
-    return Run(dataset, model, make_sampler(config, model, dataset), params, found)

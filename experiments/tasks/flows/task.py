@@ -28,7 +28,7 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
-check_continues, load, open_run = check_same_run, data.load, flows.open_run
+check_continues, load = check_same_run, data.load
 resolve, train = task.unchanged, loop.train
 fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
@@ -49,6 +49,9 @@ def build(config, dataset):
         draw=drawing(dataset, generate, config.seed, config.sampling.guidance_scale),
     )
     return task.Model(config, model, "network", trained, generate)
+
+
+open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):

@@ -112,14 +112,10 @@ def evaluate(config, run, workdir, asked: Asked):
         return Findings({}, [], LEFT_OUT)
     posterior = Posterior(config, run)
     found = metrics.calibration(posterior, config.seed + 1)
-    tables, values, facts = (
-        [reporting.calibration_table(found, metrics.LEVELS)],
-        reporting.calibration_values(found, metrics.LEVELS),
-        reporting.facts(found),
-    )
+    tables, values = [reporting.calibration_table(found)], reporting.calibration_values(found)
     if of_many := metrics.composed(posterior, config.seed + 1):
         about = "Composed from single observations; the error of the mean is in exact standard deviations."
         tables, values = [*tables, metrics_table(of_many, about)], {**values, "composed": of_many}
     stem = asked.figures(distributed.folder(workdir), "posterior")
-    figures = reporting.calibration_figures(stem, found, metrics.LEVELS, posterior.dataset.entries)
-    return Findings(values, tables, facts, figures=figures, heading="Calibration", title="posterior")
+    figures = reporting.calibration_figures(stem, found, posterior.dataset.entries)
+    return Findings(values, tables, reporting.facts(found), figures=figures, heading="Calibration", title="posterior")

@@ -14,7 +14,7 @@ from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Section, write_report
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.flows import model as flows
+from experiments.tasks.flows import task as flows
 
 
 def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
