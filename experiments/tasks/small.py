@@ -71,7 +71,7 @@ def needed_runs_named(path: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        folder = re.match(r"--?config\.[\w.]+=(\S+): there (?:is|are) no ", str(error))
+        folder = re.match(r"(?:--)?config\.[\w.]+=(\S+): there (?:is|are) no ", str(error))
         command = folder and command_of(path.partition(".py:")[0] + ".py", folder[1])
         if not command:
             raise

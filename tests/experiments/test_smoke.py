@@ -55,7 +55,7 @@ def test_a_task_is_trained_continued_sampled_and_evaluated(task, folder):
             assert np.all(np.isfinite(archive["x"]))
     before = json.loads((workdir / "evaluation.json").read_text())
     succeeds("evaluate", f"--workdir={workdir}")
-    (file,) = workdir.glob("evaluation_*.json")
+    file = workdir / f"evaluation_{6 if task in ('student', 'posterior') else 8}.json"
     assert json.loads(file.read_text()).keys() == before.keys()
     assert config["training"]["steps"] == 6
 
