@@ -72,7 +72,7 @@ def needed_runs_named(path: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         folder = re.match(r"(?:--)?config\.[\w.]+=(\S+): there (?:is|are) no ", str(error))
-        command = folder and command_of(path.partition(".py:")[0] + ".py", folder[1])
+        command = folder and command_of(path.partition(".py:")[0].removesuffix(".py") + ".py", folder[1])
         if not command:
             raise
         raise ConfigError(f"{error}: {command}{' --smoke' * flags.smoke()}") from error
