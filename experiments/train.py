@@ -45,7 +45,7 @@ profile.define_flag()
 def main(config: Config) -> Path | None:
     start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
     task = tasks.named(config.task)
-    profile.wanted()
+    profile.wanted()  # is an error for steps that are not two numbers in order
     training.check(config)
     training.check_devices(config)
     with needed_runs_named(_CONFIG.value):

@@ -38,7 +38,7 @@ from experiments.data.display import Scorer
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.build import at_steps, build_rules, build_sampler, dropout_rates, make_sampler
+from experiments.tasks.diffusion.build import at_steps, build_rules, build_sampler, dropout, make_sampler
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.runs import open_run
@@ -138,7 +138,7 @@ def from_data(loss: str, changes: Mapping[str, Any], from_teacher: bool = False)
         fresh = model.init(jax.random.key(config.seed))
         start = with_new_parameters(run.params, fresh) if from_teacher else fresh
         init = lambda: jax.tree.map(jnp.array, start)  # a copy, as the step takes its buffers
-        task = TrainingTask(init, make_prepare(model, run.dataset, dropout_rates(config)), make_loss(model))
+        task = TrainingTask(init, make_prepare(model, run.dataset, *dropout(config)), make_loss(model))
         params, cost = train(task, config, run, seconds)
         for n in steps if loss not in ("adversarial", "drifting") else (1,):
             yield Candidate(n, at_steps(config, n), model, params, cost=cost)

@@ -1,4 +1,4 @@
-"""From names in a config to the library: schedules, targets, weightings, times, couplings and networks."""
+"""From names in a config to the library: schedules, targets, weightings, times and noise inputs."""
 
 import inspect
 from collections.abc import Callable

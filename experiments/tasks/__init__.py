@@ -1,4 +1,7 @@
-"""Kinds of model that ``experiments.train`` trains; a new one is a folder and a line in :data:`TASKS`."""
+"""Kinds of model that ``experiments.train`` trains.
+
+A new one is a module like ``tasks/diffusion/task.py`` and a line in :data:`TASKS`.
+"""
 
 import importlib
 from pathlib import Path

@@ -92,7 +92,7 @@ class Asked(NamedTuple):
 
 
 class Task(Protocol):
-    """A kind of model: a module of this package with these functions."""
+    """A kind of model: a module with these functions, which :data:`experiments.tasks.TASKS` names."""
 
     @property
     def OPENED_BY(self) -> str:
@@ -154,8 +154,8 @@ def open_run(load, build, config: Config, workdir: Path, step: int | None = None
     model = build(config, dataset)
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
     like = param_shapes(model.section, config[model.section].to_dict(), lambda: model.trained.init(jax.random.key(0)))
-    found, params = restore(f"--workdir={workdir}", workdir, step, model.trained.ema, like)
-    return Run(dataset, model.built, model.generate, jax.tree.map(jnp.asarray, params), found)
+    step, params = restore(f"--workdir={workdir}", workdir, step, model.trained.ema, like)
+    return Run(dataset, model.built, model.generate, jax.tree.map(jnp.asarray, params), step)
 
 
 def draws_nothing(config: Config) -> str:

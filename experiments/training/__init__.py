@@ -1,4 +1,4 @@
-"""The training loop, what it writes, and the training tasks of distillation."""
+"""The training loop with its hooks, the folder of a run, and the optimiser of a config."""
 
 from typing import get_args
 

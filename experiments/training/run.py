@@ -1,6 +1,6 @@
 """The folder of a run that is trained: held by one process, continued by the same config, with its checkpoints.
 
-A :class:`Run` has plain attributes for the loop and its hooks; a config is a parameter here and of nothing below.
+A :class:`Run` has plain attributes for the loop and its hooks; hooks and ``fit`` take no config.
 """
 
 import contextlib

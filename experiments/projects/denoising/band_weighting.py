@@ -29,7 +29,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
 from experiments.models.run_files import averaged
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.build import build_model, dropout_rates
+from experiments.tasks.diffusion.build import build_model, dropout
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.objectives import Denoising
@@ -110,9 +110,9 @@ def fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[int], la
 
     The model has the weighting and times to train with; of ``config.loss`` only the dropout of conditions is read.
     """
-    options, loss, mesh = config.training, config.loss, training.make_mesh()
+    options, mesh = config.training, training.make_mesh()
     optimizer = run_training.build_optimizer(options, module=model.module)
-    prepare = make_prepare(model, dataset, dropout_rates(config), loss.joint_dropout, loss.caption_dropout or 0.0)
+    prepare = make_prepare(model, dataset, *dropout(config))
     train_step = training.make_train_step(prepare, make_loss(model), optimizer, mesh=mesh)
     size, averages = {"steps": options.steps, "batch_size": options.batch_size}, options.power_ema or ()
     for seed in seeds:

@@ -1,1 +1,5 @@
-"""Diffusion models: fields, model, objectives, loss, sampling, guidance, metrics and report."""
+"""Diffusion models.
+
+To read in this order: ``task``, ``build`` (from a config), ``model``, ``objectives`` (the formulas of the loss),
+``loss`` (a batch for the training step), ``sampling``, ``guidance``, ``metrics`` and ``report``.
+"""

@@ -27,6 +27,9 @@ from scorekit.solvers.grids import check_grid
 from scorekit.times import TimeSampler
 from scorekit.typing import Array, Schedule, Solver, Weighting
 
+OF_A_SCORE = ("eps", "negative_eps", "score")
+"""Targets that say nothing of x0 at pure noise."""
+
 # ---- the model -------------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +121,11 @@ def build_model(config: Config, dataset: Dataset) -> Model:
     return Model(**parts, objective=build_objective(config, schedule))
 
 
+def dropout(config: Config) -> tuple[dict[str, float], float, float]:
+    """The rates of dropout in training: of each condition, of all together, of all but the dense map together."""
+    return dropout_rates(config), config.loss.joint_dropout, config.loss.caption_dropout or 0.0
+
+
 def dropout_rates(config: Config) -> dict[str, float]:
     """The probability of dropping each condition by itself; the labels of an augmentation are never dropped."""
     used = {name: section for name, section in SECTIONS.items() if config.conditions[section].name != "none"}
@@ -158,7 +166,7 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
         given = [f"config.sampling.grid.{field}={v}" for field, v in config.sampling.grid.items() if v is not None]
         raise ConfigError(f"{', '.join(given)}: {' '.join(str(error).split())}") from error
     no_signal = float(schedule.alpha(ts[0])) == 0
-    target, undefined = config.loss.target.name, ("eps", "negative_eps", "score")
+    target, undefined = config.loss.target.name, OF_A_SCORE
     if no_signal and (target in undefined or isinstance(solver, solvers.EulerMaruyama)):
         blame = f"target {target}" if target in undefined else "solver euler_maruyama"
         allowed = f"below 1 (say 0.999): {blame} divides by alpha(t), which is 0 there for {config.schedule.name}"
@@ -214,9 +222,9 @@ def build_rules(config: Config) -> Rules:
         build={name: RULES.bind(config, f"rules.{name}", f"guidance={name}", name) for name in names},
         scale=SCALES.bind(config, "sampling.guidance_shape", f"sampling.guidance_shape.name={shape}", shape),
         constant=shape == "constant",
-        further=tuple(label for label in further if label is not None),
+        further_labels=tuple(label for label in further if label is not None),
         keep_map=bool(config.sampling.keep_map),
-        of_flow_map=config.sampling.solver.name == "flow_map",
+        samples_flow_map=config.sampling.solver.name == "flow_map",
     )
 
 

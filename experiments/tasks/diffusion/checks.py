@@ -15,7 +15,7 @@ from experiments.data.dataset import Dataset
 from experiments.data.images import ImageSet
 from experiments.data.transforms import AUGMENTATION
 from experiments.models.networks import CAUSAL_DENOISERS, NETWORKS, fits, networks_of
-from experiments.tasks.diffusion.build import build_model, has_listed_times, make_sampler, untrained_nulls
+from experiments.tasks.diffusion.build import OF_A_SCORE, build_model, has_listed_times, make_sampler, untrained_nulls
 from experiments.tasks.diffusion.couplings import TRANSPORT
 from experiments.tasks.diffusion.guidance import RULES, Parts, compose, takes
 from experiments.tasks.diffusion.sampling import Sampler
@@ -24,7 +24,6 @@ from scorekit import times
 from scorekit.io import as_path
 from scorekit.typing import Array, Schedule
 
-_OF_A_SCORE = ("eps", "negative_eps", "score")
 _REVERSE_SDE = ("ancestral", "dpmpp_2m_sde", "dpmpp_3m_sde", "euler_maruyama", "reverse_diffusion", "sa_solver")
 """The solvers of the SDE backward in time, whose steps need the signal alone."""
 
@@ -205,7 +204,7 @@ def _check_coupling(config: Config) -> None:
     require("classifier" not in config.guidance, "guidance", rules, allowed)
     if name == TRANSPORT:
         allowed = f"velocity, v, x0 or edm {for_it}: with paired noise eps is no score"
-        must("loss.target.name", config.loss.target.name not in _OF_A_SCORE, allowed)
+        must("loss.target.name", config.loss.target.name not in OF_A_SCORE, allowed)
         for section in ("map", "vector"):
             allowed = f"none {for_it}, which keeps the noise normal within each class, not at each value"
             must(f"conditions.{section}.name", config.conditions[section].name == "none", allowed)

@@ -1,4 +1,4 @@
-"""A config's network, loss, sampler and guidance; opening what a run has trained."""
+"""The fields of a diffusion: its network, loss, sampler and guidance."""
 
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.models import choices
@@ -79,4 +79,4 @@ MODEL_FIELDS = Section(
         Rules, innermost first: one that chooses the base, then any that wrap it."""),
     rules=guidance.RULES,
 )  # fmt: skip
-"""The sections ``schedule``, ``network``, ``loss``, ``sampling``, ``guidance`` and ``rules``."""
+"""All fields of a diffusion but those of its data, conditions, training and evaluation."""

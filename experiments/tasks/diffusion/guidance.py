@@ -174,17 +174,17 @@ class Rules(NamedTuple):
       build: the function of each rule by its name, from parts to a denoiser.
       scale: ``guidance_scale -> scale``, at all times or as a function of them.
       constant: whether it is the same at all times.
-      further: classes that rules name.
+      further_labels: classes that rules name.
       keep_map: whether the unconditional branch has the dense map.
-      of_flow_map: whether a flow map is sampled, which takes γ itself; the only rule is "conditional".
+      samples_flow_map: whether a flow map is sampled, which takes γ itself; the only rule is "conditional".
     """
 
     build: Mapping[str, Callable[..., Denoiser]]
     scale: Callable[..., Any]
     constant: bool
-    further: tuple[int, ...] = ()
+    further_labels: tuple[int, ...] = ()
     keep_map: bool = False
-    of_flow_map: bool = False
+    samples_flow_map: bool = False
 
     def is_plain(self, guidance_scale: float) -> bool:
         """Whether the base at this γ is one branch alone, so that no other one is evaluated."""
@@ -285,7 +285,7 @@ def make_guided(rules: Rules, model: Model):
 
     The conditions are labels, or all conditions by name; a guidance scale of None is no guidance.
     """
-    further = rules.further
+    further = rules.further_labels
     for label in further:
         if label >= model.num_classes:
             given = f"config.guidance={','.join(rules.build)}"
@@ -295,7 +295,7 @@ def make_guided(rules: Rules, model: Model):
         given = by_name(given)
         prompts = given.pop(PROMPTS, None)
         current = at_params(model, params)
-        if rules.of_flow_map:
+        if rules.samples_flow_map:
             return current.denoiser(params, given if scale is None else {**given, GUIDANCE: scale})
         others = [{**given, "labels": jnp.full_like(given["labels"], label)} for label in further]
         if prompts is not None:

@@ -1,4 +1,7 @@
-"""The loss of a model as the training step takes it: a prepared batch, and the loss of each example."""
+"""The loss of a model as the training step takes it: a prepared batch, and the loss of each example.
+
+The formula is that of the model's objective, in :mod:`experiments.tasks.diffusion.objectives`.
+"""
 
 from collections.abc import Mapping
 

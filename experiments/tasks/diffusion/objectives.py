@@ -36,7 +36,7 @@ class Objective(Protocol):
         ...
 
     def complete(self, key: Key, model: Any, prepared: Draws, batch: Mapping[str, Any]) -> Draws:
-        """The prepared batch with what depends on its conditions."""
+        """The prepared batch, with the values that depend on its conditions."""
         ...
 
     def loss(self, model: Any, params: PyTree, batch: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
@@ -115,7 +115,7 @@ def _diffusion(model: Any, params: PyTree, batch: Mapping[str, Any]):
 
 
 @pytree_dataclass
-class _OfExamples:
+class _ScheduleOfEachExample:
     """A schedule for each example: leaves of ``each`` are ``(B, ...)``, all times ``(B,)``."""
 
     each: Schedule
@@ -134,7 +134,8 @@ class _OfExamples:
 
 
 def _with_variance_gradient(diffusion):
-    """``(params, schedule, batch) -> (diffusion loss (B,), aux)`` whose interior is trained for a small variance.
+    """``(params, schedule, batch) -> (diffusion loss (B,), aux)``; between its ends the schedule is trained for a small
+    variance of the loss.
 
     In the gradient with respect to the parameters and the ends of the schedule this is ``diffusion``. With respect to
     the interior, between the ends, it is the gradient of the squared losses, ``2 L_i dL_i`` for each example, which is
@@ -156,12 +157,12 @@ def _with_variance_gradient(diffusion):
         for_params, for_schedules = pullback(cotangents[0])
         each = for_schedules.each
         squared = {name: jax.vmap(jnp.multiply)(2.0 * value, getattr(each, name)) for name in ("heights", "slopes")}
-        return for_params, _OfExamples(each=dataclasses.replace(each, **squared)), None
+        return for_params, _ScheduleOfEachExample(each=dataclasses.replace(each, **squared)), None
 
     of_examples.defvjp(forward, backward)
 
     def loss(params, schedule, batch):
         repeat = lambda leaf: jnp.broadcast_to(leaf, (*batch["t"].shape, *jnp.shape(leaf)))
-        return of_examples(params, _OfExamples(each=jax.tree.map(repeat, schedule)), batch)
+        return of_examples(params, _ScheduleOfEachExample(each=jax.tree.map(repeat, schedule)), batch)
 
     return loss

@@ -19,13 +19,13 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.diffusion import checks, metrics, runs
-from experiments.tasks.diffusion.build import dropout_rates, untrained_nulls
+from experiments.tasks.diffusion.build import dropout, untrained_nulls
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate as all_metrics
 from experiments.tasks.diffusion.metrics.run_metrics import further
 from experiments.tasks.diffusion.model import CRITIC, at_params
-from experiments.tasks.diffusion.model import Model as Denoising
+from experiments.tasks.diffusion.model import Model as DiffusionModel
 from experiments.tasks.diffusion.report import (
     by_map_picture,
     ema_sweep_picture,
@@ -75,37 +75,36 @@ def build(config, dataset):
 
 def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> Model:
     """The model with its sampler and its training, validated at these guidance scales or all that the config names."""
-    sampler, options = checks.build(config, dataset, scales), config.loss
+    sampler = checks.build(config, dataset, scales)
     checks.check_trainable(config)
-    denoising, loss = sampler.model, make_loss(sampler.model)
-    dropout = dropout_rates(config), options.joint_dropout, options.caption_dropout or 0.0
+    model, loss = sampler.model, make_loss(sampler.model)
     trained = Trainable(
-        init=denoising.init if config.init_from is None else _from_weights(config, denoising),
-        prepare=make_prepare(denoising, dataset, *dropout),
+        init=model.init if config.init_from is None else _from_weights(config, model),
+        prepare=make_prepare(model, dataset, *dropout(config)),
         loss=loss,
-        optimizer=_optimizer(config, denoising),
-        held_out=held_out_loss(make_prepare(denoising, dataset), loss, dataset),
+        optimizer=_optimizer(config, model),
+        held_out=held_out_loss(make_prepare(model, dataset), loss, dataset),
         ema=config.sampling.ema,
         draw=drawing(dataset, sampler, config.seed, config.sampling.guidance_scale),
-        gathers=getattr(denoising.module, "gathers", ()),
+        gathers=getattr(model.module, "gathers", ()),
     )
-    return Model(config, denoising, "network", trained, sampler)
+    return Model(config, model, "network", trained, sampler)
 
 
-def _from_weights(config: Config, model: Denoising) -> Callable[[Key], PyTree]:
+def _from_weights(config: Config, model: DiffusionModel) -> Callable[[Key], PyTree]:
     """``key -> parameters`` that begins with the weights of ``config.init_from``."""
     return functools.partial(named_object("experiments.tasks.diffusion.fine_tuning:initial_params"), config, model)
 
 
-def _optimizer(config: Config, model: Denoising) -> optax.GradientTransformation:
+def _optimizer(config: Config, model: DiffusionModel) -> optax.GradientTransformation:
     """One for the network, and one for its discriminators."""
     network = build_optimizer(config.training, module=model.module)
     objective: Any = model.objective
     if not model.is_flow_map or objective.critic is None:
         return network
     critic = build_optimizer(config.training, config.training.learning_rate * objective.of_map.critic_rate)
-    of = lambda params: {name: "critic" if name == CRITIC else "network" for name in params}
-    return optax.multi_transform({"network": network, "critic": critic}, of)
+    labels = lambda params: {name: "critic" if name == CRITIC else "network" for name in params}
+    return optax.multi_transform({"network": network, "critic": critic}, labels)
 
 
 train = loop.train
@@ -142,22 +141,22 @@ def evaluate(config, run, workdir, asked: Asked):
     pictures = drawn(folder, config, model, run) if at_end else []
     if at_end and config.evaluation.at_end is False:
         return Findings({}, [], LEFT_OUT, pictures)
-    found = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
-    values, tables, figures = found.values(), evaluation_tables(found), list[Section]()
+    measured = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
+    values, tables, figures = measured.values(), evaluation_tables(measured), list[Section]()
     if swept is not None:
         values |= swept.values()
-        tables.append(ema_sweep_table(swept.rows, swept.bits, swept.step, found.caption))
+        tables.append(ema_sweep_table(swept.rows, swept.bits, swept.step, measured.caption))
         path = as_path(f"{asked.stem}_ema.png")
         figures.append(Figure(ema_sweep_picture(path, [*swept.rows], swept.curves(), swept.step)))
-    if found.exact is not None and found.exact.by_map is not None:
-        jumps = found.exact.by_map
+    if measured.exact is not None and measured.exact.by_map is not None:
+        jumps = measured.exact.by_map
         ranking = by_map_picture(as_path(f"{asked.stem}_by_map.png"), jumps.rows, jumps.exact, jumps.by_map)
         figures.append(Figure(ranking, "Each test example: the ranking of examples by the map and by the ODE."))
-    losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), found.loss_by_noise_level)
+    losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), measured.loss_by_noise_level)
     if at_end:
         figures.append(Figure(losses, "Left: noise. Right: data."))
-        facts = {name.replace("/", ", "): value for name, value in found.values().items() if "accuracy" in name}
-        facts |= {"bits/dim": found.bound.total} if found.bound else {}
+        facts = {name.replace("/", ", "): value for name, value in measured.values().items() if "accuracy" in name}
+        facts |= {"bits/dim": measured.bound.total} if measured.bound else {}
     else:
         figures += [Heading("Loss by noise level"), Figure(losses)]
         facts = {"guidance": drawn_by(config)}

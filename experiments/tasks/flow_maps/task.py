@@ -24,7 +24,7 @@ from experiments.reporting.samples import drawing
 from experiments.tasks.diffusion import checks, guidance
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import make_sampler
-from experiments.tasks.diffusion.model import Model as Denoising
+from experiments.tasks.diffusion.model import Model as DiffusionModel
 from experiments.tasks.diffusion.runs import open_run as open_teacher
 from experiments.tasks.flow_maps import students
 from experiments.tasks.flow_maps.distillation import TrainingTask, progressive, teacher_of, training_task
@@ -136,7 +136,7 @@ def check_teacher(config: Config, options: Config, run: Run) -> None:
         raise ConfigError(f"config.{given_as}: {error}") from error
 
 
-def trainable_of(config: Config, dataset: Dataset, model: Denoising, task: TrainingTask) -> Trainable:
+def trainable_of(config: Config, dataset: Dataset, model: DiffusionModel, task: TrainingTask) -> Trainable:
     """A student, which is saved as a run of ``config``."""
     generate = make_sampler(config, model, dataset)
     about, scale = f"{config.sampling.steps} steps, after {{:,}} of training", config.sampling.guidance_scale
