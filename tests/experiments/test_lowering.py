@@ -25,7 +25,10 @@ CONFIGS = {
     "U-Net": (smoke, f"{SMALL} network.attention_resolutions=4,"),
     "DiT": (functools.partial(digits.get_config, "dit"), f"{GUIDED} network.depth=2 network.width=16 network.heads=2"),
     "EDM2": (smoke, f"{SMALL} network.name=edm2 network.head_channels=8 network.attention_resolutions=4,"),
-    "flow map": (flow_map_digits, f"{SMALL} network.attention_resolutions=4, loss.flow_map.name=mean_flow"),
+    "flow map": (
+        flow_map_digits,
+        f"{SMALL} network.attention_resolutions=4, loss.flow_map.name=mean_flow sampling.guidance_scale=1",
+    ),
     "sequence": (small_configs.sequence, SEQUENCE),
     "masked sequence": (small_configs.sequence, f"model=masked network.name=dit network.patch=2 {SEQUENCE}"),
     "autoencoder": (functools.partial(base.get_config, "autoencoder"), "data.set=sklearn_digits"),
