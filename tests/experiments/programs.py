@@ -132,12 +132,15 @@ def run(program, *arguments):
         for ignored in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", ignored)
         warnings.showwarning = _to_stderr
+        imported = sys.modules.pop(name, None)  # by another test: runpy would warn
         try:
             runpy.run_module(name, run_name="__main__")
             code = 0
         except SystemExit as stop:
             code = stop.code or 0
         finally:
+            if imported is not None:
+                sys.modules[name] = imported
             logging.set_verbosity(verbosity)
             warnings.formatwarning = formatwarning
     return code, out.getvalue(), err.getvalue()
