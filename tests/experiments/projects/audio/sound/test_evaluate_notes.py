@@ -10,9 +10,10 @@ from sound_sets import RATE, tones
 
 from experiments import data as data_sets
 from experiments.data.builders import sets
-from experiments.projects.audio.sound.evaluate_notes import note_metrics, note_name
 from experiments.tasks.diffusion import task as diffusion
 from scorekit import audio
+
+PROGRAM = "experiments.projects.audio.sound.evaluate_notes"
 
 
 def tiny():
@@ -27,7 +28,7 @@ def tiny():
 def test_every_combination_is_evaluated_and_written(load_program, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sets, "load_notes", tones)
     workdir = save_untrained(tmp_path / "one", tiny())
-    program = load_program("experiments.projects.audio.sound.evaluate_notes")
+    program = load_program(PROGRAM)
     give(workdir=workdir, scales="1,2", steps="1,2", num="24", shown="2")
     program.main(diffusion.saved(str(workdir)))
     table = json.loads((workdir / "notes" / "table.json").read_text())
@@ -48,10 +49,10 @@ def test_every_combination_is_evaluated_and_written(load_program, monkeypatch, t
 
 
 @pytest.mark.slow
-def test_note_metrics_are_best_for_real_notes(monkeypatch):
+def test_note_metrics_are_best_for_real_notes(monkeypatch, load_program):
     monkeypatch.setattr(sets, "load_notes", tones)
     dataset = data_sets.build(tiny())
-    evaluate = note_metrics(dataset)
+    evaluate = load_program(PROGRAM).note_metrics(dataset)
     sounds = dataset.real(dataset.test)
     right = evaluate(sounds, dataset.test)
     hiss = 0.05 * np.random.default_rng(0).normal(size=sounds.shape).astype(np.float32)
@@ -60,7 +61,8 @@ def test_note_metrics_are_best_for_real_notes(monkeypatch):
     assert worse["Fréchet distance"] > 10 * right["Fréchet distance"]
 
 
-def test_note_name_is_instrument_pitch_and_velocity():
+def test_note_name_is_instrument_pitch_and_velocity(load_program):
     test = {"pitch": np.array([60, 61]), "velocity": np.array([90, 50]), "instrument": np.array([1, 0])}
+    note_name = load_program(PROGRAM).note_name
     assert note_name(0, test, ("Piano", "Flute")) == "Flute, C4, velocity 90"
     assert note_name(1, test, ()) == "0, C♯4, velocity 50"
