@@ -126,6 +126,6 @@ def test_composed_rules_equal_those_of_the_library(ring):
     config = changed(mixture_2d, "guidance=apg")
     assert build_rules(config).is_plain(1)
     assert not build_rules(config).is_plain(2)
-    assert not build_rules(changed(mixture_2d, "guidance=classifier")).is_plain(1)
+    assert not build_rules(changed(mixture_2d, "guidance=classifier", "rules.classifier.workdir=x")).is_plain(1)
     plain = jax.jit(lambda p: make_guided(build_rules(config), built)(p, labels, None)(x, 0.5))(params)
     np.testing.assert_allclose(plain.x0, both[0][1][-1].x0, rtol=1e-4, atol=1e-5)
