@@ -52,9 +52,8 @@ def main(config: Config) -> Path | None:
         dataset = task.load(config)
         config = task.resolve(config, dataset)
         model = task.build(config, dataset)
-    param_shapes(
-        model.section, config[model.section].to_dict(), lambda: model.trained.init(jax.random.key(0)), copies=COPIES
-    )
+    init = lambda: model.trained.init(jax.random.key(0))  # the key is traced with it: nothing is computed
+    param_shapes(model.section, config[model.section].to_dict(), init, copies=COPIES)  # is an error if too large
     task.check_continues(config, workdir)
     with lock.hold(workdir):
         check_rows(config, dataset)

@@ -22,19 +22,19 @@ def described(text: str | None) -> dict[str, str]:
     >>> described("A line.\\n\\nArgs:\\n  slope: steepness\\n    of it.\\n  x, y: a point.\\n\\nReturns:\\n  z: none.")
     {'slope': 'steepness of it.', 'x': 'a point.', 'y': 'a point.'}
     """
-    found = {}
+    meanings = {}
     for section in _SECTION.findall(inspect.cleandoc(text or "") + "\n"):
         for names, meaning in _ENTRY.findall(section):
-            found |= dict.fromkeys(re.findall(r"\w+", names), " ".join(meaning.split()))
-    return found
+            meanings |= dict.fromkeys(re.findall(r"\w+", names), " ".join(meaning.split()))
+    return meanings
 
 
 def shared(module: str) -> dict[str, str]:
     """The meanings in the docstrings of a module and of its packages; the innermost counts."""
-    found = {}
+    meanings = {}
     for name in itertools.accumulate(module.split("."), "{}.{}".format):
-        found |= described(sys.modules[name].__doc__)
-    return found
+        meanings |= described(sys.modules[name].__doc__)
+    return meanings
 
 
 def meanings_of(factory: Callable | Any) -> dict[str, str]:
@@ -46,7 +46,7 @@ def meanings_of(factory: Callable | Any) -> dict[str, str]:
     """
     if isinstance(factory, functools.partial):
         return meanings_of(factory.func)
-    found = {}
+    meanings = {}
     for one in reversed(inspect.getmro(factory)) if inspect.isclass(factory) else [factory]:
-        found |= {**shared(one.__module__), **described(one.__doc__)}
-    return {**found, **getattr(factory, "meanings", {})}
+        meanings |= {**shared(one.__module__), **described(one.__doc__)}
+    return {**meanings, **getattr(factory, "meanings", {})}

@@ -98,16 +98,15 @@ def _check_embeddings(config: Config) -> None:
         return
     allowed = f"a folder for conditions.vector.name={conditions.EMBEDDING}, None without it"
     must(name, (encoder is not None) == (vector == conditions.EMBEDDING), allowed)
-    must(
-        "latents", encoder is None or config.latents is None, f"None with conditions.vector.name={conditions.EMBEDDING}"
-    )
+    allowed = f"None with conditions.vector.name={conditions.EMBEDDING}"
+    must("latents", encoder is None or config.latents is None, allowed)
 
 
 def conditions_of(config: Config) -> dict[str, str]:
     """The names of the conditions that a config chooses, by the network's names for what they describe.
 
-    >>> from experiments.configs.images import digits_superres, smoke
-    >>> conditions_of(smoke.get_config()), conditions_of(digits_superres.get_config())
+    >>> from experiments.configs.images import digits, smoke
+    >>> conditions_of(smoke.get_config()), conditions_of(digits.get_config("superres"))
     ({}, {'dense_map': 'average_pool'})
     """
     given = config.get("conditions", {})
@@ -124,8 +123,8 @@ def on_captions(config: Config) -> bool:
 def describe_conditions(config: Config) -> str:
     """The conditions of a config, for error messages.
 
-    >>> from experiments.configs.images import digits_superres, smoke
-    >>> describe_conditions(smoke.get_config()), describe_conditions(digits_superres.get_config())
+    >>> from experiments.configs.images import digits, smoke
+    >>> describe_conditions(smoke.get_config()), describe_conditions(digits.get_config("superres"))
     ('its class alone', 'config.conditions.map.name=average_pool')
     """
     named = conditions_of(config).items()

@@ -23,8 +23,6 @@ from scorekit.typing import PyTree
 
 SEED = Field(0, Count(0, 2**32 - 2), "Of the parameters, the batches and the noise of training.")
 """One below the largest seed of a PRNG key: evaluation uses the next seed."""
-
-
 AT_END = Field(None, bool, "Whether a training ends with metrics; False leaves them to experiments.evaluate.")
 LEFT_OUT = {"evaluation": "left out; experiments.evaluate finds the metrics"}
 """The facts of a report without them."""
@@ -40,8 +38,8 @@ class Model(NamedTuple):
     """The model of a config, built for its data.
 
     Attributes:
-      config: config of the run that is published.
-      built: network with all that belongs to it, as ``experiments.models`` builds it.
+      config: config that is saved with the run.
+      built: network with all that belongs to it, as the task builds it.
       section: section of the network in the config.
       trained: the network as it is trained; the first of several.
       generate: the sampler, a :data:`~experiments.models.samples.Generate`; None for a model that draws nothing.
@@ -57,7 +55,7 @@ class Model(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A trained model with its data and sampler, the step of its checkpoint, and the further inputs of rules.
+    """A trained model with its data and sampler, the step of its checkpoint, and the inputs of rules from other runs.
 
     ``generate`` is None for a model that draws nothing.
     """

@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import jax
 import pytest
@@ -43,6 +45,16 @@ NEEDED = {
 }
 """The package of an extra that the examples of a module need."""
 
+EXPERIMENTS = Path(scorekit.__file__).parents[1] / "experiments"
+
+
+def with_examples(root):
+    """The modules of experiments with examples that define no flags, which are of one program each."""
+    for path in sorted(root.rglob("*.py")):
+        text = path.read_text()
+        if ">>>" in text and not re.search(r"^_[A-Z_]+.* = (?:shared|flags)\.", text, re.MULTILINE):
+            yield ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__")
+
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW_MODULES else ()) for n in ("scorekit", *ALL)]
@@ -54,3 +66,8 @@ def test_examples_run(name):
     with keys:
         results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", [*with_examples(EXPERIMENTS)])
+def test_examples_of_experiments_run(name):
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0

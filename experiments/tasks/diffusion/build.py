@@ -28,7 +28,7 @@ from scorekit.times import TimeSampler
 from scorekit.typing import Array, Schedule, Solver, Weighting
 
 OF_A_SCORE = ("eps", "negative_eps", "score")
-"""Targets that say nothing of x0 at pure noise."""
+"""Targets that are the noise up to a factor: they say nothing of x0 where there is no signal."""
 
 # ---- the model -------------------------------------------------------------------------------------------------------
 
@@ -166,9 +166,9 @@ def build_sampler(config: Config, schedule: Schedule) -> tuple[Solver, Array]:
         given = [f"config.sampling.grid.{field}={v}" for field, v in config.sampling.grid.items() if v is not None]
         raise ConfigError(f"{', '.join(given)}: {' '.join(str(error).split())}") from error
     no_signal = float(schedule.alpha(ts[0])) == 0
-    target, undefined = config.loss.target.name, OF_A_SCORE
-    if no_signal and (target in undefined or isinstance(solver, solvers.EulerMaruyama)):
-        blame = f"target {target}" if target in undefined else "solver euler_maruyama"
+    target = config.loss.target.name
+    if no_signal and (target in OF_A_SCORE or isinstance(solver, solvers.EulerMaruyama)):
+        blame = f"target {target}" if target in OF_A_SCORE else "solver euler_maruyama"
         allowed = f"below 1 (say 0.999): {blame} divides by alpha(t), which is 0 there for {config.schedule.name}"
         require(False, "sampling.grid.t_max", float(ts[0]), allowed)
     return solver, ts

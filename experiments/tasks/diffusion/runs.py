@@ -65,12 +65,12 @@ def open_run(
     check_encoder(config, dataset.encoder, saved, workdir)
     check_class_names(dataset.class_names, saved, workdir)
     like = param_shapes("network", config.network.to_dict(), lambda: model.init(jax.random.key(0)))
-    found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
-    extras = _extras(config, workdir, found, like)
+    step, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
+    extras = _extras(config, workdir, step, like)
     if model.objective.learns_schedule or extras != NO_EXTRAS:
         model = at_params(model, params)
         sampler = make_sampler(config, model, dataset, extras)
-    return Run(dataset, model, sampler, params, found, extras)
+    return Run(dataset, model, sampler, params, step, extras)
 
 
 def check_score(config: Config, given: str) -> None:
