@@ -42,6 +42,7 @@ SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLO
 NEEDED = {
     **{f"scorekit.bridges.{name}": name for name in ("blackjax", "diffrax", "numpyro")},
     **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
+    "experiments.projects.audio.note_evaluators": "parselmouth",
 }
 """The package of an extra that the examples of a module need."""
 
@@ -70,4 +71,5 @@ def test_examples_run(name):
 
 @pytest.mark.parametrize("name", [*with_examples(EXPERIMENTS)])
 def test_examples_of_experiments_run(name):
+    pytest.importorskip(NEEDED.get(name, "jax"))
     assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
