@@ -71,7 +71,7 @@ def test_a_program_that_trains_validates_every_field_first(no_data, tmp_path, pr
     assert not (tmp_path / "run").exists()
 
 
-ON_SOUNDS = ("evaluate_notes", "perform", "restore_sounds", "vocode")
+ON_SOUNDS = ("evaluate_notes", "perform", "vocode")
 OPENING = [
     *("sample", "evaluate", "edit", "tune", "projects.denoising.autoencoder", "projects.denoising.noise_and_scale"),
     *(f"projects.audio.sound.{name}" for name in ON_SOUNDS),

@@ -34,7 +34,6 @@ RUNS: Mapping[str, Any] = {
 KINDS = {
     "projects.audio.sound.evaluate_notes": "notes",
     "projects.audio.sound.perform": "phrases",
-    "projects.audio.sound.restore_sounds": "notes",
     "projects.audio.sound.vocode": "vocoder",
     "projects.audio.music.transcribe": "transcriber",
 }

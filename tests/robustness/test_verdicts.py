@@ -38,10 +38,10 @@ def test_programs_are_found():
 
 def test_mistakes_attack_the_flags_of_a_program(tmp_path):
     own = {"workdir": "string", "step": "int", "labels": "comma separated list of strings", "noise": "float"}
-    found = [mistake for mistake, _ in command_lines.mistakes("projects.audio.sound.restore_sounds", own, tmp_path)]
+    found = [mistake for mistake, _ in command_lines.mistakes("projects.audio.sound.evaluate_notes", own, tmp_path)]
     assert {"--step=-1", "--noise=nan", "--nonsense=1", f"--workdir={tmp_path}/digits"} <= set(found)
     assert not any(mistake.startswith("--labels") for mistake in found)
-    assert command_lines.valid("projects.audio.sound.restore_sounds", tmp_path) == [f"--workdir={tmp_path}/notes"]
+    assert command_lines.valid("projects.audio.sound.evaluate_notes", tmp_path) == [f"--workdir={tmp_path}/notes"]
     assert command_lines.valid("train", tmp_path)[1] == f"--workdir={tmp_path}/new"
 
 

@@ -12,19 +12,14 @@ from experiments.tasks.latents.model import AUTOENCODERS
 
 SHAPES = {
     "notes.py": (128, 64),
-    "notes.py:complex": (64, 256),
     "notes.py:controls": (32, 97),
     "notes.py:spectrogram": (128, 128),
     "phrases_cascade.py": (4096, 1),
     "phrases_cascade.py:low_rate": (4096, 1),
 }
 STUDENTS = {
-    "flow_map_notes.py": "flow_map_notes.py:teacher",
-    "flow_map_notes.py:consistency": "flow_map_notes.py:teacher",
-    "vocoder.py:consistency": "vocoder.py",
     "vocoder.py:mean_flow": "vocoder.py",
 }
-RATES = {"": 4000, "16khz": 16000}
 
 
 def config_of(name):
@@ -36,15 +31,14 @@ def test_sounds_have_the_shape_of_their_representation(name):
     assert data.build(config_of(name)).shape == SHAPES[name]
 
 
-@pytest.mark.parametrize("argument", RATES)
-def test_latents_of_full_phrases_have_62_5_positions_a_second(argument):
-    config, rate = config_of(f"phrases_latent.py:{argument}"), RATES[argument]
+def test_latents_of_full_phrases_have_62_5_positions_a_second():
+    config, rate = config_of("phrases_latent.py"), 4000
     module = AUTOENCODERS.build(config, "autoencoder", data_channels=1)
     x = jax.ShapeDtypeStruct((1, round(4.096 * rate), 1), jnp.float32)
     z, _ = jax.eval_shape(lambda x: module.init_with_output(jax.random.key(0), x, method="encode"), x)
     assert z.shape == (1, 256, config.autoencoder.latent_channels)
     assert rate / module.stride == 62.5
-    prior = config_of(f"phrases_of_latents.py:{argument}")
+    prior = config_of("phrases_of_latents.py")
     assert prior.data.representation.to_dict() == config.data.representation.to_dict()
 
 

@@ -14,14 +14,6 @@ real notes), with a Fréchet distance of 1.05 (docs/audio.md).
 24 CPU minutes: without guidance, the pitch of all notes is right and the family of 0.57, with a Fréchet distance of 3.7
 (docs/audio.md).
 
-``complex``, with their phases as compressed complex spectra, by a U-Net of their frames:
-
-    python -m experiments.train --config=experiments/projects/audio/configs/notes.py:complex \
-        --workdir=runs/notes_complex
-
-3,600 steps. An earlier network, without the linear skip and trained with AdamW: the pitch of 0.97 of the notes is right
-and the family of 0.09, without guidance (docs/audio.md).
-
 ``controls``, as controls of a synthesiser: pitch, partials and noise bands of frames of 32 ms:
 
     python -m experiments.train --config=experiments/projects/audio/configs/notes.py:controls \
@@ -35,7 +27,7 @@ from experiments.configs import base
 
 
 def get_config(argument=""):
-    base.check_argument(argument, "spectrogram", "complex", "controls")
+    base.check_argument(argument, "spectrogram", "controls")
     config = base.get_config()
     config.data.update(name="notes", set="soundfont_notes/4khz")
     config.data.peak = 0.9  # as the loudest are: velocity is nothing but loudness in this font
@@ -57,14 +49,6 @@ def get_config(argument=""):
         config.noise_factor = 2.8
         config.network.update(channels=128, patch=1)  # as many channels as a bin has numbers
         config.training.steps = 4000
-    elif argument == "complex":
-        config.data.representation.name = "compressed"
-        config.noise_factor = 1.0
-        config.network.update(channels=128, multipliers=(1, 2), patch=1, factors=(4,), grid=(8,))
-        config.loss.target.name = "x0"
-        config.loss.weighting.name = "x0"
-        config.training.update(steps=3600, batch_size=32, learning_rate=1e-3, ema_decays=(0.999,))
-        config.sampling.ema = "0.999"
     elif argument == "controls":
         config.data.representation.update(name="controls", log_std=None)
         config.data.representation.update({"bands": 65, "hop": 128, "partials": 24})

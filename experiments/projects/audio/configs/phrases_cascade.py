@@ -9,29 +9,13 @@ r"""A cascade of phrases: the last model, at 4 kHz from the signal at 1 kHz, tra
 
 The network is convolutional throughout and looks 0.5 s to either side, so that it draws full phrases. ``low_rate`` is
 the first model: full phrases at 1 kHz. 3,000 steps of each stage; not measured here.
-
-``16khz``, the last of three stages: phrases at 16 kHz from their signal at 4 kHz, for one GPU. The stages before are
-the same models as at 4 kHz, of the same set:
-
-    F=experiments/projects/audio/configs/phrases_cascade.py
-    python -m experiments.train --config=$F:low_rate --workdir=runs/phrases_1khz \
-        --config.data.set=soundfont_phrases/16khz --config.data.representation.factor=16
-    python -m experiments.train --config=$F --workdir=runs/phrases_4khz \
-        --config.data.set=soundfont_phrases/16khz --config.data.crop=16384 \
-        --config.data.representation.name=low_rate --config.data.representation.factor=4 \
-        --config.conditions.map.factor=16
-    python -m experiments.train --config=experiments/projects/audio/configs/phrases_cascade.py:16khz \
-        --workdir=runs/phrases_16khz
-    python -m experiments.tasks.latents.cascade --stages=runs/phrases_1khz,runs/phrases_4khz,runs/phrases_16khz
-
-Not run here: no accelerator was at hand.
 """
 
 from experiments.configs import base
 
 
 def get_config(argument=""):
-    base.check_argument(argument, "low_rate", "16khz")
+    base.check_argument(argument, "low_rate")
     config = base.get_config()
     config.data.update(name="phrases", set="soundfont_phrases/4khz")
     config.training.update(steps=3000, batch_size=16, learning_rate=1e-3)
@@ -47,9 +31,4 @@ def get_config(argument=""):
     config.loss.map_noise = 0.5
     config.network.update(name="wavenet", channels=48, layers=14, cycle=7, patch=8)
     config.sampling.update(map_noise=0.1, guidance_scale=1.0, batch_size=20)
-    if argument == "16khz":
-        config.data.update(set="soundfont_phrases/16khz", crop=16384)
-        config.network.update(channels=192, layers=30, cycle=10, patch=8, dtype="bfloat16")
-        config.training.update(steps=200_000, batch_size=32, learning_rate=3e-4, warmup_steps=5000)
-        config.training.update(sample_every=10_000, checkpoint_every=10_000)
     return config

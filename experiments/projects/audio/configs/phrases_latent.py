@@ -18,20 +18,13 @@ training of the first levels: --config.loss.auxiliary=0. Two levels at 31.25 cod
 
 2.6 CPU minutes: held-out phrases are decoded with a log-spectral distance of 7.96 ± 0.12 dB from the first level,
 7.67 ± 0.13 dB from all three (docs/hierarchy.md).
-
-``16khz``, pieces of 2.048 s at 16 kHz to 62.5 positions a second with 32 channels, for one GPU:
-
-    python -m experiments.train --config=experiments/projects/audio/configs/phrases_latent.py:16khz \
-        --workdir=runs/phrases_latent_16khz
-
-Not run here: no accelerator was at hand.
 """
 
 from experiments.configs import base
 
 
 def get_config(argument=""):
-    base.check_argument(argument, "levels", "16khz")
+    base.check_argument(argument, "levels")
     config = base.get_config("autoencoder")
     config.data.update(name="phrases", set="soundfont_phrases/4khz")
     config.data.representation.update(name="waveform", scale=4.0)
@@ -45,10 +38,4 @@ def get_config(argument=""):
         config.training.update(steps=600, learning_rate=2e-3)
         config.loss.code_rate = 10.0
         config.evaluation.num_samples = 100
-    elif argument == "16khz":
-        config.data.update(set="soundfont_phrases/16khz", crop=32768)
-        config.autoencoder.update(channels=128, multipliers=(1, 2, 4, 4), blocks=2, patch=4)
-        config.autoencoder.update(factors=(4, 4, 4), latent_channels=32, dtype="bfloat16")
-        config.training.update(steps=100_000, batch_size=32, learning_rate=3e-4, warmup_steps=2000)
-        config.training.checkpoint_every = 5000
     return config

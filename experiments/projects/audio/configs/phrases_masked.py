@@ -7,7 +7,7 @@ r"""Phrases of 4.096 s at 4 kHz as 256 codes of a VQ autoencoder, revealed in an
         --workdir=runs/phrases_vq_masked
     python -m experiments.projects.audio.music.evaluate_phrases --runs=runs/phrases_vq_masked,runs/phrases_vq_rounded
 
-The last command compares it with ``phrases_of_latents.py:rounded``, a continuous diffusion of the code vectors by a
+The last command compares it with ``phrases_of_latents.py``, a continuous diffusion of the code vectors by a
 network of the same sizes.
 
 10 to 12 CPU minutes after five for the autoencoder: at most 6.03 ± 0.06 bits a code; Fréchet distances to held-out

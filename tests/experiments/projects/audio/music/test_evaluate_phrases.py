@@ -61,7 +61,7 @@ def vq(phrases, tmp_path):
 
 @pytest.mark.slow
 def test_models_of_codes_and_their_autoencoder_are_compared(vq, tmp_path):
-    models = {"rounded": phrases_of_latents.get_config("rounded"), "masked": phrases_masked.get_config()}
+    models = {"rounded": phrases_of_latents.get_config(), "masked": phrases_masked.get_config()}
     for name, config in models.items():
         config.latents = str(vq)
         config.network.update(depth=1, width=8, heads=2)
