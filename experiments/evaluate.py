@@ -12,8 +12,7 @@
 Prints the tables and writes ``evaluation_<step>.json`` and ``evaluation_<step>.html`` into ``workdir``. The same
 command continues where it was killed: samples, and the features of the samples for the FID, are kept by batch in
 ``workdir/samples/partial`` until the report is written. ``--bits_per_dim`` adds the exact likelihood to the variational
-bound, and of a flow map with a divergence head the likelihood by its jumps, with a picture,
-``evaluation_<step>_by_map.png``; docs/evaluation.md says which FID it is.
+bound; docs/evaluation.md says which FID it is.
 
 ``--ema_sweep`` evaluates averages of these relative widths as well, of a run with ``training.power_ema``: a table and a
 picture, ``evaluation_<step>_ema.png``.
@@ -44,7 +43,7 @@ _SWEEP = flags.DEFINE_list("ema_sweep", None, "Relative widths of averages to ev
 def main(config: Config) -> Path:
     task, workdir = tasks.of(config), shared.path(_WORKDIR, buckets=True)
     drawn_by = task.drawn_by(config)
-    endings = ".json", ".html", ".png", ".config.json", "_ema.png", "_by_map.png"
+    endings = ".json", ".html", ".png", ".config.json", "_ema.png"
     out = shared.results(_OUT, workdir / "evaluation", *endings)
     widths = [] if _SWEEP.value is None else shared.increasing("ema_sweep", _SWEEP.value)
     if _SWEEP.value is not None and not (widths and widths[-1] < 12**-0.5):

@@ -38,7 +38,6 @@ _FAR = flags.DEFINE_list("far", ["photos"], "Other sets: photos, or TFDS names."
 _EXAMPLES = shared.count("examples", 500, "At most so many images of each set.", 2)
 _STEPS = shared.count("likelihood_steps", 10, "Steps of the likelihood, of four evaluations each.")
 _PROBES = shared.count("probes", 4, "Random directions of divergence and curvature, for each image.")
-_JUMPS = shared.count("jumps", 2, "Jumps of the likelihood of a flow map with a divergence head.")
 _BATCH = shared.count("batch_size", 250, "Images that are measured at once.")
 _SEED = shared.seed("Seed of the halves, the probes and the noise.")
 _OUT = shared.out("Folder of the results; ood in that of the run by default.")
@@ -125,10 +124,10 @@ def main(config: Config) -> Path:
         raise ConfigError("--near=, --far=: must name at least one set")
     out = shared.results_folder(_OUT, workdir / "ood", continues=True)
     run = open_run(config, workdir, _STEP.value)
-    scored = model.of_run(run, _STEPS.value, _PROBES.value, _JUMPS.value)
+    scored = model.of_run(run, _STEPS.value, _PROBES.value)
     sets = gather(run.dataset, near, _FAR.value, _EXAMPLES.value, _SEED.value)
     settings = Settings(probes=_PROBES.value, batch_size=_BATCH.value, seed=_SEED.value)
-    density = f"{_STEPS.value} steps, {_JUMPS.value} jumps"
+    density = f"{_STEPS.value} steps"
     about = {"model": digest_of(config.to_dict(), jax.device_get(run.params)), "density": density}
     statistics = measure(scored, run.dataset, sets, out / "statistics", settings, about)
 

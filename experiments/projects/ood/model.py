@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from experiments.cli.config import ConfigError
 from experiments.data.images import ImageSet
@@ -27,14 +26,12 @@ class ScoredModel(NamedTuple):
       schedule: its noise schedule.
       t_min: time at which a grey value is four standard deviations of the noise wide.
       log_density: by the probability-flow ODE, or exact.
-      map_density: by the jumps of a flow map with a divergence head; None for another model.
     """
 
     denoiser: Denoiser
     schedule: Schedule
     t_min: Array
     log_density: LogDensity
-    map_density: LogDensity | None = None
 
     def noised(self, key: Key, x: Array) -> Array:
         """Images with the noise at which the density is taken."""
@@ -46,7 +43,7 @@ def first_time(schedule: Schedule, bins: int) -> Array:
     return schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))
 
 
-def of_run(run: Run, steps: int, probes: int, jumps: int) -> ScoredModel:
+def of_run(run: Run, steps: int, probes: int) -> ScoredModel:
     """The model of an opened run of images; ``steps`` and ``probes`` as for :func:`along_flow`."""
     model, dataset, params = run.model, run.dataset, run.params
     if not isinstance(dataset, ImageSet) or dataset.bins is None:
@@ -54,13 +51,8 @@ def of_run(run: Run, steps: int, probes: int, jumps: int) -> ScoredModel:
     denoiser, schedule = unconditional(model, params), model.schedule
     t_min = first_time(schedule, dataset.bins)
 
-    def map_density(key: Key, x_t: Array) -> Array:
-        del key
-        null = jnp.full(x_t.shape[0], model.num_classes, jnp.int32)
-        return model.map_likelihood(params, null, x_t, jumps, (t_min, 0.999)).log_p
-
     log_density = along_flow(denoiser, schedule, t_min, steps, probes)
-    return ScoredModel(denoiser, schedule, t_min, log_density, map_density if model.divergence else None)
+    return ScoredModel(denoiser, schedule, t_min, log_density)
 
 
 def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int, probes: int) -> LogDensity:

@@ -35,11 +35,6 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
     """The rows of the table, fitted to the statistics of the calibration set alone."""
     entropy = float(typicality.monte_carlo_entropy(calibration["log p"][:, 0]).value)
     kernel, gaussian, z = typicality.kernel_density_score, typicality.gaussian_score, typicality.mean_z_score
-    by_map: dict[str, Score] = {}
-    if "map log p" in calibration:
-        of_map = float(typicality.monte_carlo_entropy(calibration["map log p"][:, 0]).value)
-        by_map["likelihood, flow map"] = lambda found: -found["map log p"][:, 0]
-        by_map["typicality, flow map"] = lambda found: np.abs(-found["map log p"][:, 0] - of_map)
     decorrelated = typicality.decorrelate(_all(calibration))
     without_correlation = lambda found: np.asarray(decorrelated(_all(found)))
     select = lambda name: lambda found: found[name]
@@ -48,7 +43,6 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
         "likelihood": lambda found: -found["log p"][:, 0],
         "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
         "input complexity": lambda found: (found["bound"] / np.log(2.0) - found["code length"])[:, 0],
-        **by_map,
         "score norms, Gaussian (MSMA)": _fitted(gaussian, lambda found: np.log(found["norms"] + 1e-6), calibration),
         "reconstruction, one step": _fitted(z, select("one step"), calibration),
         "reconstruction, many steps (DDPM-OOD)": _fitted(z, select("many steps"), calibration),

@@ -75,8 +75,6 @@ def make_statistics(scored: ScoredModel, settings: Settings, bins: int) -> dict[
         "path": lambda key, x: typicality.path_statistics(denoiser, schedule, x, path),
         "curvature": curvature,
     }
-    if scored.map_density is not None:
-        found["map log p"] = functools.partial(log_p, scored.map_density)
     return {name: jax.jit(compute) for name, compute in found.items()}
 
 

@@ -143,7 +143,7 @@ def _check_scales_of_flow_map(config: Config, scales: Sequence[float]) -> None:
 
 def _check_flow_map(config: Config) -> None:
     """Validates that a denoiser has no fields of flow maps, and the rule of their solver."""
-    most, divergence, of_map = config.loss.guidance_max, config.loss.divergence, config.loss.flow_map.name != "none"
+    most, of_map = config.loss.guidance_max, config.loss.flow_map.name != "none"
     if config.sampling.solver.name == "flow_map":
         require_field(config, "loss.flow_map.name", of_map, "a flow map for sampling.solver.name=flow_map")
         rule = ",".join(config.guidance)
@@ -151,8 +151,6 @@ def _check_flow_map(config: Config) -> None:
     if not of_map:
         allowed = "None without config.loss.flow_map, and for consistency_tuning"
         require(most is None, "loss.guidance_max", most, allowed)
-        allowed = "None without a flow map of jumps to any time in config.loss.flow_map"
-        require(divergence is None, "loss.divergence", divergence, allowed)
 
 
 def _check_one_jump(config: Config, ts: Array) -> None:

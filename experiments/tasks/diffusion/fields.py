@@ -37,10 +37,6 @@ MODEL_FIELDS = Section(
             Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
             levels contribute equally (Karras et al. 2024)."""),
         flow_map=FLOW_MAPS,
-        divergence=Field(None, POSITIVE, """
-            Weight of the loss of a divergence head, a second output of the network of a flow map: then
-            ``experiments.evaluate --bits_per_dim`` reports likelihoods in one evaluation for each jump too, and half of
-            the jumps in training lead from data to noise; None is no head."""),
         coupling=COUPLINGS,
         guidance_max=Field(None, Between(1, open="low"), """
             A flow map takes γ as a condition, drawn for each example from 1 to this: ``sampling.guidance_scale``

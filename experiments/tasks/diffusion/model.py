@@ -67,7 +67,6 @@ class Model:
     log_variance: nn.Module | None = None
     coupling: Coupling | None = None
     is_flow_map = False
-    divergence = False
 
     @property
     def preconditioning(self) -> Preconditioning:

@@ -40,7 +40,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, model: Any, params: PyTree, batch: Mapping[str, Any]) -> tuple[Array, dict[str, Array]]:
-        """The loss of each example, and auxiliary values of each example, of a prepared batch."""
+        """The loss of each example, and its ``log_snr`` and ``error`` (eps-MSE, or the loss of a flow map)."""
         ...
 
 
@@ -87,7 +87,7 @@ def _squared_error(loss_at, weighting: Weighting, model: Any, params: PyTree, ba
     at = Times(batch["t"], batch["weight"])
     x, eps = batch["x"], batch["eps"]
     value, aux = loss_at(network, model.schedule, x, eps, at, target=model.target, weighting=weighting)
-    return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+    return value, {"log_snr": aux.log_snr, "error": aux.eps_mse}
 
 
 class Bound(NamedTuple):

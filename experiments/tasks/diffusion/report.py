@@ -97,7 +97,9 @@ def loss_picture(path: PathLike, losses: Mapping[str, Any]) -> Path:
     first = next(iter(losses.values()))
     ends = {"xlim": (first.edges[0], first.edges[-1])}
     log = {"yscale": scale(*(line.y for line in means.values()))}
-    loss = Panel(means, NOISE_AXIS, "eps-MSE per dimension", "Loss by noise level", axes={**ends, **log})
+    loss = Panel(
+        means, NOISE_AXIS, "eps-MSE (of a flow map its loss) per dimension", "Loss by noise level", axes={**ends, **log}
+    )
     count = Panel(
         {"": Line(first.edges, first.count)}, NOISE_AXIS, "examples per bin", axes={**ends, "ylim": (0, None)}
     )
@@ -112,19 +114,6 @@ def ema_sweep_picture(
     return curves(path, panels, title=f"Metrics by the width of the average, step {step:,}")
 
 
-def by_map_picture(
-    path: PathLike, rows: Mapping[str, Mapping[str, float]], exact: np.ndarray, by_map: Sequence[np.ndarray]
-) -> Path:
-    """Bits per dimension of each example by the jumps of a flow map, a panel for each of ``rows``, against the ODE."""
-    ends, dots = (exact.min(), exact.max()), {"linestyle": "", "marker": ".", "alpha": 0.6}
-    panels = []
-    for (name, row), values in zip(rows.items(), by_map, strict=True):
-        pair = {"equal": Line(ends, ends, style={"color": "0.7", "marker": ""}), "": Line(exact, values, style=dots)}
-        title = f"{name}, rank correlation {row['rank correlation']:.3f}"
-        panels.append(Panel(pair, "bits/dim by the ODE", "bits/dim by the map", title))
-    return curves(path, panels)
-
-
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +125,6 @@ def evaluation_tables(evaluation: Any) -> list[Table]:
     tables = [metrics_table(evaluation.rows, evaluation.caption)] if evaluation.rows else []
     tables += inception_tables(evaluation.inception) if evaluation.inception else []
     tables += [exact_table(evaluation.exact)] if evaluation.exact else []
-    tables += [by_map_table(evaluation.exact.by_map)] if evaluation.exact and evaluation.exact.by_map else []
     tables += [bound_table(evaluation.bound)] if evaluation.bound else []
     return tables
 
@@ -188,13 +176,3 @@ def exact_table(exact: Any) -> Table:
     )
     header = ["bits/dim", "standard error", "offset", "dequantisation"]
     return Table(header, [[exact.total, exact.error, exact.offset, kind[exact.dequantisation]]], caption)
-
-
-def by_map_table(by_map: Any) -> Table:
-    """Bits per dimension by the jumps of a flow map."""
-    caption = (
-        "Likelihood by the flow map and its divergence head, one evaluation for each jump, with the dequantisation of "
-        f"the exact likelihood; difference and rank correlation: of the bits of an example from the exact ones. A jump "
-        f"to noise and back changes a value by {by_map.inversion:.3g} (root mean square)."
-    )
-    return metrics_table(by_map.rows, caption)

@@ -104,11 +104,6 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
 
 def as_loaded(run: Run) -> Loaded:
     """The network with its parameters and their meaning; ``ConfigError`` unless they are finite."""
-    if run.model.divergence:
-        raise ConfigError(
-            f"config.loss.divergence={run.model.objective.divergence:g}: a network with a divergence head cannot be "
-            "exported: its file would not say which channels are the head"
-        )
     if run.model.is_flow_map:
         raise ConfigError(
             "config.loss.flow_map: a flow map cannot be exported: its file would not say that the network takes the "

@@ -27,7 +27,6 @@ from experiments.tasks.diffusion.metrics.run_metrics import further
 from experiments.tasks.diffusion.model import CRITIC, at_params
 from experiments.tasks.diffusion.model import Model as DiffusionModel
 from experiments.tasks.diffusion.report import (
-    by_map_picture,
     ema_sweep_picture,
     ema_sweep_table,
     evaluation_tables,
@@ -148,10 +147,6 @@ def evaluate(config, run, workdir, asked: Asked):
         tables.append(ema_sweep_table(swept.rows, swept.bits, swept.step, measured.caption))
         path = as_path(f"{asked.stem}_ema.png")
         figures.append(Figure(ema_sweep_picture(path, [*swept.rows], swept.curves(), swept.step)))
-    if measured.exact is not None and measured.exact.by_map is not None:
-        jumps = measured.exact.by_map
-        ranking = by_map_picture(as_path(f"{asked.stem}_by_map.png"), jumps.rows, jumps.exact, jumps.by_map)
-        figures.append(Figure(ranking, "Each test example: the ranking of examples by the map and by the ODE."))
     losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), measured.loss_by_noise_level)
     if at_end:
         figures.append(Figure(losses, "Left: noise. Right: data."))

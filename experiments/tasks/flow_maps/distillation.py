@@ -115,7 +115,7 @@ def progressive(model: Model, dataset: Dataset, start: PyTree, teacher: Teacher,
             target=model.target,
             weighting=weightings.v,
         )
-        return value, {"log_snr": aux.log_snr, "eps_mse": aux.eps_mse}
+        return value, {"log_snr": aux.log_snr, "error": aux.eps_mse}
 
     return TrainingTask(lambda: _copy(start), prepare, loss)
 

@@ -1,7 +1,6 @@
-"""A flow map of a config: a network that gets the length of the jump, with a divergence head or discriminators."""
+"""A flow map of a config: a network that gets the length of the jump, and discriminators."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -13,15 +12,14 @@ from jax.tree_util import Partial
 from experiments.cli.config import Config, require, require_field
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.tasks.diffusion.build import build_flow_map, build_times
-from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, likelihood_ends, takes_labels
+from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, takes_labels
 from experiments.tasks.flow_maps.losses import FlowMapLoss
 from scorekit import flow_maps
 from scorekit import times as time_samplers
-from scorekit.likelihood import log_likelihood
 from scorekit.networks import ABSENT, RandomWindowDiscriminator
 from scorekit.predictions import bounded_log_snr
 from scorekit.times import TimeSampler
-from scorekit.typing import Array, Denoiser, FlowMap, Key, Network, Number, Prediction, PyTree
+from scorekit.typing import Array, Denoiser, FlowMap, Key, Prediction, PyTree
 
 Teacher = Callable[[Mapping[str, Any]], Denoiser]
 """Conditions to the denoiser whose flow map is learned."""
@@ -33,12 +31,10 @@ class FlowMapModel(Model):
 
     Attributes:
       guidance_max: the largest γ that the map is conditioned on; None for one that is not.
-      divergence: whether the network has a divergence head, in further output channels.
     """
 
     objective: "FlowMapObjective"
     guidance_max: float | None = None
-    divergence: bool = False
     is_flow_map = True
 
     def inputs(self, given: Given) -> dict[str, Any]:
@@ -67,41 +63,20 @@ class FlowMapModel(Model):
         of_critic = critic.inputs(jnp.zeros((1, *self.shape)), {"labels": labels})
         return {**params, CRITIC: initialise(critic.module, jax.random.fold_in(key, 2), **of_critic)}
 
-    def network(self, params: PyTree, given: Given, dropout: Array | None = None, head: bool = False) -> Network:
-        both = super().network(params, given, dropout)
-        return Partial(functools.partial(_channels, head), both) if self.divergence else both
-
     def denoiser(self, params: PyTree, given: Given) -> FlowMap:
         return self.flow_map(params, given)
 
     def flow_map(self, params: PyTree, given: Given, dropout: Array | None = None) -> FlowMap:
         """The conditional flow map, ``(x_t, t, s=t) -> Prediction``."""
-        two_times = Partial(functools.partial(_two_times, self, False), params, by_name(given), dropout)
+        two_times = Partial(functools.partial(_two_times, self), params, by_name(given), dropout)
         return flow_maps.flow_map_from_network(two_times, self.schedule, self.target)
 
-    def divergence_head(
-        self, params: PyTree, given: Given, dropout: Array | None = None
-    ) -> Callable[[Array, Array, Array], Array]:
-        """The divergence head, ``(x_t, t, s) -> h``, shaped like ``x_t``."""
-        return Partial(functools.partial(_two_times, self, True), params, by_name(given), dropout)
 
-    def map_likelihood(self, params: PyTree, given: Given, x: Array, jumps: int, ends: tuple[Number, Number]):
-        """The likelihood of states at the first of these times by equal jumps to the last and the divergence head."""
-        log_det = flow_maps.log_det_from_network(self.divergence_head(params, given), self.schedule)
-        rule, ts = self.flow_map(params, given), jnp.linspace(ends[1], ends[0], jumps + 1)
-        return log_likelihood(None, rule, self.schedule, x, ts=ts, log_det=log_det)
-
-
-def _channels(head: bool, both: Network, x: Array, noise: Array) -> Array:
-    output = both(x, noise)
-    return output[..., x.shape[-1] :] if head else output[..., : x.shape[-1]]
-
-
-def _two_times(model: FlowMapModel, head: bool, params: PyTree, named: Mapping[str, Any], dropout, x_t, t, s):
+def _two_times(model: FlowMapModel, params: PyTree, named: Mapping[str, Any], dropout, x_t, t, s):
     clock = functools.partial(flow_maps.clock, model.schedule)
     span = jnp.broadcast_to(clock(t) - clock(s), x_t.shape[:1])
     given = {**named, "scalars": model.scalars(named.get(GUIDANCE, 1.0), span)}
-    return model.network(params, given, dropout, head)(x_t, t)
+    return model.network(params, given, dropout)(x_t, t)
 
 
 TWO_TIMES = ("dit", "mlp", "unet")
@@ -110,11 +85,9 @@ TWO_TIMES = ("dit", "mlp", "unet")
 
 def check(config: Config, of_map: FlowMapLoss) -> None:
     """Validates the fields of a flow map, and that its network takes two times."""
-    most, divergence = config.loss.guidance_max, config.loss.divergence
+    most = config.loss.guidance_max
     allowed = "None without config.loss.flow_map, and for consistency_tuning"
     require(most is None or of_map.guided, "loss.guidance_max", most, allowed)
-    allowed = "None without a flow map of jumps to any time in config.loss.flow_map"
-    require(divergence is None or not of_map.ends_only, "loss.divergence", divergence, allowed)
     allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
     require_field(config, "network.name", config.network.name in TWO_TIMES, allowed)
 
@@ -124,11 +97,8 @@ def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], par
     of_map: FlowMapLoss = build_flow_map(config)
     check(config, of_map)
     critic = build_critic(of_map, parts["shape"], num_classes, sizes)
-    weight = config.loss.divergence
-    objective = FlowMapObjective(build_times(config), of_map, weight, critic)
-    module = parts["module"] if weight is None else parts["module"].clone(divergence=True)
-    further = {"guidance_max": config.loss.guidance_max, "divergence": weight is not None}
-    return FlowMapModel(**{**parts, "module": module}, **further, objective=objective)
+    objective = FlowMapObjective(build_times(config), of_map, critic)
+    return FlowMapModel(**parts, guidance_max=config.loss.guidance_max, objective=objective)
 
 
 class FlowMapObjective(NamedTuple):
@@ -137,14 +107,12 @@ class FlowMapObjective(NamedTuple):
     Attributes:
       times: distribution of the first time.
       of_map: the loss and the draw of both times.
-      divergence: weight of the loss of the divergence head; None without one.
       critic: discriminators that a generator is trained against; None without.
       teacher: the denoiser whose flow map is learned; None learns the flow map of the data.
     """
 
     times: TimeSampler
     of_map: FlowMapLoss
-    divergence: float | None = None
     critic: "Critic | None" = None
     teacher: Teacher | None = None
     learns_schedule = False
@@ -153,10 +121,7 @@ class FlowMapObjective(NamedTuple):
         sampler = time_samplers.at_progress(self.times, progress)
         times = self.of_map.draw(for_times, x.shape[0], sampler, model.schedule)
         of_loss = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)._asdict()
-        draws: dict[str, Any] = {**of_loss, "times": times, "progress": jnp.full(x.shape[0], progress)}
-        if self.divergence is not None:
-            draws |= _of_divergence(jax.random.fold_in(key, 7), model, times, x)
-        return draws
+        return {**of_loss, "times": times, "progress": jnp.full(x.shape[0], progress)}
 
     def complete(self, key, model, prepared, batch):
         given = dict(prepared["conditions"])
@@ -177,20 +142,7 @@ class FlowMapObjective(NamedTuple):
         flow_map, x, eps = model.flow_map(params, given, dropout), batch["x"], batch["eps"]
         source = self.source(model, params, batch)
         value = self.of_map.loss(flow_map, model.schedule, x, eps, times, batch["progress"], **source) * times["weight"]
-        if self.divergence is not None:
-            value += self.divergence * flow_maps.divergence_loss(
-                model.divergence_head(params, given, dropout),
-                flow_map,
-                model.schedule,
-                x,
-                eps,
-                times["t"],
-                times["s"],
-                fraction=batch["fraction"],
-                probe=batch["probe"],
-                velocity=source.get("teacher"),
-            )
-        return value, {"log_snr": bounded_log_snr(times["t"], model.schedule), "eps_mse": value}
+        return value, {"log_snr": bounded_log_snr(times["t"], model.schedule), "error": value}
 
     def source(self, model: FlowMapModel, params: PyTree, batch: Mapping[str, Any]) -> dict[str, Any]:
         """What the map follows: data of the batch, discriminators, a teacher, or its own guided velocity."""
@@ -201,27 +153,6 @@ class FlowMapObjective(NamedTuple):
         if self.teacher is not None:
             return {"teacher": self.teacher(batch["conditions"])}
         return {} if model.guidance_max is None else {"velocity": guided_velocity(model, params, batch)}
-
-
-def _of_divergence(key: Key, model: FlowMapModel, times: dict[str, Array], x: Array) -> dict[str, Any]:
-    """The draws of a divergence head, and times of which half of the jumps lead to noise.
-
-    Half of these start where every likelihood does, within a factor of 2 of the noise of the data.
-    """
-    for_place, for_start, for_probe, for_way = jax.random.split(key, 4)
-    schedule, (n, *_) = model.schedule, x.shape
-    t, s, way = times["t"], times["s"], jax.random.uniform(for_way, (n,))
-    first = schedule.log_snr(likelihood_ends(model)[0]) - 2.0 * math.log(2.0) * jax.random.uniform(for_start, (n,))
-    start = jnp.where((way < 0.25) & (s < t), jnp.minimum(schedule.time_at(first), t), s)
-    both = {"t": jnp.where(way < 0.5, start, t), "s": jnp.where(way < 0.5, t, s)}
-    if "middle" in times:
-        low, high = jnp.minimum(t, start), jnp.maximum(t, start)  # where they are equal, rounding may exchange them
-        both["middle"] = jnp.clip(flow_maps.middle_time(high, low, schedule), low, high)
-    return {
-        "times": times | both,
-        "fraction": jax.random.uniform(for_place, (n,)),
-        "probe": jax.random.rademacher(for_probe, x.shape, x.dtype),
-    }
 
 
 def guided_velocity(model: FlowMapModel, params: PyTree, batch: Mapping[str, Any]) -> Denoiser:

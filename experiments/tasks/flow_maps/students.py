@@ -30,7 +30,6 @@ _GUIDED = Section(
         choose; None is a student of the γ of the teacher."""),
 )  # fmt: skip
 _TWO_TIMES = Section(
-    divergence=Field(None, POSITIVE, "Weight of the loss of a divergence head, as in config.loss; None is no head."),
     diagonal=Field(0.25, FRACTION, "The share of the batch with s = t, which learns the velocity of the teacher."),
     power=Field(0.0, NON_NEGATIVE, "Of the adaptive weight of an example, 1 / (loss + offset)^power; 0 is none."),
     offset=Field(0.01, POSITIVE, "Of the adaptive weight."),
@@ -142,7 +141,7 @@ def _as_flow_map(config: Config, options: Config, scale: float) -> None:
     most, times = options.guidance_max, config.sampling.grid.times
     config.loss.flow_map.name = MAP_LOSSES[options.method]
     config.loss.flow_map.update({field: options.get(field) for field in config.loss.flow_map if field != "name"})
-    config.loss.update(guidance_max=most, divergence=options.get("divergence"))
+    config.loss.guidance_max = most
     ends_only = options.method == "stable_consistency"  # then every jump but the last adds noise
     config.sampling.solver.update(name="flow_map", t_min=None, gamma=1.0 if ends_only else None)
     config.sampling.grid.update(name="uniform", t_max=times[0], t_min=times[-1])

@@ -220,7 +220,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
 
 
 def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Batch) -> losses.Binned:
-    """The eps-MSE by noise level on some examples at uniform log-SNR."""
+    """The eps-MSE, of a flow map the loss, by noise level on some examples at uniform log-SNR."""
     times: Any = time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3)
     uniform = replace(model, objective=cast(Any, model.objective)._replace(times=times))
     prepare, loss = make_prepare(uniform, dataset), make_loss(uniform)
@@ -229,6 +229,6 @@ def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Ba
     def run(params, batch):
         _, aux = loss(params, spread(prepare(jax.random.key(0), batch)))
         aux = collect(aux)
-        return losses.bin_by_noise_level(aux["eps_mse"].reshape(-1), aux["log_snr"].reshape(-1))
+        return losses.bin_by_noise_level(aux["error"].reshape(-1), aux["log_snr"].reshape(-1))
 
     return jax.tree.map(np.asarray, run(params, rows_of(part, slice(dataset.max_evaluated))))

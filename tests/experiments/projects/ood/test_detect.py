@@ -74,7 +74,6 @@ def test_density_along_the_flow_is_accurate_in_flat_regions():
 def test_statistics_continue_unless_the_settings_or_a_set_have_changed(exact, digits, tmp_path, monkeypatch):
     sets = {CALIBRATION: digits.test["x"][:6], "photos": digits.test["x"][6:9]}
     few, computed, make = QUICK._replace(batch_size=4), [], statistics.make_statistics
-    scored = exact._replace(map_density=exact.log_density)
 
     def counted(*arguments):
         """Statistics that record their names."""
@@ -82,14 +81,14 @@ def test_statistics_continue_unless_the_settings_or_a_set_have_changed(exact, di
         return {name: note(name, compute) for name, compute in make(*arguments).items()}
 
     monkeypatch.setattr(statistics, "make_statistics", counted)
-    measure = lambda settings=few: statistics.measure(scored, digits, sets, tmp_path, settings, {"model": "a"})
+    measure = lambda settings=few: statistics.measure(exact, digits, sets, tmp_path, settings, {"model": "a"})
     first = measure()
     assert computed.count("norms") == 3  # batches of 4 and 2, and of 3
     assert first["photos"]["norms"].shape == (3, 5)
-    assert len(first["photos"]) == 9
-    ts = scored.schedule.time_at(jnp.asarray(few.log_snrs, jnp.float32))
+    assert len(first["photos"]) == 8
+    ts = exact.schedule.time_at(jnp.asarray(few.log_snrs, jnp.float32))
     x = digits.to_model(sets[CALIBRATION])
-    expected = jax.jit(lambda x: typicality.score_norms(None, scored.denoiser, scored.schedule, x, ts))(x)
+    expected = jax.jit(lambda x: typicality.score_norms(None, exact.denoiser, exact.schedule, x, ts))(x)
     np.testing.assert_allclose(first[CALIBRATION]["norms"], expected, rtol=1e-4)  # whatever the batches
 
     (tmp_path / "one_step.npz").unlink()
@@ -101,7 +100,7 @@ def test_statistics_continue_unless_the_settings_or_a_set_have_changed(exact, di
     for settings in (few, few._replace(path_steps=7)):
         computed.clear()
         measure(settings)
-        assert len(set(computed)) == 8
+        assert len(set(computed)) == 7
     assert (tmp_path / "mine.npz").exists()
 
 

@@ -5,14 +5,12 @@ import math
 import jax
 import numpy as np
 import pytest
-from programs import changed
 
 from experiments import data
 from experiments.configs.images import digits
 from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.metrics.exact import exact_bits
-from experiments.tasks.diffusion.report import by_map_picture
 
 
 def found_of(config):
@@ -39,20 +37,3 @@ def test_without_output_the_flow_of_v_stands_still(config):
     assert found.dequantisation == ("uniform" if dataset.bins else "none")
     assert found.offset == pytest.approx(math.log2(dataset.bins / 2) if dataset.bins else 0.0)
     assert found.examples == 70
-
-
-@pytest.mark.slow
-def test_a_map_without_output_stands_still_in_any_number_of_jumps(tmp_path):
-    """``u = 0`` of ``rectified_flow``: the jumps and the ODE of the same network agree."""
-    network = "network.features=8", "network.blocks=1", "loss.divergence=0.1"
-    config = changed(
-        mixture_2d.get_config("shortcut"), *network, "evaluation.exact_examples=20", "evaluation.step_counts=1,3"
-    )
-    found, _ = found_of(config)
-    assert list(found.by_map.rows) == ["1 jump", "3 jumps"]
-    for values in found.by_map.by_map:
-        np.testing.assert_allclose(values, found.by_map.exact, atol=1e-4)
-    assert found.values()["3 jumps/bits/dim"] == pytest.approx(found.total, abs=1e-4)
-    assert found.values()["inversion error"] < 1e-5
-    by_map = found.by_map
-    assert by_map_picture(tmp_path / "by_map.png", by_map.rows, by_map.exact, by_map.by_map).stat().st_size > 1000

@@ -65,7 +65,7 @@ def test_every_frame_of_a_batch_has_a_time_and_the_loss_is_one_of_examples(run):
     assert len(np.unique(batch["t"])) == 4 * FRAMES
     value, aux = jax.jit(loss)(run.params, batch)
     assert value.shape == (4,)
-    assert aux["eps_mse"].shape == (4, FRAMES)
+    assert aux["error"].shape == (4, FRAMES)
     binned = loss_by_noise_level(run.model, run.dataset, run.params, run.dataset.test)
     assert binned.count.sum() == 6 * FRAMES
 

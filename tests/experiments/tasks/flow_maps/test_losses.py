@@ -29,8 +29,7 @@ SMALL = changed(mixture_2d.get_config("shortcut"), "network.features=8", "networ
     "name", [name for name in FLOW_MAPS if name not in ("none", "adversarial", "lagrangian", "mean_flow")]
 )
 def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
-    ends_only = name in ("consistency_tuning", "drifting", "stable_consistency")
-    config = changed(SMALL, f"loss.flow_map.name={name}", *([] if ends_only else ["loss.divergence=0.1"]))
+    config = changed(SMALL, f"loss.flow_map.name={name}")
     dataset = data.build(config)
     checks.build(config, dataset)
     model = build_model(config, dataset)
@@ -47,7 +46,6 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
     assert value > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
     assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(slopes["params"]["conditioning"]["scalars"]))
-    assert ends_only or np.all(slopes["params"]["divergence"]["bias"] != 0)
 
 
 @pytest.mark.slow
