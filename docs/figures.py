@@ -13,7 +13,7 @@ import numpy as np
 
 import scorekit as sk
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from scorekit.solvers import grids
 
 OUT = Path(__file__).parent / "images"
@@ -138,13 +138,13 @@ def trade_off(workdir: Path, num: int = 500) -> None:
         near = sk.metrics.precision_recall(real.reshape(len(real), -1), x.reshape(num, -1))
         return float(sk.metrics.class_accuracy(classifier, x, labels)), float(near.precision), float(near.recall)
 
-    guided = open_run(config, workdir, None, scales)
+    guided = open_score(config, workdir, None, scales)
     rows = {"guidance scale γ": [measure(guided, scale) for scale in scales], "temperature of the score τ": []}
     for tau in temperatures:
         cooled = config.copy_and_resolve_references()
         cooled.guidance = ("conditional", "temperature")
         cooled.rules.temperature.tau = tau
-        rows["temperature of the score τ"].append(measure(open_run(cooled, workdir, None, (1.0,)), 1.0))
+        rows["temperature of the score τ"].append(measure(open_score(cooled, workdir, None, (1.0,)), 1.0))
     for axis, (name, found), at in zip(axes, rows.items(), (scales, temperatures), strict=True):
         for label, values in zip(("class accuracy", "precision", "recall"), zip(*found, strict=True), strict=True):
             print(name, label, [f"{a:g}: {value:.3f}" for a, value in zip(at, values, strict=True)])

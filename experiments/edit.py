@@ -9,7 +9,7 @@ Tasks with an observation: inpaint (the middle is hidden), half (the lower half 
 colourise, saturate (not linear). They are solved by every method that applies, or by the methods in ``--method``:
 replacement, repaint, dps, pigdm, mmps. ``sdedit`` noises an image and denoises it as another class; ``invert`` encodes
 it as its own class and decodes it as another, with the solver of ``--config.sampling`` and the rules of
-``--config.guidance``. Writes a picture and the arrays into ``workdir/edits``, and prints a table.
+``--config.guidance``. Writes an image and the arrays into ``workdir/edits``, and prints a table.
 """
 
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from experiments.reporting.grids import grid
 from experiments.reporting.tables import tables_as_text
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.inverse import editing, methods, tasks
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from scorekit import metrics
 
 _DEFAULTS = methods.Options()
@@ -33,7 +33,7 @@ _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed("Seed of a
 _TASK = flags.DEFINE_string("task", "inpaint", "Task; see above.")
 _METHOD = flags.DEFINE_list("method", None, "Methods, as in mmps,dps; all that apply to the task by default.")
 _NUM = shared.count("num", 50, "Number of held-out images.")
-_SHOWN = shared.count("shown", 8, "Rows of the picture.")
+_SHOWN = shared.count("shown", 8, "Rows of the image.")
 _CONDITION = flags.DEFINE_string("condition", "null", "Prior: null, or class for the image's true class.")
 _NOISE = flags.DEFINE_float("noise_std", _DEFAULTS.noise_std, "Noise of the observation, in units of the data.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
@@ -90,7 +90,7 @@ def main(config: Config) -> str:
     workdir = shared.path(_WORKDIR)
     check_flags()
     shared.check_writable(workdir / "edits", f"--workdir={workdir}")
-    run = open_run(config, workdir, _STEP.value)
+    run = open_score(config, workdir, _STEP.value)
     dataset, few = run.dataset, slice(_NUM.value)
     if not isinstance(dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={workdir}: experiments.edit needs images, these are of {dataset.name}")
@@ -98,25 +98,23 @@ def main(config: Config) -> str:
     if _TO.value is not None:
         (to,) = shared.classes("to", [_TO.value], dataset.num_classes, dataset.class_names)
     train = np.asarray(dataset.to_model(dataset.train["x"]))
-    edit = editing.Request(
-        task=_TASK.value,
-        x=dataset.to_model(dataset.test["x"][few]),
-        label=jnp.asarray(dataset.test["label"][few], jnp.int32),
-        classifier=metrics.fit_reference_classifier(train, dataset.train["label"]),
-        seed=_SEED.value,
-        methods=tuple(_METHOD.value or ()),
-        options=options(),
-        prior=_CONDITION.value,
-        target=to,
-        strengths=tuple(strengths()),
-    )
-    print(f"{_TASK.value} of {len(edit.x)} held-out images with step {run.step:,} …", flush=True)
-    columns, table = editing.process(config, run, edit)
+    classifier = metrics.fit_reference_classifier(train, dataset.train["label"])
+    label = jnp.asarray(dataset.test["label"][few], jnp.int32)
+    truth = editing.Truth(dataset.to_model(dataset.test["x"][few]), label, classifier)
+    print(f"{_TASK.value} of {len(label)} held-out images with step {run.step:,} …", flush=True)
+    match _TASK.value:
+        case "sdedit":
+            columns, table = editing.sdedit(config, run, truth, to, strengths(), _SEED.value)
+        case "invert":
+            columns, table = editing.invert(config, run, truth, to)
+        case task:
+            chosen = tuple(_METHOD.value or ())
+            columns, table = editing.restore(run, truth, task, chosen, options(), _CONDITION.value, _SEED.value)
     print(f"{tables_as_text([table])}({table.caption})")
     out, title = workdir / "edits" / _TASK.value, f"{dataset.name}: {_TASK.value}, {table.caption}"
     versions, shown = {name.split("\n")[0]: x for name, x in columns.items()}, slice(_SHOWN.value)
-    arrays = write_arrays(f"{out}.npz", label=np.asarray(edit.label), **versions)
-    cells, rows = np.stack([x[shown] for x in columns.values()], axis=1), dataset.named(edit.label[shown])
+    arrays = write_arrays(f"{out}.npz", label=np.asarray(label), **versions)
+    cells, rows = np.stack([x[shown] for x in columns.values()], axis=1), dataset.named(label[shown])
     return f"{grid(f'{out}.png', cells, rows, list(columns), title=title, side=84)} and {arrays}"
 
 

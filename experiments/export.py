@@ -32,7 +32,7 @@ def main(config: Config) -> Path:
     out = shared.results_folder(_OUT, names=names)
     if _EMA.value is not None:
         config.sampling.ema = _EMA.value
-    run = open_run(config, workdir, _STEP.value, on_latents=True, any_coupling=True)
+    run = open_run(config, workdir, _STEP.value)
     labelled = takes_labels(run.model)
     code = example(out.name, config, run, labelled, build_sampler(config, run.model.schedule))
     export(out, as_loaded(run), card(config, run, labelled, workdir), code)

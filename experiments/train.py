@@ -29,7 +29,7 @@ from experiments.models.samples import PartialSamples
 from experiments.reporting.report import Figure
 from experiments.reporting.run_report import write_run_report
 from experiments.reporting.tables import tables_as_text
-from experiments.tasks import Asked, Model, Task
+from experiments.tasks import Asked, Setup, Task
 from experiments.tasks.small import needed_runs_named
 from experiments.tasks.task import Run
 from experiments.training import lock
@@ -51,24 +51,24 @@ def main(config: Config) -> Path | None:
     with needed_runs_named(_CONFIG.value):
         dataset = task.load(config)
         config = task.resolve(config, dataset)
-        model = task.build(config, dataset)
-    init = lambda: model.trained.init(jax.random.key(0))  # the key is traced with it: nothing is computed
-    param_shapes(model.section, config[model.section].to_dict(), init, copies=COPIES)  # is an error if too large
+        setup = task.build(config, dataset)
+    init = lambda: setup.trained.init(jax.random.key(0))  # the key is traced with it: nothing is computed
+    param_shapes(setup.section, config[setup.section].to_dict(), init, copies=COPIES)  # is an error if too large
     task.check_continues(config, workdir)
     with lock.hold(workdir):
         check_rows(config, dataset)
-        params = task.train(config, dataset, model, workdir)
-        return report(task, model, dataset, params, workdir, start)
+        params = task.train(config, dataset, setup, workdir)
+        return report(task, setup, dataset, params, workdir, start)
 
 
-def report(task: Task, model: Model, dataset: Dataset, params: PyTree, workdir: Path, start: float) -> Path | None:
+def report(task: Task, setup: Setup, dataset: Dataset, params: PyTree, workdir: Path, start: float) -> Path | None:
     """Samples, evaluates and writes the report, whose path the first process returns."""
-    config, trained = model.config, time.monotonic() - start
-    print(doing_at_the_end(model), flush=True)
-    if model.generate is None:
+    config, trained = setup.config, time.monotonic() - start
+    print(doing_at_the_end(setup), flush=True)
+    if setup.generate is None:
         params = jax.device_get(params)  # every process goes on alone
     partial = PartialSamples(workdir / "samples" / "partial")
-    run = Run(dataset, model.built, model.generate, params, config.training.steps)
+    run = Run(dataset, setup.model, setup.generate, params, config.training.steps)
     results = task.evaluate(config, run, workdir, Asked(partial))
     if not distributed.is_first():
         return None
@@ -82,11 +82,11 @@ def report(task: Task, model: Model, dataset: Dataset, params: PyTree, workdir: 
     return path
 
 
-def doing_at_the_end(model: Model) -> str:
+def doing_at_the_end(setup: Setup) -> str:
     """The line before the evaluation."""
-    if model.generate is None:
+    if setup.generate is None:
         return "measuring …"
-    if model.config.evaluation.at_end is False:
+    if setup.config.evaluation.at_end is False:
         return "sampling …"
     return "sampling and evaluating … (left out with --config.evaluation.at_end=false)"
 

@@ -15,12 +15,15 @@ from absl import flags
 
 from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config, ConfigError, require
+from experiments.cli.progress import Progress
 from experiments.reporting.tables import show
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.runs import open_run
-from experiments.tasks.diffusion.tuning import Options, tune
+from experiments.tasks.diffusion.build import build_sampler
+from experiments.tasks.diffusion.runs import open_score
+from experiments.tasks.diffusion.tuning import initial_grids, references
 from scorekit import tuning
+from scorekit.solvers import PrecomputedSolver
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
 _COEFFICIENTS = flags.DEFINE_bool("coefficients", False, "Also tune the solver's coefficients; needs more draws.")
@@ -47,19 +50,21 @@ def main(config: Config) -> str:
     workdir, scale = shared.path(_WORKDIR, buckets=True), config.sampling.guidance_scale
     if not 0 <= _POWER.value < math.inf:
         raise ConfigError(f"--power={_POWER.value}: must be finite and >= 0")
+    name, size = config.sampling.solver.name, _BATCH.value
     out = shared.results(_OUT, workdir / "grid.json", "")
-    run = open_run(config, workdir, _STEP.value, (scale,))
-    options = Options(
-        coefficients=_COEFFICIENTS.value,
-        updates=_UPDATES.value,
-        starts=_STARTS.value,
-        batch_size=_BATCH.value,
-        draws=_DRAWS.value,
-        power=_POWER.value,
-        fine_steps=_FINE.value,
-        seed=_SEED.value,
-    )
-    tuned, count = tune(config, run, options)
+    run = open_score(config, workdir, _STEP.value, (scale,))
+    solver, ts = build_sampler(config, run.model.schedule)
+    require(not solver.stochastic, "sampling.solver.name", name, "deterministic: tuning follows the reference's paths")
+    if isinstance(solver, PrecomputedSolver):  # the file of the grid has tuned coefficients: they are tuned anew
+        solver = solver.base
+    print(f"tuning {config.sampling.steps} steps of {solver} at step {run.step:,}, γ = {scale:g} …", flush=True)
+    denoiser, *pairs = references(config, run, ts, size, _DRAWS.value, _FINE.value, _SEED.value)
+    starts = initial_grids(run.model.schedule, ts)
+    count = min(_STARTS.value, len(starts))
+    with Progress(count * _UPDATES.value, batch_size=size, label="tuning") as bar:
+        how = {"coefficients": _COEFFICIENTS.value, "power": _POWER.value, "steps": _UPDATES.value, "starts": count}
+        shown = lambda done, total, error: bar.update(done, error)
+        tuned = tuning.tune(denoiser, run.model.schedule, solver, starts, *pairs, **how, progress=shown)
     tuning.save_grid(out, tuned, run.model.schedule)
     show_trials(tuned.trials, count)
     print(f"use it with --config.sampling.grid.name=file --config.sampling.grid.path={out}")

@@ -172,7 +172,7 @@ def main(config: Config) -> None:
     training.check_devices(config)
     dataset = data.load(config)
     task = diffusion.build(config, dataset)
-    model = task.built
+    model = task.model
     params = model.init(jax.random.key(config.seed))
     devices, dtype = jax.devices(), config.network.dtype or "float32"
     size, drawn, (highest, source) = config.training.batch_size, config.sampling.batch_size, peak(dtype)

@@ -41,7 +41,7 @@ from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import at_steps, build_rules, build_sampler, dropout, make_sampler
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from experiments.tasks.diffusion.tuning import references
 from experiments.tasks.flow_maps import distillation, students
 from experiments.tasks.flow_maps.distillation import TrainingTask
@@ -228,7 +228,7 @@ def of_student(folder: Path, steps: list[int]) -> Iterator[Candidate]:
     recipe = recipe_of(folder.parent.parent if folder.parent.name == "rounds" else folder)
     config, method = diffusion.saved(str(folder)), recipe["config.distillation.method"]
     for n in steps if method in students.MAP_LOSSES else [config.sampling.steps]:
-        run = open_run(own := at_steps(config, n), folder)
+        run = open_score(own := at_steps(config, n), folder)
         yield Candidate(n, own, run.model, run.params, f"{method} ({config.sampling.solver.name})")
 
 
@@ -261,7 +261,7 @@ def main(config: Config) -> Path:
     for path in paths:
         if not any((folder / RECIPE).exists() for folder in (path, path.parent.parent)):
             raise ConfigError(f"--students={path}: there is no student here")
-    run = open_run(config, as_path(_WORKDIR.value).absolute(), _STEP.value, (config.sampling.guidance_scale,))
+    run = open_score(config, as_path(_WORKDIR.value).absolute(), _STEP.value, (config.sampling.guidance_scale,))
     scorer, kind = run.dataset.scorer(), run.dataset.name
     if scorer is None:
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images or points, they are {kind}")

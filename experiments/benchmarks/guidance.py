@@ -24,7 +24,7 @@ from experiments.cli import flags as shared
 from experiments.cli.endings import one_line
 from experiments.reporting.curves import Line, Panel, curves
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from scorekit import densities, guidance, metrics, process, samplers, schedules, solvers
 from scorekit.solvers import grids
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
@@ -134,7 +134,7 @@ def mixture_problem(samples: int) -> Problem:
 def digits_problem(workdir: str, samples: int) -> Problem:
     """The network of a finished run, with its oldest checkpoint as the weaker model of autoguidance."""
     config, folder = diffusion.saved(workdir), Path(workdir).expanduser()
-    run = open_run(config, folder)
+    run = open_score(config, folder)
     dataset, model = run.dataset, run.model
     train, test = (np.asarray(dataset.to_model(part["x"])) for part in (dataset.train, dataset.test))
     classifier = metrics.fit_reference_classifier(train, dataset.train["label"])
@@ -146,7 +146,7 @@ def digits_problem(workdir: str, samples: int) -> Problem:
     rules = RULES | OF_IMAGES
     oldest = min(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
     if oldest < run.step:
-        weak = guidance.branches(conditional(open_run(config, folder, oldest).params), labels)[0]
+        weak = guidance.branches(conditional(open_score(config, folder, oldest).params), labels)[0]
         rules["autoguidance"] = lambda c, u, s, g: guidance.autoguidance(c, weak, g)
     return Problem(
         conditional=conditional(run.params),

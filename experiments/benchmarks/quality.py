@@ -35,7 +35,7 @@ from experiments.cli.flags import all_of, chosen
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_rules
 from experiments.tasks.diffusion.guidance import make_guided
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from scorekit import denoisers, densities, process, samplers, solvers
 from scorekit.metrics import sliced_wasserstein
 from scorekit.solvers import grids
@@ -100,7 +100,7 @@ def exact_problem(name: str, samples: int, scale: float = 1.0) -> Problem:
 def trained_problem(workdir: str, samples: int, scale: float) -> Problem:
     """The network of a finished run; the labels run through the classes in turn."""
     config = diffusion.saved(workdir)
-    run = open_run(config, Path(workdir).expanduser(), scales=(scale,))
+    run = open_score(config, Path(workdir).expanduser(), None, (scale,))
     labels, schedule = jnp.arange(samples) % run.dataset.num_classes, run.model.schedule
     like = jax.ShapeDtypeStruct((samples, *run.model.shape), jnp.float32)
     x = process.sample_prior(jax.random.key(0), schedule, like, schedule.time_at(EDM.log_snr(1.0)))

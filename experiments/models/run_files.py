@@ -95,7 +95,7 @@ _LEFT_OUT = {
     "conditions.tokens.name": "none",
     "loss.coupling.name": "independent",
     "loss.flow_map.name": "none",
-    "loss.levels": "example",
+    "loss.objective": "denoising",
     "preconditioning.noise.name": "log_snr",
 }
 """Values that are not saved with the weights."""

@@ -43,14 +43,14 @@ def lower(
     lowered = {}
     with planned_on(devices, memory):
         task = tasks.of(config)
-        model = task.build(config, dataset)
-        one = model.trained
+        setup = task.build(config, dataset)
+        one = setup.trained
         params = jax.eval_shape(one.init, jax.random.key(config.seed))
         if "training" in names:
             mesh = all_devices(training.sharing(config.training, len(devices)))
             lowered["training"] = _train_step(config, dataset, one, params, mesh)
-        if "sampling" in names and hasattr(model.generate, "trace"):
-            lowered["sampling"] = _sampler(config, dataset, model, params)
+        if "sampling" in names and hasattr(setup.generate, "trace"):
+            lowered["sampling"] = _sampler(config, dataset, setup, params)
     return lowered
 
 
@@ -67,8 +67,8 @@ def _train_step(config: Config, dataset: Dataset, one: Trainable, params: PyTree
     return _lowered(traced, state, size, 1, params)
 
 
-def _sampler(config: Config, dataset: Dataset, model: tasks.Model, params: PyTree) -> Lowered:
-    size, generate = config.sampling.batch_size, cast(Any, model.generate)
+def _sampler(config: Config, dataset: Dataset, setup: tasks.Setup, params: PyTree) -> Lowered:
+    size, generate = config.sampling.batch_size, cast(Any, setup.generate)
     traced = generate.trace(params, np.resize(dataset.test["label"], size), config.sampling.guidance_scale)
     placed = placed_shapes(params, holding(params, config.training.fsdp))
     return _lowered(traced, placed, size, generate.evaluations, params)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 
 from experiments.data.dataset import Dataset
 from experiments.data.display import Points, Sounds, View
+from experiments.models.samples import Generate
 from experiments.reporting.audio_widgets import audio_widgets, write_wav
 from experiments.reporting.grids import Draw, clouds, grid, in_rows, scatter
 from experiments.reporting.png import COLOURS, PathLike
@@ -19,8 +20,6 @@ from experiments.reporting.report import Figure, Heading, Section
 from scorekit.audio import spectrogram_images
 from scorekit.io import as_path, write_atomic
 
-Generate = Callable[..., np.ndarray]
-"""``(params, seed, labels, guidance_scale) -> samples``."""
 _COLUMNS, _MOST_ROWS, _LARGEST = 10, 40, 10
 
 

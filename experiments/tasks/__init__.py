@@ -11,9 +11,9 @@ from experiments.cli import command_line, flags
 from experiments.cli.config import Config, ConfigError, choice
 from experiments.cli.fields import Section, fields_by
 from experiments.models.run_files import config_of
-from experiments.tasks.task import Asked, Model, Task
+from experiments.tasks.task import Asked, Setup, Task
 
-__all__ = ["TASKS", "Asked", "Model", "Task", "check_fields", "fields_of", "named", "of", "opened", "saved"]
+__all__ = ["TASKS", "Asked", "Setup", "Task", "check_fields", "fields_of", "named", "of", "opened", "saved"]
 
 
 TASKS = {

@@ -34,12 +34,12 @@ SAMPLES = Field(
 )
 
 
-class Model(NamedTuple):
-    """The model of a config, built for its data.
+class Setup(NamedTuple):
+    """Everything that a run of a config uses, built for its data.
 
     Attributes:
       config: config that is saved with the run.
-      built: network with all that belongs to it, as the task builds it.
+      model: network with all that belongs to it, of a class of its task.
       section: section of the network in the config.
       trained: the network as it is trained; the first of several.
       generate: the sampler, a :data:`~experiments.models.samples.Generate`; None for a model that draws nothing.
@@ -47,7 +47,7 @@ class Model(NamedTuple):
     """
 
     config: Config
-    built: Any
+    model: Any
     section: str
     trained: Trainable
     generate: Callable | None = None
@@ -76,13 +76,11 @@ class Asked(NamedTuple):
       stem: path of figures without ending; None at the end of training, which draws samples too and writes figures into
         the folder of the run.
       exact: whether to find the exact likelihood as well.
-      widths: relative widths of averages to evaluate as well.
     """
 
     partial: PartialSamples
     stem: str | None = None
     exact: bool = False
-    widths: Sequence[float] = ()
 
     def figures(self, workdir: Path, name: str) -> str:
         """The path of a figure, without ending, that is called ``name`` in the folder of a run."""
@@ -113,11 +111,11 @@ class Task(Protocol):
         """The config with what weights and data decide; it is the ``config.json`` of the run."""
         ...
 
-    def build(self, config: Config, dataset: Dataset) -> Model:
+    def build(self, config: Config, dataset: Dataset) -> Setup:
         """Constructs everything that the run uses, which is the check of the config; nothing is computed or read."""
         ...
 
-    def train(self, config: Config, dataset: Dataset, model: Model, workdir: Path) -> PyTree:
+    def train(self, config: Config, dataset: Dataset, setup: Setup, workdir: Path) -> PyTree:
         """Trains into ``workdir``, or continues; returns the parameters that are published."""
         ...
 
@@ -149,11 +147,11 @@ def unchanged(config: Config, dataset: Dataset) -> Config:
 def open_run(load, build, config: Config, workdir: Path, step: int | None = None, scales=None) -> Run:
     """A run with its averaged parameters of a checkpoint; the first two are functions of its task."""
     dataset = load(config)
-    model = build(config, dataset)
+    setup = build(config, dataset)
     check_class_names(dataset.class_names, check_weights(config, workdir, step), workdir)
-    like = param_shapes(model.section, config[model.section].to_dict(), lambda: model.trained.init(jax.random.key(0)))
-    step, params = restore(f"--workdir={workdir}", workdir, step, model.trained.ema, like)
-    return Run(dataset, model.built, model.generate, jax.tree.map(jnp.asarray, params), step)
+    like = param_shapes(setup.section, config[setup.section].to_dict(), lambda: setup.trained.init(jax.random.key(0)))
+    step, params = restore(f"--workdir={workdir}", workdir, step, setup.trained.ema, like)
+    return Run(dataset, setup.model, setup.generate, jax.tree.map(jnp.asarray, params), step)
 
 
 def draws_nothing(config: Config) -> str:

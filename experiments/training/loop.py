@@ -101,9 +101,9 @@ def train_network(config: Config, workdir: Path, model: Trainable, dataset: Data
         return fit(run, model, dataset, hooks_of(run, model, config))
 
 
-def train(config: Config, dataset: Dataset, model: Any, workdir: Path) -> PyTree:
-    """``train`` of a task with one network, ``model.trained``."""
-    return train_network(config, workdir, model.trained, dataset)
+def train(config: Config, dataset: Dataset, setup: Any, workdir: Path) -> PyTree:
+    """``train`` of a task with one network, ``setup.trained``."""
+    return train_network(config, workdir, setup.trained, dataset)
 
 
 def hooks_of(run: Run, model: Trainable, config: Config) -> list[Hook]:

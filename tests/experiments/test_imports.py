@@ -153,10 +153,7 @@ TAKE_CONFIGS = {
     "training.run": "the run",
     **{f"tasks.diffusion.{name}": "from a config to a model" for name in ("build", "checks", "fine_tuning", "task")},
     **{f"tasks.diffusion.{name}": "opens runs" for name in ("inverse.editing", "model_card", "runs", "tuning")},
-    **{
-        f"tasks.diffusion.metrics.{name}": "metrics of a run"
-        for name in ("__init__", "ema_sweep", "exact", "fid", "run_metrics")
-    },
+    **{f"tasks.diffusion.metrics.{name}": "metrics of a run" for name in ("__init__", "exact", "fid", "run_metrics")},
 }
 """The modules of these packages with a function that takes a config, and why."""
 

@@ -28,6 +28,7 @@ def get_config():
     config = base.get_config()
     config.data.set = "cifar10"
     base.unconditional(config)
+    config.loss.objective = "bound"
     config.schedule.update(name="learned", log_snr_max=13.3, log_snr_min=-5.0)
     use_preset(config, VDMUNet, "cifar10")
     config.loss.target.name = "eps"

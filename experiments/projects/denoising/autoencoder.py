@@ -30,7 +30,7 @@ from experiments.reporting.report import Figure, Heading, Section, write_report
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.model import Model
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from experiments.tasks.task import facts
 from scorekit import process
 from scorekit.io.preconditioning import precondition
@@ -139,13 +139,13 @@ def main(config: Config) -> Path:
     workdir = shared.path(_WORKDIR)
     shared.check_writable(workdir, f"--workdir={workdir}")
     levels = shared.increasing("levels", _LEVELS.value, -math.inf)
-    run = open_run(config, workdir, _STEP.value)
+    run = open_score(config, workdir, _STEP.value)
     if not isinstance(run.dataset.view(np.zeros((1, *run.model.shape))), Pictures):
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images, they are {run.dataset.name}")
     others = {}
     for path in map(Path, _COMPARE.value):
         with shared.named("compare"):
-            other = others[path.name] = open_run(diffusion.saved(str(path)), path)
+            other = others[path.name] = open_score(diffusion.saved(str(path)), path)
         if other.dataset.name != run.dataset.name:
             raise ConfigError(f"--compare={path}: its data must be {run.dataset.name}, they are {other.dataset.name}")
 

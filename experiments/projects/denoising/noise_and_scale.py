@@ -22,7 +22,7 @@ from experiments.projects.denoising import band_errors
 from experiments.reporting.report import Heading, Text, write_report
 from experiments.reporting.tables import tables_as_text
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from experiments.tasks.task import facts
 from scorekit.densities import spectra
 
@@ -36,7 +36,7 @@ def main(config: Config) -> Path:
     workdir = shared.path(_WORKDIR)
     shared.check_writable(workdir, f"--workdir={workdir}")
     edges = shared.increasing("edges", _EDGES.value or ())
-    run = open_run(config, workdir, _STEP.value)
+    run = open_score(config, workdir, _STEP.value)
     if len(run.dataset.shape) not in (2, 3):
         raise ConfigError(f"--workdir={_WORKDIR.value}: its data must be images or sounds, they are {run.dataset.name}")
     axis = run.dataset.frequency_axis()

@@ -30,7 +30,7 @@ from experiments.reporting.curves import Line, Panel, curves
 from experiments.reporting.report import ConfigSection, Figure, Heading, Section, Text, write_report
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 
 _WORKDIR, _STEP = shared.workdir("Folder of the run of a model of images."), shared.step()
 _NEAR = flags.DEFINE_list("near", list(NEAR), "Small changes of the held-out images.")
@@ -123,7 +123,7 @@ def main(config: Config) -> Path:
     if not near and not _FAR.value:
         raise ConfigError("--near=, --far=: must name at least one set")
     out = shared.results_folder(_OUT, workdir / "ood", continues=True)
-    run = open_run(config, workdir, _STEP.value)
+    run = open_score(config, workdir, _STEP.value)
     scored = model.of_run(run, _STEPS.value, _PROBES.value)
     sets = gather(run.dataset, near, _FAR.value, _EXAMPLES.value, _SEED.value)
     settings = Settings(probes=_PROBES.value, batch_size=_BATCH.value, seed=_SEED.value)

@@ -1,11 +1,9 @@
-"""Statistics of the Inception or VGG features of real images, to compare samples with.
+"""Statistics of the Inception features of real images, to compare samples with.
 
     python -m experiments.projects.published.reference_statistics --data=cifar10 \\
         --weights=inception.safetensors --out=cifar10.npz
     python -m experiments.projects.published.reference_statistics --data=pictures/ --size=64 --resize=clean \\
         --weights=… --out=…
-    python -m experiments.projects.published.reference_statistics --data=cifar10 --network=vgg \\
-        --weights=vgg16.pth --out=…
 
 ``--data`` is a folder of pictures or the name of a TFDS set. Writes the layout of EDM (``mu``, ``sigma``) with the
 fields of ADM for the sFID (``mu_s``, ``sigma_s``), the number of images, how they were resized, the checksum of the
@@ -24,7 +22,6 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import ConfigError
 from experiments.data.builders import DATA_DIR, register
-from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
 from experiments.tasks.diffusion.metrics.fid import KEPT
 from experiments.tasks.diffusion.metrics.inception import ROWS, Extractor, reference_of, to_bytes, write_reference
 from scorekit import data
@@ -34,8 +31,7 @@ _DATA = flags.DEFINE_string("data", None, "A folder of images, or the name of a 
 _SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", DATA_DIR, "Directory of TFDS sets.")
 _SIZE = flags.DEFINE_integer("size", None, "Side to which the middle square of each image of a folder is resized.")
-_NETWORK = flags.DEFINE_enum("network", "inception", list(NETWORKS), "Network of the features.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "File of the weights of the network.", required=True)
+_WEIGHTS = flags.DEFINE_string("weights", None, "File of the weights of the Inception network.", required=True)
 _RESIZE = flags.DEFINE_enum("resize", "tf1", CONVENTIONS, "How images are resized for the network.")
 _FEATURES = shared.count("features", KEPT, "Images whose features are written, the first ones.", lower_bound=0)
 _OUT = shared.out("The .npz file to write.", required=True)
@@ -76,7 +72,7 @@ def main(_) -> Path:
     if len(source) < 2:
         raise ConfigError(f"--data={_DATA.value}: must hold at least 2 images, got {len(source)}")
     given = f"--weights={_WEIGHTS.value}"
-    extract = Extractor(_NETWORK.value, _WEIGHTS.value, cast(Convention, _RESIZE.value), given)
+    extract = Extractor(_WEIGHTS.value, cast(Convention, _RESIZE.value), given)
     try:
         reference = reference_of(extract, batches(source), _FEATURES.value, source.name)
     except ValueError as error:

@@ -18,7 +18,7 @@ from experiments.projects.text.prompts import Prompt
 from experiments.tasks.contrastive.embeddings import scaled
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.guidance import PROMPTS, Prompts
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import open_score
 from experiments.tasks.task import Run
 from scorekit.networks import Masked, noise_augmented
 
@@ -137,7 +137,7 @@ def open_stages(configs: Sequence[Config], names: Sequence[str], scales: Sequenc
         folder = Path(name).expanduser().absolute()
         with shared.named("stages"):
             own = () if stages else tuple(scales)
-            run = open_run(config, folder, None, own or (config.sampling.guidance_scale,))
+            run = open_score(config, folder, None, own or (config.sampling.guidance_scale,))
         if stages:
             factor = config.conditions.map.factor or 2
             (*ours, channels), (*theirs, given) = run.model.shape, pictures_of(stages[-1]).shape

@@ -15,9 +15,10 @@ from experiments.cli.choices import Choices
 from experiments.cli.config import Config, ConfigError, leaves, require, require_field, to_text
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
+from experiments.models import choices
 from experiments.models.networks import SIZES, module
 from experiments.models.run_files import EVALUATED, check_weights, config_of, restore
-from experiments.tasks.diffusion.build import build_schedule, build_times
+from experiments.tasks.diffusion.build import build_schedule
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.training import check_average
 from scorekit import losses
@@ -84,7 +85,7 @@ def check(config: Config, dataset: Dataset) -> None:
     data.check_no_pitch(dataset)
     require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
     build_schedule(config)
-    build_times(config)
+    choices.TIMES.build(config, "loss.times")
     _module(config, 10)
     check_average(config, "evaluation.ema")
 
@@ -98,7 +99,7 @@ def build_classifier(config: Config, num_classes: int) -> Classifier:
     return Classifier(
         module=_module(config, num_classes),
         schedule=build_schedule(config),
-        times=build_times(config),
+        times=choices.TIMES.build(config, "loss.times"),
         clean=config.loss.clean,
     )
 

@@ -36,7 +36,7 @@ def build(config, dataset):
         held_out=held_out_loss(prepare, loss, dataset),
         ema=config.evaluation.ema,
     )
-    return task.Model(config, model, "classifier", trained)
+    return task.Setup(config, model, "classifier", trained)
 
 
 open_run = functools.partial(task.open_run, load, build)

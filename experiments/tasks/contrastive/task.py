@@ -122,7 +122,7 @@ def build(config, dataset):
     axes = ("data", "fsdp") if config.training.parallel == "jit" else ("data",)
     init, held_out = functools.partial(init_params, model), held_out_loss(prepare, make_loss(model), dataset)
     trained = Trainable(init, prepare, make_loss(model, axes), optimizer, held_out, config.evaluation.ema)
-    return task.Model(config, model, "dual_encoder", trained)
+    return task.Setup(config, model, "dual_encoder", trained)
 
 
 open_run = functools.partial(task.open_run, load, build)

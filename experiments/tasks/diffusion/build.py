@@ -12,20 +12,16 @@ from experiments.data.dataset import Dataset
 from experiments.data.transforms import AUGMENTATION
 from experiments.models import choices
 from experiments.models.networks import NETWORKS
-from experiments.tasks.diffusion.couplings import COUPLINGS, Coupling
-from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
-from experiments.tasks.diffusion.guidance import NO_EXTRAS, RULES, SCALES, Extras, Rules, takes
+from experiments.tasks.diffusion.couplings import COUPLINGS
+from experiments.tasks.diffusion.guidance import NO_EXTRAS, RULES, Extras, Rules, takes
 from experiments.tasks.diffusion.model import Model
-from experiments.tasks.diffusion.objectives import Bound, Denoising, FrameLevels, Objective
+from experiments.tasks.diffusion.objectives import OBJECTIVES
 from experiments.tasks.diffusion.sampling import Sampler
 from experiments.tasks.diffusion.solvers import GRIDS, SOLVERS
 from scorekit import schedules, solvers, tuning
-from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.networks import LogVariance
-from scorekit.predictions import Target
 from scorekit.solvers.grids import check_grid
-from scorekit.times import TimeSampler
-from scorekit.typing import Array, Schedule, Solver, Weighting
+from scorekit.typing import Array, Schedule, Solver
 
 OF_A_SCORE = ("eps", "negative_eps", "score")
 """Targets that are the noise up to a factor: they say nothing of x0 where there is no signal."""
@@ -39,62 +35,11 @@ def build_schedule(config: Config) -> Schedule:
     return schedule if config.noise_factor == 1 else schedules.shifted(schedule, config.noise_factor)
 
 
-def build_target(config: Config) -> Target:
-    """The target that the network predicts."""
-    return choices.TARGETS.build(config, "loss.target")
-
-
-def build_noise_input(config: Config, schedule: Schedule) -> LogSNRInput | TimestepInput | ClockInput:
-    """The argument for the noise level with which the network is called."""
-    return choices.NOISE_INPUTS.build(config, "preconditioning.noise", schedule=schedule)
-
-
-def build_weighting(config: Config, schedule: Schedule) -> Weighting:
-    """The weighting of the loss."""
-    return choices.WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)
-
-
-def build_times(config: Config) -> TimeSampler:
-    """The distribution of training times."""
-    return choices.TIMES.build(config, "loss.times")
-
-
-def build_coupling(config: Config) -> Coupling | None:
-    """The coupling; None for independent noise."""
-    return COUPLINGS.build(config, "loss.coupling", label_dropout=config.loss.label_dropout)
-
-
-def build_flow_map(config: Config) -> Any:
-    """The :class:`~experiments.tasks.flow_maps.losses.FlowMapLoss`; None for a denoiser."""
-    return FLOW_MAPS.build(config, "loss.flow_map")
-
-
-def build_network(
-    config: Config,
-    num_classes: int | None,
-    *,
-    outputs: int = 1,
-    vector_size: int | None = None,
-    map_shape: tuple[int, ...] | None = None,
-    token_size: int | None = None,
-):
-    """The Flax module of the network for these conditions; a causal one has as many outputs as the data channels."""
-    sizes = {"outputs": outputs, "vector_size": vector_size, "map_shape": map_shape, "token_size": token_size}
-    return NETWORKS.build(config, "network", num_classes=num_classes, **sizes)
-
-
-def build_objective(config: Config, schedule: Schedule) -> Objective:
-    """The objective of a denoiser."""
-    times, weighting = build_times(config), build_weighting(config, schedule)
-    if config.schedule.name == "learned":
-        return Bound(times)
-    return FrameLevels(times, weighting) if config.loss.levels == "frame" else Denoising(times, weighting)
-
-
 def build_model(config: Config, dataset: Dataset) -> Model:
     """Puts the parts of the config together: a diffusion model, or a flow map."""
     schedule, extracts = build_schedule(config), data.build_conditions(config, dataset)
-    sizes, coupling = conditions.sizes(extracts, dataset), build_coupling(config)
+    sizes = conditions.sizes(extracts, dataset)
+    coupling = COUPLINGS.build(config, "loss.coupling", label_dropout=config.loss.label_dropout)
     if coupling is not None and coupling.starts_at_map and sizes["map_shape"] != dataset.shape:
         name, allowed = config.conditions.map.name, f"a map of shape {dataset.shape}, as the data"
         require(False, "conditions.map.name", name, allowed)
@@ -103,10 +48,10 @@ def build_model(config: Config, dataset: Dataset) -> Model:
         sizes["map_shape"] = (*positions, channels + 1)  # the last channel is the noise level
     num_classes = dataset.num_classes if dataset.labelled else None
     parts: dict[str, Any] = {
-        "module": build_network(config, num_classes, outputs=dataset.shape[-1], **sizes),
+        "module": NETWORKS.build(config, "network", num_classes=num_classes, outputs=dataset.shape[-1], **sizes),
         "schedule": schedule,
-        "target": build_target(config),
-        "noise_input": build_noise_input(config, schedule),
+        "target": choices.TARGETS.build(config, "loss.target"),
+        "noise_input": choices.NOISE_INPUTS.build(config, "preconditioning.noise", schedule=schedule),
         "sigma_data": config.preconditioning.sigma_data,
         "num_classes": dataset.num_classes,
         "shape": dataset.shape,
@@ -118,7 +63,9 @@ def build_model(config: Config, dataset: Dataset) -> Model:
     }
     if config.loss.flow_map.name != "none":
         return named_object("experiments.tasks.flow_maps.model:build")(config, num_classes, sizes, parts)
-    return Model(**parts, objective=build_objective(config, schedule))
+    times = choices.TIMES.build(config, "loss.times")
+    weighting = choices.WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)
+    return Model(**parts, objective=OBJECTIVES[config.loss.objective](times, weighting))
 
 
 def dropout(config: Config) -> tuple[dict[str, float], float, float]:
@@ -213,32 +160,25 @@ def build_rules(config: Config) -> Rules:
             f"{given}: config.rules.interval.noise_min or noise_max must be set, without bounds on sigma / alpha "
             "interval changes nothing"
         )
-    shape, further = config.sampling.guidance_shape.name, list[int]()
+    further = list[int]()
     for name in names:
         if takes(name, "labelled"):
             values = config.rules[name]
             further += (values.labels or ()) if "labels" in values else [values.label]
     return Rules(
         build={name: RULES.bind(config, f"rules.{name}", f"guidance={name}", name) for name in names},
-        scale=SCALES.bind(config, "sampling.guidance_shape", f"sampling.guidance_shape.name={shape}", shape),
-        constant=shape == "constant",
         further_labels=tuple(label for label in further if label is not None),
         keep_map=bool(config.sampling.keep_map),
         samples_flow_map=config.sampling.solver.name == "flow_map",
     )
 
 
-def about_sampler(config: Config) -> str:
-    """The rules and the solver of a config for an error message."""
-    options = config.sampling
-    solver = f"{options.steps} steps of the solver {options.solver.name} on the grid {options.grid.name}"
-    return f"{' + '.join(config.guidance)}, {solver}"
-
-
 def sampler_of(config: Config, scale: float | None = None) -> str:
     """The sampler of a config for an error message: its guidance scale, rules and solver."""
-    scale = config.sampling.guidance_scale if scale is None else scale
-    return f"guidance scale {scale:g} with {about_sampler(config)}"
+    options = config.sampling
+    solver = f"{options.steps} steps of the solver {options.solver.name} on the grid {options.grid.name}"
+    scale = options.guidance_scale if scale is None else scale
+    return f"guidance scale {scale:g} with {' + '.join(config.guidance)}, {solver}"
 
 
 def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras = NO_EXTRAS) -> Sampler:
@@ -255,7 +195,7 @@ def make_sampler(config: Config, model: Model, dataset: Dataset, extras: Extras 
         fsdp=config.training.fsdp,
         denoise=bool(config.sampling.denoise),
         map_noise=config.sampling.map_noise or 0.0,
-        about=about_sampler(config),
+        about=functools.partial(sampler_of, config),
         identity=config.to_dict(),
         with_steps=functools.cache(lambda steps: make_sampler(at_steps(config, steps), model, dataset, extras)),
         extras=extras,

@@ -40,7 +40,7 @@ def check_fields(config: Config, dataset: Dataset) -> None:
     """Validates fields against each other and the data, before anything is constructed."""
     data.check_not_symbols(config, dataset)
     dataset.check_conditions({section: config.conditions[section].name for section in ("vector", "map", "tokens")})
-    given = dataset.axes, config.loss.levels == "frame"
+    given = dataset.axes, config.loss.objective == "frame_levels"
     if not fits(config.network.name, *given):
         allowed = f"{' or '.join(networks_of(*given))} for config.data.name={config.data.name}"
         require_field(config, "network.name", False, allowed)
@@ -58,8 +58,8 @@ def check(config: Config, dataset: Dataset, sampler: Sampler, scales: Sequence[f
     """Validates the parts together, for sampling at these guidance scales or all that the config names."""
     objective, schedule = sampler.model.objective, sampler.model.schedule
     one, key = jax.ShapeDtypeStruct((1,), jnp.float32), jax.random.key(0)
-    if (weighting := getattr(objective, "weighting", None)) is not None:
-        _trace(config, "loss.weighting", weighting, one)
+    if objective.weighting is not None:
+        _trace(config, "loss.weighting", objective.weighting, one)
     draw = lambda key: times.draw(key, 2, times.at_progress(objective.times, 1.0), schedule)
     _trace(config, "loss.times", draw, key)
     _trace(config, "sampling.solver", lambda ts: sampler.solver.plan(schedule, ts), sampler.ts)
@@ -115,10 +115,12 @@ def _trace(config: Config, path: str, function: Callable, *args) -> None:
 
 
 def _check_learned_schedule(config: Config) -> None:
-    """Validates that the loss of a learned schedule is the variational bound between its ends."""
+    """Validates that a schedule is learned by the variational bound between its ends, and a fixed one is not."""
     if config.schedule.name != "learned":
-        return
+        allowed = "denoising or frame_levels: the bound trains a schedule, say with schedule.name=learned"
+        return require_field(config, "loss.objective", config.loss.objective != "bound", allowed)
     for field, value, allowed in (
+        ("loss.objective", config.loss.objective, "bound"),
         ("noise_factor", config.noise_factor, 1.0),
         ("loss.weighting.name", config.loss.weighting.name, "likelihood"),
         ("loss.log_variance", config.loss.log_variance or None, None),
@@ -176,9 +178,9 @@ def _check_one_jump(config: Config, ts: Array) -> None:
 
 def _check_frame_levels(config: Config) -> None:
     """Validates that a model with a noise level for each frame has a network and a loss that take them."""
-    if config.loss.levels != "frame":
+    if config.loss.objective != "frame_levels":
         return
-    must, for_it = functools.partial(require_field, config), "for config.loss.levels=frame"
+    must, for_it = functools.partial(require_field, config), "for config.loss.objective=frame_levels"
     takes_levels = config.network.name in ("wavenet", *CAUSAL_DENOISERS)
     must("network.name", takes_levels, f"wavenet, causal_transformer or causal_wavenet {for_it}")
     patch = config.network.get("patch")
@@ -186,7 +188,6 @@ def _check_frame_levels(config: Config) -> None:
     must("loss.flow_map.name", config.loss.flow_map.name == "none", f"none {for_it}")
     must("loss.coupling.name", config.loss.coupling.name == "independent", f"independent {for_it}")
     must("loss.log_variance", not config.loss.log_variance, f"None {for_it}")
-    must("schedule.name", config.schedule.name != "learned", f"a fixed schedule {for_it}")
 
 
 def _check_coupling(config: Config) -> None:

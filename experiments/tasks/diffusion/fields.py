@@ -7,6 +7,7 @@ from experiments.models.run_files import SAMPLED
 from experiments.tasks.diffusion import guidance
 from experiments.tasks.diffusion.couplings import COUPLINGS
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
+from experiments.tasks.diffusion.objectives import OBJECTIVES
 from experiments.tasks.diffusion.solvers import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
 
@@ -29,10 +30,10 @@ MODEL_FIELDS = Section(
         target=choices.TARGETS,
         weighting=choices.WEIGHTINGS,
         times=choices.TIMES,
-        levels=Field("example", OneOf("example", "frame"), """
-            What has a time, and so a noise level, of its own in training: every example, or every frame ("frame",
-            diffusion forcing) of a signal of frames; then ``experiments.projects.audio.sound.roll_out`` draws sounds of
-            any length."""),
+        objective=Field("denoising", OneOf(*OBJECTIVES), """
+            The loss: "denoising" at a time, and so a noise level, of every example; "frame_levels" at a time of every
+            frame of a signal of frames (diffusion forcing), so that ``experiments.projects.audio.sound.roll_out`` draws
+            sounds of any length; or the variational "bound", which trains the schedule "learned" too."""),
         log_variance=Field(None, bool, """
             Learns the log-variance u of the loss at each noise level and trains on loss / exp(u) + u, so that all noise
             levels contribute equally (Karras et al. 2024)."""),
@@ -62,7 +63,6 @@ MODEL_FIELDS = Section(
         denoise=Field(None, bool, """
             Evaluates once more, at the last time of the grid, and takes x0: for schedules that begin with noise."""),
         guidance_scale=Field(2.0, NON_NEGATIVE, "γ: 0 unconditional, 1 conditional, above 1 guided."),
-        guidance_shape=guidance.SCALES,
         map_noise=Field(None, FRACTION, """
             Level at which the map is corrupted when sampling, up to loss.map_noise; None is 0."""),
         keep_map=Field(None, bool, """

@@ -20,7 +20,7 @@ from experiments.cli import distributed
 from experiments.cli.config import Config, ConfigError, lookup, require
 from experiments.models import choices
 from experiments.models.networks import NETWORKS
-from experiments.tasks.diffusion.build import build_noise_input, build_schedule, build_target
+from experiments.tasks.diffusion.build import build_schedule
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.model import LOG_VARIANCE, SCHEDULE, Model, init_schedule
 from scorekit import io, networks
@@ -101,9 +101,9 @@ def _sections_of(found: Loaded, config: Config) -> dict[str, dict[str, Any]]:
         fields = [field for field in inspect.signature(NETWORKS[name]).parameters if hasattr(module, field)]
         left = (*_FREE, *MODEL_FIELDS["network"].supplied)
         sections["network"] = {"name": name, **{f: getattr(module, f) for f in fields if f not in left}}
-    own = build_noise_input(config, build_schedule(config))
+    own = choices.NOISE_INPUTS.build(config, "preconditioning.noise", schedule=build_schedule(config))
     for path, part, ours, candidates in (
-        ("loss.target", meaning.target, build_target(config), _targets),
+        ("loss.target", meaning.target, choices.TARGETS.build(config, "loss.target"), _targets),
         ("preconditioning.noise", meaning.noise_input, own, _noise_inputs),
     ):
         for schedule, values in () if _equal(ours, part) else candidates(part):

@@ -16,7 +16,6 @@ Args:
   factors: factors of the guidance scale, one for each level of the Laplacian pyramid.
   label: the class.
   labels: the further classes.
-  noise: the scale at t = 1.
   noise_max: largest sigma / alpha that is guided.
   power: the exponent.
   scale: scale of the guidance direction; None puts the class in place of the unconditional branch.
@@ -28,15 +27,15 @@ Args:
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from experiments.cli.choices import Choice, Choices
+from experiments.cli.choices import Choices
 from experiments.cli.config import ConfigError
-from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Text
+from experiments.cli.fields import POSITIVE, Text
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.tasks.diffusion.model import Model, at_params, by_name
 from scorekit import guidance
@@ -138,30 +137,6 @@ RULES = Choices(
 """The rules by name; ``config.rules`` has a section for every rule, each field at None, which is the default."""
 
 
-def _power(guidance_scale, noise=1.0, power=2.0):
-    """A scale that changes as ``(1 - t)^power`` from noise to the guidance scale at t = 0."""
-    return guidance.weight_schedule(noise, guidance_scale, "power", power)
-
-
-def _bend(shape: Literal["cosine", "linear"]) -> Choice:
-    words = f"{shape.capitalize()} in t from noise to the guidance scale at t = 0."
-    make = lambda guidance_scale, noise=1.0: guidance.weight_schedule(noise, guidance_scale, shape)
-    return Choice(make, words, noise=Field(1.0, NON_NEGATIVE, "the scale at t = 1."))
-
-
-SCALES = Choices(
-    {
-        "constant": Choice(lambda guidance_scale: guidance_scale, "The guidance scale at all times."),
-        "cosine": _bend("cosine"),
-        "linear": _bend("linear"),
-        "power": Choice(_power, noise=NON_NEGATIVE, power=POSITIVE),
-    },
-    "constant",
-    "γ(t): constant, or from ``noise`` at t = 1 to ``guidance_scale`` at t = 0.",
-    ("guidance_scale",),
-)
-
-
 def takes(name: str, part: str) -> bool:
     """Whether the rule is built from this part."""
     return part in inspect.signature(RULES[name]).parameters
@@ -172,23 +147,19 @@ class Rules(NamedTuple):
 
     Attributes:
       build: the function of each rule by its name, from parts to a denoiser.
-      scale: ``guidance_scale -> scale``, at all times or as a function of them.
-      constant: whether it is the same at all times.
       further_labels: classes that rules name.
       keep_map: whether the unconditional branch has the dense map.
       samples_flow_map: whether a flow map is sampled, which takes γ itself; the only rule is "conditional".
     """
 
     build: Mapping[str, Callable[..., Denoiser]]
-    scale: Callable[..., Any]
-    constant: bool
     further_labels: tuple[int, ...] = ()
     keep_map: bool = False
     samples_flow_map: bool = False
 
     def is_plain(self, guidance_scale: float) -> bool:
         """Whether the base at this γ is one branch alone, so that no other one is evaluated."""
-        return self.constant and guidance_scale == 1 and RULES[next(iter(self.build))].traits.plain_at_one
+        return guidance_scale == 1 and RULES[next(iter(self.build))].traits.plain_at_one
 
     def traced(self, guidance_scale: float):
         """γ as an argument of a compiled function; None where no guidance is needed."""
@@ -220,7 +191,6 @@ def compose(rules: Rules, parts: Parts, guidance_scale: Any) -> Denoiser:
     first, *wrappers = rules.build
     plain = getattr(parts, RULES[first].traits.plain)
     scale = 1.0 if guidance_scale is None else guidance_scale
-    scale = rules.scale(guidance_scale=scale)
     supplied = {**dict.fromkeys(PARTS), **parts._asdict(), "plain": plain, "guidance_scale": scale}
     build = lambda name, **also: rules.build[name](**supplied | also)
     result = build(first)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -164,14 +163,6 @@ def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree
         return module.apply(params, x, noise, rngs={"dropout": jax.random.key(seed)}, **named)[0]
 
     return jax.vmap(one)(seeds, named, x, noise)
-
-
-def likelihood_ends(model: Model) -> tuple[Array, float]:
-    """The first and the last time of the likelihood. Discrete data begin where a bin is eight standard deviations of
-    the noise wide: t = 1e-5 for linear VP and 256 bins."""
-    if model.bins is None:
-        return jnp.array(1e-3), 1.0 - 1e-3
-    return jnp.maximum(0.0, model.schedule.time_at(2.0 * math.log(4.0 * (model.bins - 1)))), 1.0 - 1e-3
 
 
 def unconditional(model: Model, params: PyTree) -> Denoiser:

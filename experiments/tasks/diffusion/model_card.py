@@ -48,7 +48,7 @@ def example(name: str, config: Config, run: Any, labelled: bool, sampler: tuple[
     if guided is None and config.guidance[0] == "classifier_free":
         guided = f"guidance.classifier_free(cond, uncond, {float(sampling.guidance_scale)})"
     recommended = _recommended(run.model.schedule, sampling.steps, solver, ts)
-    plain = len(config.guidance) == 1 and sampling.guidance_shape.name == "constant"
+    plain = len(config.guidance) == 1
     if run.model.extracts or run.model.is_flow_map or not plain or guided is None or recommended is None:
         return None
     dataset, shape = run.dataset, run.model.shape

@@ -1,4 +1,4 @@
-"""What a diffusion model is trained by: denoising, a noise level for each frame, or the bound of a learned schedule."""
+"""What a diffusion model is trained by, each with its random draws and its loss: a row of :data:`OBJECTIVES`."""
 
 import dataclasses
 import math
@@ -23,6 +23,7 @@ class Objective(Protocol):
 
     Attributes:
       times: the distribution of times.
+      weighting: the weight of a noise level in the loss.
       learns_schedule: whether the schedule is trained with the network.
     """
 
@@ -30,6 +31,9 @@ class Objective(Protocol):
 
     @property
     def times(self) -> TimeSampler: ...
+
+    @property
+    def weighting(self) -> Weighting | None: ...
 
     def draw(self, for_times: Key, key: Key, model: Any, x: Array, progress: Any) -> Draws:
         """The random values of a batch of examples ``x``: times ``t`` with their ``weight``, and further ones."""
@@ -91,9 +95,13 @@ def _squared_error(loss_at, weighting: Weighting, model: Any, params: PyTree, ba
 
 
 class Bound(NamedTuple):
-    """The variational bound of each example in nats per dimension, which trains the schedule too."""
+    """The variational bound of each example in nats per dimension, which trains the schedule too.
+
+    ``weighting`` is not used: the bound has weights of its own.
+    """
 
     times: TimeSampler
+    weighting: Weighting | None = None
     learns_schedule = True
 
     draw, complete = Denoising.draw, Denoising.complete
@@ -106,6 +114,11 @@ class Bound(NamedTuple):
         value, aux = diffusion(params, schedule, batch)
         ends = likelihood.boundary_terms(schedule, batch["x"], batch["eps"], bins=model.bins)
         return value + sum(ends) / math.prod(model.shape), aux
+
+
+OBJECTIVES = {"denoising": Denoising, "frame_levels": FrameLevels, "bound": Bound}
+"""The objectives by the names of ``config.loss.objective``; each is made of times and a weighting. A flow map has its
+own, :class:`experiments.tasks.flow_maps.model.FlowMapObjective`."""
 
 
 def _diffusion(model: Any, params: PyTree, batch: Mapping[str, Any]):

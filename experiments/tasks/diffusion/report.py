@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.display import Points
-from experiments.reporting.curves import NOISE_AXIS, Line, Panel, curves, lines, scale
+from experiments.reporting.curves import NOISE_AXIS, Line, Panel, curves, scale
 from experiments.reporting.grids import clouds, grid
 from experiments.reporting.png import PathLike
 from experiments.reporting.report import Figure, Heading, Section
@@ -106,14 +105,6 @@ def loss_picture(path: PathLike, losses: Mapping[str, Any]) -> Path:
     return curves(path, [loss, count], columns=1)
 
 
-def ema_sweep_picture(
-    path: PathLike, widths: Sequence[float], metrics: Mapping[str, Mapping[str, ArrayLike]], step: int
-) -> Path:
-    """Every metric, by guidance scale, over the relative width of the average."""
-    panels = [Panel(lines(widths, values), "relative width of the average", name) for name, values in metrics.items()]
-    return curves(path, panels, title=f"Metrics by the width of the average, step {step:,}")
-
-
 # ---- tables --------------------------------------------------------------------------------------------------------
 
 
@@ -132,19 +123,6 @@ def evaluation_tables(evaluation: Any) -> list[Table]:
 def inception_tables(metrics: Any) -> list[Table]:
     """Metrics of features of a network, and the settings that must agree for comparing them with others."""
     return [metrics_table(metrics.rows, metrics.caption), row_table(metrics.provenance)]
-
-
-def ema_sweep_table(
-    rows: Mapping[float, Mapping[str, Mapping[str, float]]], bits: Mapping[float, float], step: int, caption: str
-) -> Table:
-    """A row for every relative width and guidance scale."""
-    table: dict[str, dict[str, Any]] = {}
-    for width, by_scale in rows.items():
-        bound = {"bits/dim": bits[width]} if width in bits else {}
-        for gamma, metrics in (by_scale or {"": {}}).items():
-            table[f"{width:g}, {gamma}" if gamma else f"{width:g}"] = {**metrics, **bound}
-    about = f"By the relative width of the average of the parameters, from the snapshots up to step {step:,}."
-    return metrics_table(table, f"{about} {caption}".strip())
 
 
 def bound_table(bound: Any) -> Table:

@@ -2,29 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli.choices import named_object
 from experiments.cli.config import Config, ConfigError
-from experiments.cli.fields import Section
-from experiments.data import LATENTS, conditions
 from experiments.data.dataset import Dataset
 from experiments.models.devices import param_shapes
 from experiments.models.run_files import check_class_names, check_encoder, check_weights, restore
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import make_sampler
-from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.guidance import NO_EXTRAS, Extras
 from experiments.tasks.diffusion.model import at_params
 from experiments.tasks.task import Run
 from scorekit.checks import check_finite
 from scorekit.io import Loaded
 from scorekit.typing import PyTree
-
-FIELDS = Section(data=data.KINDS, conditions=conditions.FIELDS, latents=LATENTS, **MODEL_FIELDS)
-"""The fields that are read here."""
 
 
 def open_run(
@@ -33,35 +28,21 @@ def open_run(
     step: int | None = None,
     scales: Sequence[float] | None = None,
     *,
-    on_latents=False,
-    any_coupling=False,
     dataset: Dataset | None = None,
-    to_evaluate: bool = False,
 ) -> Run:
     """Loads the averaged parameters of a checkpoint.
 
     Args:
       step: the checkpoint, the newest by default.
       scales: the guidance scales to sample at; by default all that the config names.
-      any_coupling: whether the caller accepts a model that has no score.
-      on_latents: whether the caller accepts a model of latents, whose network does not receive the data themselves.
       dataset: its data, built by default.
-      to_evaluate: whether the run is opened for its evaluation.
     """
-    FIELDS.check_values(config)
+    tasks.fields_of(config).check_values(config)
     saved = check_weights(config, workdir, step)
-    if config.get("latents") and not on_latents:
-        raise ConfigError(
-            f"--workdir={workdir}: this is a model of latents, which this program does not take; sample and evaluate do"
-        )
-    if not any_coupling:
-        check_score(config, f"--workdir={workdir}")
     if dataset is None:
         dataset = data.load(config, workdir)
     sampler = checks.build(config, dataset, scales)
     model = sampler.model
-    if to_evaluate:
-        checks.check_evaluation(config, dataset, sampler)
     check_encoder(config, dataset.encoder, saved, workdir)
     check_class_names(dataset.class_names, saved, workdir)
     like = param_shapes("network", config.network.to_dict(), lambda: model.init(jax.random.key(0)))
@@ -71,6 +52,21 @@ def open_run(
         model = at_params(model, params)
         sampler = make_sampler(config, model, dataset, extras)
     return Run(dataset, model, sampler, params, step, extras)
+
+
+def open_score(config: Config, workdir: Path, *which: Any, dataset: Dataset | None = None) -> Run:
+    """As :func:`open_run`, of a model that has a score of the data themselves."""
+    check_no_latents(config, f"--workdir={workdir}")
+    check_score(config, f"--workdir={workdir}")
+    return open_run(config, workdir, *which, dataset=dataset)
+
+
+def check_no_latents(config: Config, given: str) -> None:
+    """Raises an error, which begins with ``given``, for a model of latents: its network does not receive the data."""
+    if config.get("latents"):
+        raise ConfigError(
+            f"{given}: this is a model of latents, which this program does not take; sample and evaluate do"
+        )
 
 
 def check_score(config: Config, given: str) -> None:
@@ -96,9 +92,8 @@ def _extras(config: Config, workdir: Path, step: int, like: PyTree) -> Extras:
         _, weak = restore(given, workdir, at, ema, like)
         extras = extras._replace(weak=weak)
     if "classifier" in config.guidance:
-        extras = extras._replace(
-            classifier=named_object("experiments.tasks.classifier.model:open_logits")(config, config.rules.classifier)
-        )
+        open_logits = named_object("experiments.tasks.classifier.model:open_logits")
+        extras = extras._replace(classifier=open_logits(config, config.rules.classifier))
     return extras
 
 

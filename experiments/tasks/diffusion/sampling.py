@@ -33,7 +33,7 @@ class Sampler:
       fsdp: devices that hold one copy of parameters which are too large for one.
       denoise: whether x0 is taken at the last time.
       map_noise: level at which the dense map is corrupted.
-      about: the rules and the solver in words, for error messages.
+      about: ``guidance_scale -> words`` for error messages.
       identity: the fields of the config that determine samples.
       with_steps: the sampler with another number of steps.
       extras: inputs of rules from other checkpoints.
@@ -49,7 +49,7 @@ class Sampler:
     fsdp: int
     denoise: bool
     map_noise: float
-    about: str
+    about: Callable[[float], str]
     identity: Mapping[str, Any]
     with_steps: "Callable[[int], Sampler]"
     extras: Extras = NO_EXTRAS
@@ -120,7 +120,7 @@ class Sampler:
         for_map = jax.random.fold_in(key, 2**31 - 1) if noise else None
         named = isinstance(labels, Mapping)
         given = dict(labels) if named else conditions_for(model, self.dataset, labels, for_map, noise)
-        scale, by = self.rules.traced(guidance_scale), f"guidance scale {guidance_scale:g} with {self.about}"
+        scale, by = self.rules.traced(guidance_scale), self.about(guidance_scale)
         params, others = hold(params, self.fsdp), everywhere(self.extras)
         ts = self.times(at_params(model, params).schedule) if model.objective.learns_schedule else self.ts
         if trajectory:

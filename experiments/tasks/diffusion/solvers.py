@@ -6,11 +6,7 @@ Args:
   times: decreasing, one more than there are steps.
 """
 
-import inspect
-import re
-import typing
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax.numpy as jnp
 
@@ -18,9 +14,8 @@ from experiments.cli.choices import Choice, Choices
 from experiments.cli.fields import FRACTION, POSITIVE, Field, Text
 from experiments.models.choices import ENDS
 from scorekit import samplers, schedules, solvers, tuning
-from scorekit.arguments import Between, Each, bounds_of
+from scorekit.arguments import Between, Each
 from scorekit.flow_maps import FlowMapSolver
-from scorekit.solvers import LinearSolver, SolverBase
 from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, Schedule, Solver
 
@@ -82,41 +77,6 @@ GRIDS = Choices(
 )
 
 
-_SPELLINGS = {"uni_pc": "unipc", "dpmpp_2msde": "dpmpp_2m_sde", "dpmpp_3msde": "dpmpp_3m_sde"}
-
-
-def config_name(name: str) -> str:
-    """The name in a config of a name in :mod:`scorekit.solvers`.
-
-    >>> [config_name(name) for name in ("AdamsBashforth", "DPMSolverPP2M", "SASolver", "ddim")]
-    ['adams_bashforth', 'dpmpp_2m', 'sa_solver', 'ddim']
-    """
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-    words = words.replace("dpm_solver_pp", "dpmpp_")
-    return _SPELLINGS.get(words, words)
-
-
-def _is_solver(thing: Any) -> bool:
-    """Whether a public name is a class of solvers, or a function that returns a solver."""
-    kinds = [thing]
-    if inspect.isfunction(thing):
-        hint = typing.get_type_hints(thing).get("return")
-        kinds = list(typing.get_args(hint) or [hint])
-    return all(isinstance(kind, type) and issubclass(kind, SolverBase) for kind in kinds)
-
-
-def _configurable(factory: Callable[..., Any], **defaults: Any) -> Choice | None:
-    """The factory with its simple arguments alone and these defaults; None if it cannot be called with them."""
-    left_out = []
-    for name, argument in inspect.signature(factory).parameters.items():
-        if argument.default is inspect.Parameter.empty:
-            if name not in bounds_of(factory):
-                return None
-        elif not isinstance(argument.default, (bool, int, float, str, tuple)):
-            left_out.append(name)
-    return Choice(factory, drop=tuple(left_out), **defaults)
-
-
 def _recommended_solver(schedule: Schedule, n: int, stochastic: bool = False) -> Solver:
     """The solver of :func:`scorekit.samplers.recommended` for this number of steps.
 
@@ -126,27 +86,41 @@ def _recommended_solver(schedule: Schedule, n: int, stochastic: bool = False) ->
     return samplers.recommended(schedule, n, stochastic=stochastic)[0]
 
 
-_FLOW_MAP = Choice(
-    lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
-    "Jumps of a flow map.",
-    gamma=Field(0.0, FRACTION, "the part of the noise that is fresh after a jump."),
-    t_min=Field(0.0, Between(0, 1, "high"), "the end of the paths that the map was trained for."),
-)
-
-
-def _all() -> dict[str, Callable[..., Any]]:
-    found: dict[str, Callable[..., Any]] = {"recommended": _recommended_solver, "flow_map": _FLOW_MAP}
-    for name in solvers.__all__:
-        thing, ours = getattr(solvers, name), config_name(name)
-        if thing not in (SolverBase, LinearSolver) and _is_solver(thing):
-            defaults = {"coordinate": "flow"} if ours == "unipc" else {}  # not those of the library
-            if factory := _configurable(thing, **defaults):
-                found[ours] = factory
-    return dict(sorted(found.items()))
-
-
 SOLVERS = Choices(
-    _all(),
+    {
+        "adams_bashforth": solvers.AdamsBashforth,
+        "ancestral": solvers.Ancestral,
+        "annealed_langevin": solvers.AnnealedLangevin,
+        "ddim": solvers.ddim,
+        "deis": solvers.deis,
+        "dpm_solver": solvers.DPMSolver,
+        "dpmpp_2m": solvers.DPMSolverPP2M,
+        "dpmpp_2m_sde": solvers.DPMSolverPP2MSDE,
+        "dpmpp_3m": solvers.DPMSolverPP3M,
+        "dpmpp_3m_sde": solvers.DPMSolverPP3MSDE,
+        "edm_stochastic": solvers.edm_stochastic,
+        "euler": solvers.Euler,
+        "euler_maruyama": solvers.EulerMaruyama,
+        "exponential_adams_bashforth": solvers.ExponentialAdamsBashforth,
+        "flow_map": Choice(
+            lambda gamma=0.0, t_min=0.0: FlowMapSolver(gamma=gamma or None, t_min=t_min),
+            "Jumps of a flow map.",
+            gamma=Field(0.0, FRACTION, "the part of the noise that is fresh after a jump."),
+            t_min=Field(0.0, Between(0, 1, "high"), "the end of the paths that the map was trained for."),
+        ),
+        "heun": solvers.Heun,
+        "ipndm": solvers.IPNDM,
+        "linear_multistep": solvers.linear_multistep,
+        "midpoint": solvers.Midpoint,
+        "multistep_consistency": solvers.MultistepConsistency,
+        "predictor_corrector": Choice(solvers.PredictorCorrector, drop=("predictor",)),
+        "recommended": _recommended_solver,
+        "reverse_diffusion": solvers.ReverseDiffusion,
+        "rk4": solvers.RK4,
+        "sa_solver": solvers.SASolver,
+        "stochastic_heun": solvers.StochasticHeun,
+        "unipc": Choice(solvers.UniPC, coordinate="flow"),  # not the default of the library
+    },
     "recommended",
     """What takes a step; "recommended" is the solver of :func:`scorekit.samplers.recommended` for ``steps``.""",
     ("schedule", "n"),

@@ -23,18 +23,9 @@ from experiments.tasks.diffusion.build import dropout, untrained_nulls
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate as all_metrics
-from experiments.tasks.diffusion.metrics.run_metrics import further
-from experiments.tasks.diffusion.model import CRITIC, at_params
-from experiments.tasks.diffusion.model import Model as DiffusionModel
-from experiments.tasks.diffusion.report import (
-    ema_sweep_picture,
-    ema_sweep_table,
-    evaluation_tables,
-    final_pictures,
-    loss_picture,
-    shows_maps,
-)
-from experiments.tasks.task import LEFT_OUT, Asked, Model
+from experiments.tasks.diffusion.model import CRITIC, Model, at_params
+from experiments.tasks.diffusion.report import evaluation_tables, final_pictures, loss_picture, shows_maps
+from experiments.tasks.task import LEFT_OUT, Asked, Setup
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
@@ -67,12 +58,12 @@ def resolve(config, dataset):
 
 
 def build(config, dataset):
-    model = built(config, dataset)
-    checks.check_evaluation(config, dataset, cast(Any, model.generate))
-    return model
+    setup = set_up(config, dataset)
+    checks.check_evaluation(config, dataset, cast(Any, setup.generate))
+    return setup
 
 
-def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> Model:
+def set_up(config: Config, dataset: Dataset, scales: Sequence[float] | None = None) -> Setup:
     """The model with its sampler and its training, validated at these guidance scales or all that the config names."""
     sampler = checks.build(config, dataset, scales)
     checks.check_trainable(config)
@@ -87,15 +78,15 @@ def built(config: Config, dataset: Dataset, scales: Sequence[float] | None = Non
         draw=drawing(dataset, sampler, config.seed, config.sampling.guidance_scale),
         gathers=getattr(model.module, "gathers", ()),
     )
-    return Model(config, model, "network", trained, sampler)
+    return Setup(config, model, "network", trained, sampler)
 
 
-def _from_weights(config: Config, model: DiffusionModel) -> Callable[[Key], PyTree]:
+def _from_weights(config: Config, model: Model) -> Callable[[Key], PyTree]:
     """``key -> parameters`` that begins with the weights of ``config.init_from``."""
     return functools.partial(named_object("experiments.tasks.diffusion.fine_tuning:initial_params"), config, model)
 
 
-def _optimizer(config: Config, model: DiffusionModel) -> optax.GradientTransformation:
+def _optimizer(config: Config, model: Model) -> optax.GradientTransformation:
     """One for the network, and one for its discriminators."""
     network = build_optimizer(config.training, module=model.module)
     objective: Any = model.objective
@@ -110,9 +101,10 @@ train = loop.train
 
 
 def open_run(config, workdir, step=None, scales=None):
-    evaluated = scales is None
-    scales = config.evaluation.guidance_scales if evaluated else scales
-    return runs.open_run(config, workdir, step, scales, on_latents=True, any_coupling=True, to_evaluate=evaluated)
+    run = runs.open_run(config, workdir, step, config.evaluation.guidance_scales if scales is None else scales)
+    if scales is None:
+        checks.check_evaluation(config, run.dataset, run.generate)
+    return run
 
 
 def drawn_by(config):
@@ -136,17 +128,11 @@ def drawn(folder, config, model, run):
 
 def evaluate(config, run, workdir, asked: Asked):
     model, at_end, folder = at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
-    swept = further("ema_sweep", asked.widths, config, run, workdir, asked.widths, asked.partial)
     pictures = drawn(folder, config, model, run) if at_end else []
     if at_end and config.evaluation.at_end is False:
         return Findings({}, [], LEFT_OUT, pictures)
     measured = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
     values, tables, figures = measured.values(), evaluation_tables(measured), list[Section]()
-    if swept is not None:
-        values |= swept.values()
-        tables.append(ema_sweep_table(swept.rows, swept.bits, swept.step, measured.caption))
-        path = as_path(f"{asked.stem}_ema.png")
-        figures.append(Figure(ema_sweep_picture(path, [*swept.rows], swept.curves(), swept.step)))
     losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), measured.loss_by_noise_level)
     if at_end:
         figures.append(Figure(losses, "Left: noise. Right: data."))

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config, require, require_field
+from experiments.models import choices
 from experiments.models.conditioning import GUIDANCE, null_conditions
-from experiments.tasks.diffusion.build import build_flow_map, build_times
+from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
 from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, takes_labels
 from experiments.tasks.flow_maps.losses import FlowMapLoss
 from scorekit import flow_maps
@@ -94,10 +95,10 @@ def check(config: Config, of_map: FlowMapLoss) -> None:
 
 def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], parts: dict[str, Any]) -> FlowMapModel:
     """The flow map of a config from the parts of a diffusion model."""
-    of_map: FlowMapLoss = build_flow_map(config)
+    of_map: FlowMapLoss = FLOW_MAPS.build(config, "loss.flow_map")
     check(config, of_map)
     critic = build_critic(of_map, parts["shape"], num_classes, sizes)
-    objective = FlowMapObjective(build_times(config), of_map, critic)
+    objective = FlowMapObjective(choices.TIMES.build(config, "loss.times"), of_map, critic)
     return FlowMapModel(**parts, guidance_max=config.loss.guidance_max, objective=objective)
 
 
@@ -115,6 +116,7 @@ class FlowMapObjective(NamedTuple):
     of_map: FlowMapLoss
     critic: "Critic | None" = None
     teacher: Teacher | None = None
+    weighting = None
     learns_schedule = False
 
     def draw(self, for_times, key, model, x, progress):

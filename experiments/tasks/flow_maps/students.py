@@ -121,7 +121,7 @@ def config_of_student(config: Config, options: Config, schedule: Schedule) -> Co
 def config_at(config: Config, method: str, ts: Array) -> Config:
     """The config of a student that is sampled at these times, with no guidance, which it has learned."""
     config = config.copy_and_resolve_references()
-    for section in (config.sampling.solver, config.sampling.grid, config.sampling.guidance_shape):
+    for section in (config.sampling.solver, config.sampling.grid):
         section.update({field: None for field in section if field != "name"})
     with config.unlocked():
         config.rules = guidance.RULES.defaults()
@@ -129,7 +129,6 @@ def config_at(config: Config, method: str, ts: Array) -> Config:
     if method != "progressive" and ts[-1] > 0:
         config.sampling.solver.t_min = float(ts[-1])
     config.sampling.grid.update(name="times", times=tuple(float(t) for t in np.asarray(ts)))
-    config.sampling.guidance_shape.name = "constant"
     config.sampling.update(steps=len(ts) - 1, guidance_scale=1.0, ema=str(config.training.ema_decays[0]))
     config.evaluation.update(guidance_scales=(1.0,), step_counts=())
     config.guidance = ("conditional",)

@@ -24,12 +24,12 @@ from experiments.reporting.samples import drawing
 from experiments.tasks.diffusion import checks, guidance
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import make_sampler
-from experiments.tasks.diffusion.model import Model as DiffusionModel
-from experiments.tasks.diffusion.runs import open_run as open_teacher
+from experiments.tasks.diffusion.model import Model
+from experiments.tasks.diffusion.runs import open_score
 from experiments.tasks.flow_maps import students
 from experiments.tasks.flow_maps.distillation import TrainingTask, progressive, teacher_of, training_task
 from experiments.tasks.flow_maps.students import MAP_LOSSES, SECTIONS, config_of_student
-from experiments.tasks.task import Model, Run, unchanged
+from experiments.tasks.task import Run, Setup, unchanged
 from experiments.training import build_optimizer
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable, train_network
@@ -107,13 +107,13 @@ def build(config, dataset):
     guided.training = run_files.config_of(folder, f"config.distillation.teacher={folder}").training
     with flags.named("config.distillation.teacher"):
         scales = scale, options.get("guidance_max") or scale
-        teacher = open_teacher(guided, folder, options.checkpoint, scales, dataset=dataset)
+        teacher = open_score(guided, folder, options.checkpoint, scales, dataset=dataset)
     check_teacher(own, options, teacher)
     student = config_of_student(own, options, teacher.model.schedule)
     sampler, plan = checks.build(student, dataset), Plan(teacher, own, options)
     if options.method not in MAP_LOSSES:
         sampler = make_sampler(student, teacher.model, dataset)
-    return Model(student, sampler.model, "network", first(dataset, student, plan), sampler, plan)
+    return Setup(student, sampler.model, "network", first(dataset, student, plan), sampler, plan)
 
 
 def check_teacher(config: Config, options: Config, run: Run) -> None:
@@ -136,7 +136,7 @@ def check_teacher(config: Config, options: Config, run: Run) -> None:
         raise ConfigError(f"config.{given_as}: {error}") from error
 
 
-def trainable_of(config: Config, dataset: Dataset, model: DiffusionModel, task: TrainingTask) -> Trainable:
+def trainable_of(config: Config, dataset: Dataset, model: Model, task: TrainingTask) -> Trainable:
     """A student, which is saved as a run of ``config``."""
     generate = make_sampler(config, model, dataset)
     about, scale = f"{config.sampling.steps} steps, after {{:,}} of training", config.sampling.guidance_scale
@@ -162,8 +162,8 @@ def first(dataset: Dataset, student: Config, plan: Plan) -> Trainable:
     return trainable_of(students.config_at(own, options.method, ts[::2]), dataset, run.model, task)
 
 
-def train(config, dataset, model, workdir):
-    run, own, options = model.plan
+def train(config, dataset, setup, workdir):
+    run, own, options = setup.plan
     scale, most, steps = own.sampling.guidance_scale, options.get("guidance_max"), options.steps
     recipe = {
         **{f"config.distillation.{name}": value for name, value in leaves(options)},
@@ -177,17 +177,17 @@ def train(config, dataset, model, workdir):
     count = f"{steps} step{'s' * (steps > 1)}"
     print(f"distilling step {run.step:,} at {guided} into {count} by {options.method} …", flush=True)
     if options.method == "progressive":
-        return rounds(dataset, model, workdir)
+        return rounds(dataset, setup, workdir)
     if options.method != "matching":
-        return train_network(model.config, workdir, model.trained, dataset)
-    params = train_network(model.config, workdir / "training", model.trained, dataset)["student"]
-    publish(model.config, workdir, dataset, params)
+        return train_network(setup.config, workdir, setup.trained, dataset)
+    params = train_network(setup.config, workdir / "training", setup.trained, dataset)["student"]
+    publish(setup.config, workdir, dataset, params)
     return params
 
 
-def rounds(dataset: Dataset, model: Model, workdir: Path) -> PyTree:
+def rounds(dataset: Dataset, setup: Setup, workdir: Path) -> PyTree:
     """The rounds of progressive distillation: each student is the teacher of the next."""
-    run, own, options = model.plan
+    run, own, options = setup.plan
     ts, params, teacher = students.first_times(own, options, run.model.schedule), run.params, teacher_of(own, run)
     counts = flow_maps.halvings(len(ts) - 1, options.steps)
     for i, count in enumerate(counts, start=1):

@@ -48,16 +48,15 @@ def build(config, dataset):
         ema=config.sampling.ema,
         draw=drawing(dataset, generate, config.seed, config.sampling.guidance_scale),
     )
-    return task.Model(config, model, "network", trained, generate)
+    return task.Setup(config, model, "network", trained, generate)
 
 
 open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
-    for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
-        if given:
-            raise ConfigError(f"--{flag}: not for a flow, whose exact bits per dimension are always evaluated")
+    if asked.exact:
+        raise ConfigError("--bits_per_dim: not for a flow, whose exact bits per dimension are always evaluated")
     pictures = []
     if asked.stem is None:
         folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"

@@ -51,8 +51,7 @@ def main(config: Config) -> str:
     check(configs, names)
     shared.check_writable(folders[-1], f"--stages={','.join(names)}")
     stages = [
-        (c, open_run(c, folder, None, (c.sampling.guidance_scale,), on_latents=True, any_coupling=True))
-        for c, folder in zip(configs, folders, strict=True)
+        (c, open_run(c, folder, None, (c.sampling.guidance_scale,))) for c, folder in zip(configs, folders, strict=True)
     ]
     dataset = stages[-1][1].dataset
     if not isinstance(dataset, Sounds):

@@ -152,11 +152,11 @@ def open_latents(config: Config, inner: Dataset) -> Latents:
         if a != b:
             field = f"config.data.{field}"
             raise ConfigError(f"{given}: was trained with {field}={to_text(a)}, this config has {to_text(b)}")
-    model = task.build(own, inner)
-    module: Any = getattr(model.built, "module", None)
+    setup = task.build(own, inner)
+    module: Any = getattr(setup.model, "module", None)
     if lacking := [name for name in ("encode", "decode", "latent_shape") if not hasattr(module, name)]:
         raise ConfigError(f"{given}: this run {task.OPENED_BY}; its network has no {lacking[0]}")
-    _, params = restore(given, workdir, None, model.trained.ema)
+    _, params = restore(given, workdir, None, setup.trained.ema)
     statistics = json.loads((workdir / STATISTICS).read_text())
     mean, std = (np.array(statistics[name]) for name in ("mean", "standard deviation"))
     return Latents(inner, Latent(module, ConfigDict(), inner), jax.tree.map(jnp.asarray, params), mean, std)

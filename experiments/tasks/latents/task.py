@@ -43,7 +43,7 @@ def build(config, dataset):
         is_code = lambda params: jax.tree_util.tree_map_with_path(lambda at, _: "codebook" in str(at[-1]), params)
         optimizer = optax.chain(optimizer, optax.masked(optax.scale(rate), is_code))
     trained = Trainable(init, prepare, loss, optimizer, held_out, config.evaluation.ema)
-    return task.Model(config, model, "autoencoder", trained)
+    return task.Setup(config, model, "autoencoder", trained)
 
 
 open_run = functools.partial(task.open_run, load, build)

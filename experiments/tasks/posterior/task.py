@@ -57,13 +57,13 @@ def build(config, dataset):
     known = isinstance(dataset, Simulations) and dataset.simulator.of_several
     allowed = "() unless the exact posterior of several observations is known, as of data.simulator=gaussian_linear"
     require_field(config, "evaluation.composed", known or not config.evaluation.composed, allowed)
-    return diffusion.built(config, dataset, (config.sampling.guidance_scale,))
+    return diffusion.set_up(config, dataset, (config.sampling.guidance_scale,))
 
 
-def train(config, dataset, model, workdir):
+def train(config, dataset, setup, workdir):
     if distributed.is_first():
         write_statistics(dataset, workdir)
-    params = loop.train(config, dataset, model, workdir)
+    params = loop.train(config, dataset, setup, workdir)
     step = best_step(workdir)
     if step in (None, config.training.steps):
         return params
@@ -85,7 +85,7 @@ def open_run(config, workdir, step=None, scales=None):
     build(config, dataset)
     use_statistics(dataset, workdir)
     step = best_step(workdir) if step is None else step
-    return runs.open_run(config, workdir, step, (config.sampling.guidance_scale,), dataset=dataset)
+    return runs.open_score(config, workdir, step, (config.sampling.guidance_scale,), dataset=dataset)
 
 
 def open_posterior(workdir: str | Path, step: int | None = None) -> Posterior:

@@ -48,7 +48,7 @@ def build(config, dataset):
         draw=drawing(dataset, generate, config.seed, config.sampling.guidance_scale),
         gathers=getattr(model.module, "gathers", ()),
     )
-    return task.Model(config, model, "network", trained, generate)
+    return task.Setup(config, model, "network", trained, generate)
 
 
 def drawn_by(config):
@@ -56,9 +56,8 @@ def drawn_by(config):
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
-    for flag, given in (("bits_per_dim", asked.exact), ("ema_sweep", asked.widths)):
-        if given:
-            raise ConfigError(f"--{flag}: not for a model of sequences, whose bits per symbol are always evaluated")
+    if asked.exact:
+        raise ConfigError("--bits_per_dim: not for a model of sequences, whose bits per symbol are always evaluated")
     pictures = []
     if asked.stem is None:
         scale = config.sampling.guidance_scale

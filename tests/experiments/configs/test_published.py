@@ -16,17 +16,10 @@ import pytest
 from experiments import training
 from experiments.configs import base, published
 from experiments.data.images import Arrays, ImageSet
+from experiments.models import choices
 from experiments.planning.described import describe
 from experiments.tasks.diffusion import checks, objectives
-from experiments.tasks.diffusion.build import (
-    build_model,
-    build_noise_input,
-    build_schedule,
-    build_times,
-    build_weighting,
-    dropout_rates,
-    make_sampler,
-)
+from experiments.tasks.diffusion.build import build_model, build_schedule, dropout_rates, make_sampler
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.run_metrics import variational_bound
 from scorekit import training as scorekit_training
@@ -169,7 +162,10 @@ def untrained(config, recipe, size):
     initial schedule, whose loss has no terms at its ends."""
     dataset = Noise((4, 4, recipe.shape[-1]), 10, recipe.std, size)
     model = build_model(config, dataset)
-    objective = objectives.Denoising(build_times(config), build_weighting(config, model.schedule))
+    objective = objectives.Denoising(
+        choices.TIMES.build(config, "loss.times"),
+        choices.WEIGHTINGS.build(config, "loss.weighting", schedule=model.schedule),
+    )
     return dataset, replace(model, log_variance=None, objective=objective)
 
 
@@ -243,7 +239,9 @@ def test_steps_of_training_lower_the_loss_of_a_small_network():
 
 def test_noise_enters_the_networks_as_published():
     schedule = lambda name: build_schedule(config_of(name))
-    given = lambda name, log_snr: float(build_noise_input(config_of(name), schedule(name))(log_snr))
+    given = lambda name, log_snr: float(
+        choices.NOISE_INPUTS.build(config_of(name), "preconditioning.noise", schedule=schedule(name))(log_snr)
+    )
     at = lambda name, t: schedule(name).log_snr(t)
     of_sigma = lambda sigma: -2 * math.log(sigma)
     for name in ("cifar10_vp", "cifar10_vp:sub_vp", "cifar10_flow_matching"):

@@ -30,7 +30,6 @@ t_min must be < t_max = 0.5 | set config.sampling.grid.t_min
     training.snapshot_every=3 | snapshot_every=3: must be left out without training.power_ema
 """
 NAMES = """
-    evaluation.fid.network=vg | fid.network=vg: must be one of inception, vgg (did you mean vgg?)
     evaluation.fid.resize=clan | fid.resize=clan: must be one of tf1, torch, clean (did you mean clean?)
     guidance=classifer_free | guidance=classifer_free: must be one of | did you mean classifier_free?
     network.channels=65537 | channels=65537: must be an integer from 1 to 65536 for network.name=unet
@@ -80,7 +79,8 @@ rules.autoguidance.ema=power_0.3 | power_<relative width>, in (0, 12^-1/2 = 0.28
 COUPLED = """
     loss.target.name=eps sampling.grid.t_max=0.99 | loss.target.name=eps: must be velocity, v, x0 or edm
     sampling.solver.name=ancestral | a deterministic solver for loss.coupling.name=optimal
-    schedule.name=learned loss.weighting.name=likelihood loss.times.t_min=0 loss.times.t_max=1 | no variational bound
+    schedule.name=learned loss.objective=bound loss.weighting.name=likelihood loss.times.t_min=0 loss.times.t_max=1 \
+| no variational bound
     guidance=classifier, | which gives no score
 """
 BRIDGE = """
@@ -97,6 +97,8 @@ FLOW_MAP = """
     guidance=classifier_free, | config.guidance=classifier_free
 """
 LEARNED = """
+    loss.objective=denoising | config.loss.objective=denoising: must be bound
+    schedule.name=cosine | config.loss.objective=bound: must be denoising or frame_levels
     noise_factor=2 | config.noise_factor=2.0: must be 1.0 for schedule.name=learned
     loss.weighting.name=v | config.loss.weighting.name=v: must be likelihood for schedule.name=learned
     loss.log_variance=True | config.loss.log_variance=True: must be None for schedule.name=learned
@@ -107,11 +109,11 @@ LEARNED = """
 """
 FORCING = """
     network.name=unet | config.network.name=unet: must be wavenet, \
-causal_transformer or causal_wavenet for config.loss.levels
-    network.patch=2 | config.network.patch=2: must be 1 for config.loss.levels=frame
-    loss.log_variance=True | config.loss.log_variance=True: must be None for config.loss.levels=frame
-    loss.levels=example network.name=causal_wavenet | config.network.name=causal_wavenet: must be adm or dit or unet \
-or vdmunet or wavenet for config.data.name
+causal_transformer or causal_wavenet for config.loss.objective
+    network.patch=2 | config.network.patch=2: must be 1 for config.loss.objective=frame_levels
+    loss.log_variance=True | config.loss.log_variance=True: must be None for config.loss.objective=frame_levels
+    loss.objective=denoising network.name=causal_wavenet | config.network.name=causal_wavenet: must be adm or dit or \
+unet or vdmunet or wavenet for config.data.name
 """
 LOW_RATE = """
     loss.map_noise=0.5 sampling.map_noise=0.6 | config.sampling.map_noise=0.6: must be from 0 to \
@@ -150,7 +152,7 @@ NOTES = """
 """
 
 DIT = ("network.name=dit", "network.patch=1")
-OF_LEARNED = ("schedule.name=learned", "loss.weighting.name=likelihood", "loss.times.t_min=0")
+OF_LEARNED = ("schedule.name=learned", "loss.objective=bound", "loss.weighting.name=likelihood", "loss.times.t_min=0")
 OF_LOW_RATE = ("data.name=notes", "conditions.map.name=low_rate", "conditions.map.factor=4")
 IMPOSSIBLE = [
     *[(smoke, text) for text in (SAMPLING_AND_TRAINING, NAMES, DATA, RULES)],
@@ -192,7 +194,6 @@ POSSIBLE = """
     guidance=cfg_plus_plus,interval rules.interval.noise_max=5 sampling.solver.name=ddim \
 sampling.guidance_scale=0.5 evaluation.guidance_scales=0.2,1
     guidance=classifier_free,interval rules.interval.noise_min=0.3
-    sampling.guidance_shape.name=power sampling.guidance_shape.power=3
     evaluation.num_samples=4
 """
 

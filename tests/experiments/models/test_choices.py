@@ -7,8 +7,9 @@ from programs import changed
 from experiments import data
 from experiments.configs import base
 from experiments.configs.images import digits
+from experiments.models import choices
 from experiments.tasks.diffusion import checks
-from experiments.tasks.diffusion.build import build_noise_input, build_schedule, build_times, build_weighting
+from experiments.tasks.diffusion.build import build_schedule
 from scorekit import weightings
 
 
@@ -25,7 +26,7 @@ def test_noise_inputs_are_what_they_are_called(fields, noise):
     config = changed(base, "schedule.name=edm", *(f"preconditioning.noise.{field}" for field in fields))
     schedule = build_schedule(config)
     log_snr = schedule.log_snr(np.float32(0.4))
-    found = build_noise_input(config, schedule)(log_snr)
+    found = choices.NOISE_INPUTS.build(config, "preconditioning.noise", schedule=schedule)(log_snr)
     np.testing.assert_allclose(found, noise(0.4, log_snr), rtol=1e-5)
 
 
@@ -36,12 +37,14 @@ def test_a_config_names_a_band_and_the_times_of_a_denoising_autoencoder():
     schedule = build_schedule(config)
     expected = weightings.per_log_snr(weightings.band([0.5, 0.1], [3, 1]), schedule)
     log_snr = np.linspace(-4.0, 4.0, 5, dtype=np.float32)
-    np.testing.assert_allclose(build_weighting(config, schedule)(log_snr), expected(log_snr), rtol=1e-6)
-    several = build_times(with_loss("times.name=discrete", "times.ts=0.2,0.4"))
+    np.testing.assert_allclose(
+        choices.WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)(log_snr), expected(log_snr), rtol=1e-6
+    )
+    several = choices.TIMES.build(with_loss("times.name=discrete", "times.ts=0.2,0.4"), "loss.times")
     np.testing.assert_allclose(several.quantile(np.float32([0.1, 0.9]), schedule).t, [0.2, 0.4], rtol=1e-6)
-    band = build_times(with_loss("times.name=band", "times.power=0.5,"))
+    band = choices.TIMES.build(with_loss("times.name=band", "times.power=0.5,"), "loss.times")
     np.testing.assert_allclose(schedule.log_snr(band.quantile(np.float32([0.5]), schedule).t), -np.log(0.5), rtol=1e-5)
-    annealed = build_times(with_loss("times.name=annealed", "times.first=0.8", "times.last=0.1"))
+    annealed = choices.TIMES.build(with_loss("times.name=annealed", "times.first=0.8", "times.last=0.1"), "loss.times")
     assert (annealed.first, annealed.last) == (0.8, 0.1)
     for argument in ("band", "autoencoder"):
         config = digits.get_config(argument)

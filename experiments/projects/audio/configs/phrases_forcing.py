@@ -29,7 +29,7 @@ def get_config(argument=""):
     config.data.representation.update(name="log_magnitudes", by_frames=True, floor=0.03)
     config.data.representation.update(log_mean=-1.4, log_std=1.6)
     config.network.update(name="causal_wavenet" if argument else "wavenet", channels=96, layers=8, cycle=4)
-    config.loss.levels = "frame"
+    config.loss.objective = "frame_levels"
     config.training.update(steps=4000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=200)
     config.sampling.solver.name = "euler"
     config.sampling.grid.name = "uniform"

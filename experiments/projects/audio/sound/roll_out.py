@@ -3,12 +3,11 @@
     python -m experiments.projects.audio.sound.roll_out --workdir=runs/phrases_forcing --context=32 --chunk=8
     python -m experiments.projects.audio.sound.roll_out --workdir=runs/phrases_forcing --stabilisation=0.05
 
-The run is one with ``config.loss.levels=frame`` and no map. Both samplers draw ``--times`` times the length of the
-training sounds with the solver and grid of the config, which must end at t = 0; the roll-out holds ``--context``
-finished frames in its window and moves on by ``--chunk`` frames, the windows overlap by half. Prints, for each segment
-of the training length, the level and the onset rate, alongside real sounds; and the seconds of computing for a second
-of sound. Writes ``report.html`` with audio widgets and ``rows.json`` into
-``workdir/roll_out``.
+The run is one with ``config.loss.objective=frame_levels`` and no map. Both samplers draw ``--times`` times the length
+of the training sounds with the solver and grid of the config, which must end at t = 0; the roll-out holds
+``--context`` finished frames in its window and moves on by ``--chunk`` frames, the windows overlap by half. Prints,
+for each segment of the training length, the level and the onset rate, alongside real sounds; and the seconds of
+computing for a second of sound. Writes ``report.html`` with audio widgets and ``rows.json`` into ``workdir/roll_out``.
 """
 
 import time
@@ -36,7 +35,7 @@ from experiments.tasks.task import Run, facts
 from scorekit import audio, forcing
 from scorekit.guidance import windows
 
-_WORKDIR = shared.workdir("Folder of a run of experiments.train with loss.levels=frame.")
+_WORKDIR = shared.workdir("Folder of a run of experiments.train with loss.objective=frame_levels.")
 _STEP = shared.step()
 _TIMES = shared.count("times", 8, "Length over that of the training sounds.", 2)
 _NUM = shared.count("num", 20, "Number of sounds.", 2)
@@ -136,7 +135,8 @@ def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Tabl
 
 def check(config: Config) -> None:
     """Validates that the run has frames with levels of their own, and no map, which would have to be as long."""
-    require(config.loss.levels == "frame", "loss.levels", config.loss.levels, "frame: train with diffusion forcing")
+    objective = config.loss.objective
+    require(objective == "frame_levels", "loss.objective", objective, "frame_levels: train with diffusion forcing")
     for name in ("map", "vector", "tokens"):
         chosen, allowed = config.conditions[name].name, "none: the sounds are conditioned on their class alone"
         require(chosen == "none", f"conditions.{name}.name", chosen, allowed)

@@ -13,7 +13,7 @@ from experiments.data.sounds import Sounds
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.report import Heading, Section, write_report
 from experiments.reporting.tables import Cell, Table, tables_as_text
-from experiments.tasks.diffusion.runs import open_run
+from experiments.tasks.diffusion.runs import check_no_latents, open_run
 from experiments.tasks.flows import task as flows
 
 
@@ -39,7 +39,8 @@ def open_kind(
     path = check_kind(kind, config, workdir)
     if config.task == "flow":
         return flows.open_run(config, path, step), path
-    return open_run(config, path, step, scales, any_coupling=True), path
+    check_no_latents(config, f"--workdir={path}")
+    return open_run(config, path, step, scales), path
 
 
 def write_sound_report(

@@ -44,14 +44,14 @@ def build(config, dataset):
     init = functools.partial(transcriber.init_params, model)
     held_out = held_out_loss(prepare, loss, dataset, dataset.max_reconstructed)
     trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
-    return task.Model(config, model, "transcriber", trained)
+    return task.Setup(config, model, "transcriber", trained)
 
 
-def train(config, dataset, model, workdir):
+def train(config, dataset, setup, workdir):
     note_metrics.mir_eval()  # without it the evaluation would fail after the training
     if distributed.is_first():
         write_results(workdir / transcription.FILE, {"sample_rate": dataset.sample_rate})
-    return loop.train(config, dataset, model, workdir)
+    return loop.train(config, dataset, setup, workdir)
 
 
 open_run = functools.partial(task.open_run, load, build)

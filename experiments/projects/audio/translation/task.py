@@ -41,7 +41,7 @@ def build(config, dataset):
     loss = translation.make_loss(model.module, config.loss.confusion, config.loss.noise)
     init, held_out = functools.partial(translation.init_params, model), held_out_loss(prepare, loss, dataset)
     trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
-    return task.Model(config, model, "translation", trained)
+    return task.Setup(config, model, "translation", trained)
 
 
 open_run = functools.partial(task.open_run, load, build)

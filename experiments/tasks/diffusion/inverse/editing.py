@@ -1,4 +1,4 @@
-"""Restoring and editing held-out images, with a table and a picture of every version."""
+"""Restoring and editing held-out images, with a table and an image of every version."""
 
 import time
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.cli import progress
-from experiments.cli.config import Config, ConfigError
+from experiments.cli.config import Config, require
 from experiments.models.samples import check_samples
 from experiments.reporting.tables import Table, show
 from experiments.tasks.diffusion.build import build_rules, build_sampler, sampler_of
@@ -23,83 +23,120 @@ EDITS = ("sdedit", "invert")
 Columns = dict[str, np.ndarray]
 
 
-class Request(NamedTuple):
-    """A task and its images.
+class Truth(NamedTuple):
+    """Held-out images as the network receives them, their classes, and the reference classifier."""
 
-    Attributes:
-      task: a name of :data:`experiments.tasks.diffusion.inverse.tasks.TASKS` or of :data:`EDITS`.
-      x: images as the network receives them.
-      label: their classes.
-      classifier: the reference classifier.
-      seed: seed of all noise.
-      methods: names of those that restore; all that apply if empty.
-      options: their hyper-parameters.
-      prior: "null", or "class" for the prior of the true class.
-      target: the class to edit to; the next one if None.
-      strengths: times at which SDEdit starts.
-    """
-
-    task: str
     x: Array
     label: Array
     classifier: Any
-    seed: int
-    methods: tuple[str, ...]
-    options: Options
-    prior: str
-    target: int | None
-    strengths: tuple[float, ...]
+
+    def accuracy(self, images, labels) -> float:
+        """The fraction of images of these classes."""
+        return metrics.class_accuracy(self.classifier, np.asarray(images), np.asarray(labels))
+
+    def psnr(self, images) -> float:
+        """The likeness to the true images in dB."""
+        return float(metrics.psnr(np.asarray(images), np.asarray(self.x)))
 
 
-def process(config: Config, run: Run, request: Request) -> tuple[Columns, Table]:
-    """Every version of the images by name, and its metrics."""
-    edit = {"sdedit": _sdedit, "invert": _invert}.get(request.task)
-    return _restore(run, request) if edit is None else edit(config, run, request)
+def restore(
+    run: Run, truth: Truth, name: str, chosen: tuple[str, ...], options: Options, prior: str, seed: int
+) -> tuple[Columns, Table]:
+    """An inverse problem, solved by several methods.
 
+    Args:
+      name: one of :data:`experiments.tasks.diffusion.inverse.tasks.TASKS`.
+      chosen: the methods; all that apply if empty.
+      options: their hyper-parameters.
+      prior: "null", or "class" for the prior of the true class.
+      seed: of all noise.
 
-def _accuracy(request: Request, images, labels) -> float:
-    return metrics.class_accuracy(request.classifier, np.asarray(images), np.asarray(labels))
-
-
-def _psnr(images, truth) -> float:
-    return float(metrics.psnr(np.asarray(images), np.asarray(truth)))
-
-
-def _restore(run: Run, request: Request) -> tuple[Columns, Table]:
-    """An inverse problem, solved by several methods."""
-    x, label, options = request.x, request.label, request.options
-    task = tasks.TASKS[request.task](run.model.shape)
-    for method in request.methods:
-        methods.check_applicable(request.task, task, method)
-    chosen = request.methods or [name for name in methods.METHODS if methods.fits(task, name)]
-    for_noise, key = jax.random.split(jax.random.key(request.seed))
+    Returns:
+      Every version of the images by name, and its metrics.
+    """
+    x, label = truth.x, truth.label
+    task = tasks.TASKS[name](run.model.shape)
+    for method in chosen:
+        methods.check_applicable(name, task, method)
+    chosen = chosen or tuple(method for method in methods.METHODS if methods.fits(task, method))
+    for_noise, key = jax.random.split(jax.random.key(seed))
     y = tasks.observe(for_noise, task, x, options.noise_std)
     null = jnp.full_like(label, run.dataset.num_classes)
-    prior = run.model.denoiser(run.params, label if request.prior == "class" else null)
-    picture = task.picture(np.asarray(y))
-    columns: Columns = {"original": np.asarray(x), "observation": picture}
-    visible, rest = np.clip(picture, -1, 1), [None] * 3
+    denoiser = run.model.denoiser(run.params, label if prior == "class" else null)
+    shown = task.shown(np.asarray(y))
+    columns: Columns = {"original": np.asarray(x), "observation": shown}
+    visible, rest = np.clip(shown, -1, 1), [None] * 3
     rows: list[list] = [
-        ["original", None, tasks.consistency(task, np.asarray(x), y), _accuracy(request, x, label), *rest],
-        ["observation", _psnr(visible, x), None, _accuracy(request, visible, label), *rest],
+        ["original", None, tasks.consistency(task, np.asarray(x), y), truth.accuracy(x, label), *rest],
+        ["observation", truth.psnr(visible), None, truth.accuracy(visible, label), *rest],
     ]
     for method in chosen:
         begin = time.monotonic()
-        found = methods.restore(method, key, prior, run.model.schedule, task, y, x.shape, options)
+        restored = methods.restore(method, key, denoiser, run.model.schedule, task, y, x.shape, options)
         seconds = time.monotonic() - begin
         by = f"--method={method}; leave it out by naming the others"
-        image = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(found.x))), by, "restored images")
-        columns[f"{method}\n{_psnr(image, x):.1f} dB"] = image
-        quality = _psnr(image, x), tasks.consistency(task, found.x, y), _accuracy(request, image, label)
-        rows.append([method, *quality, found.evaluations, found.gradients, seconds])
+        image = check_samples(np.asarray(run.dataset.from_model(jnp.asarray(restored.x))), by, "restored images")
+        columns[f"{method}\n{truth.psnr(image):.1f} dB"] = image
+        quality = truth.psnr(image), tasks.consistency(task, restored.x, y), truth.accuracy(image, label)
+        rows.append([method, *quality, restored.evaluations, restored.gradients, seconds])
     header = ["", "PSNR (dB)", "RMS of y - A(x)", "class kept", "evaluations", "gradients", "seconds"]
-    return columns, Table(header, rows, f"noise {options.noise_std:g}, {request.prior} prior")
+    return columns, Table(header, rows, f"noise {options.noise_std:g}, {prior} prior")
 
 
-def _targets(run: Run, request: Request) -> Array:
-    if request.target is None:
-        return (request.label + 1) % run.dataset.num_classes
-    return jnp.full_like(request.label, request.target)
+def sdedit(
+    config: Config, run: Run, truth: Truth, target: int | None, strengths: list[float], seed: int
+) -> tuple[Columns, Table]:
+    """Noise to each time of ``strengths`` and back as the class ``target``, the next one if None."""
+    x, targets, key = truth.x, _targets(run, truth, target), jax.random.key(seed)
+    solver, ts = build_sampler(config, run.model.schedule)
+    columns: Columns = {"original": np.asarray(x)}
+    rows = [_row(truth, x, targets, "original", 0, 0.0)]
+    edit = jax.jit(samplers.sdedit)
+    with progress.Progress(len(strengths), batch_size=len(x), label="sdedit") as bar:
+        for i, t in enumerate(strengths):
+            begin = time.monotonic()
+            grid = jnp.concatenate([jnp.array([t]), ts[ts < t]])
+            out = edit(key, _guided(config, run, targets), run.model.schedule, solver, x, grid)
+            image = check_samples(np.asarray(run.dataset.from_model(out)), sampler_of(config), "edited images")
+            columns[f"from t = {t:g}"] = image
+            seconds = time.monotonic() - begin
+            rows.append(_row(truth, image, targets, f"from t = {t:g}", samplers.nfe(solver, grid), seconds))
+            bar.update(i + 1)
+    return columns, Table(_HEADER, rows, _caption(config, run, target))
+
+
+def invert(config: Config, run: Run, truth: Truth, target: int | None) -> tuple[Columns, Table]:
+    """Encode as the true class, decode as the class ``target``, the next one if None."""
+    x, targets, schedule = truth.x, _targets(run, truth, target), run.model.schedule
+    solver, ts = build_sampler(config, schedule)
+    allowed = "deterministic for --task=invert, as dpmpp_2m is"
+    require(not solver.stochastic, "sampling.solver.name", config.sampling.solver.name, allowed)
+    own, other = run.model.denoiser(run.params, truth.label), _guided(config, run, targets)
+    begin = time.monotonic()
+    with progress.Progress(3, batch_size=len(x), label="invert") as bar:
+        noise = jax.jit(samplers.invert)(own, schedule, solver, x, ts)
+        bar.update(1)
+        sample = jax.jit(samplers.sample)
+        back = np.asarray(run.dataset.from_model(sample(None, own, schedule, solver, noise, ts)))
+        bar.update(2)
+        edited = np.asarray(run.dataset.from_model(sample(None, other, schedule, solver, noise, ts)))
+        bar.update(3)
+    check_samples((np.asarray(noise), back, edited), sampler_of(config), "edited images")
+    seconds, evaluations = time.monotonic() - begin, samplers.nfe(solver, ts)
+    columns = {"original": np.asarray(x), "noise": np.asarray(noise) / 2, "back": back, "edited": edited}
+    rows = [
+        _row(truth, x, targets, "original", 0, 0.0),
+        _row(truth, back, targets, "back", 2 * evaluations, None),
+        _row(truth, edited, targets, "edited", 2 * evaluations, seconds),
+    ]
+    return columns, Table(_HEADER, rows, _caption(config, run, target))
+
+
+_HEADER = ["", "PSNR to original (dB)", "class kept", "target class", "evaluations", "seconds"]
+
+
+def _targets(run: Run, truth: Truth, target: int | None) -> Array:
+    return (truth.label + 1) % run.dataset.num_classes if target is None else jnp.full_like(truth.label, target)
 
 
 def _guided(config: Config, run: Run, label: Array) -> Denoiser:
@@ -108,65 +145,13 @@ def _guided(config: Config, run: Run, label: Array) -> Denoiser:
     return make_guided(build_rules(config), run.model)(run.params, label, None if scale == 1 else scale, run.extras)
 
 
-def _sdedit(config: Config, run: Run, request: Request) -> tuple[Columns, Table]:
-    """Noise to a time t and back as another class."""
-    x, targets, key = request.x, _targets(run, request), jax.random.key(request.seed)
-    solver, ts = build_sampler(config, run.model.schedule)
-    columns: Columns = {"original": np.asarray(x)}
-    rows = [_row(request, x, targets, "original", 0, 0.0)]
-    edit = jax.jit(samplers.sdedit)
-    with progress.Progress(len(request.strengths), batch_size=len(x), label="sdedit") as bar:
-        for i, t in enumerate(request.strengths):
-            begin = time.monotonic()
-            grid = jnp.concatenate([jnp.array([t]), ts[ts < t]])
-            out = edit(key, _guided(config, run, targets), run.model.schedule, solver, x, grid)
-            image = check_samples(np.asarray(run.dataset.from_model(out)), sampler_of(config), "edited images")
-            columns[f"from t = {t:g}"] = image
-            seconds = time.monotonic() - begin
-            rows.append(_row(request, image, targets, f"from t = {t:g}", samplers.nfe(solver, grid), seconds))
-            bar.update(i + 1)
-    return columns, Table(_HEADER, rows, _caption(config, run, request))
-
-
-def _invert(config: Config, run: Run, request: Request) -> tuple[Columns, Table]:
-    """Encode as the true class, decode as another."""
-    x, targets, schedule = request.x, _targets(run, request), run.model.schedule
-    solver, ts = build_sampler(config, schedule)
-    if solver.stochastic:
-        name = config.sampling.solver.name
-        raise ConfigError(f"config.sampling.solver.name={name}: --task=invert needs a deterministic one, as dpmpp_2m")
-    source, target = run.model.denoiser(run.params, request.label), _guided(config, run, targets)
-    begin = time.monotonic()
-    with progress.Progress(3, batch_size=len(x), label="invert") as bar:
-        noise = jax.jit(samplers.invert)(source, schedule, solver, x, ts)
-        bar.update(1)
-        sample = jax.jit(samplers.sample)
-        back = np.asarray(run.dataset.from_model(sample(None, source, schedule, solver, noise, ts)))
-        bar.update(2)
-        edited = np.asarray(run.dataset.from_model(sample(None, target, schedule, solver, noise, ts)))
-        bar.update(3)
-    check_samples((np.asarray(noise), back, edited), sampler_of(config), "edited images")
-    seconds, evaluations = time.monotonic() - begin, samplers.nfe(solver, ts)
-    columns = {"original": np.asarray(x), "noise": np.asarray(noise) / 2, "back": back, "edited": edited}
-    rows = [
-        _row(request, x, targets, "original", 0, 0.0),
-        _row(request, back, targets, "back", 2 * evaluations, None),
-        _row(request, edited, targets, "edited", 2 * evaluations, seconds),
-    ]
-    return columns, Table(_HEADER, rows, _caption(config, run, request))
-
-
-_HEADER = ["", "PSNR to original (dB)", "class kept", "target class", "evaluations", "seconds"]
-
-
-def _row(request: Request, image, targets: Array, name: str, evaluations: int, seconds: float | None) -> list:
-    kept, reached = (_accuracy(request, image, to) for to in (request.label, targets))
-    likeness = None if name == "original" else _psnr(image, request.x)
+def _row(truth: Truth, image, targets: Array, name: str, evaluations: int, seconds: float | None) -> list:
+    kept, reached = (truth.accuracy(image, to) for to in (truth.label, targets))
+    likeness = None if name == "original" else truth.psnr(image)
     return [name, likeness, kept, reached, evaluations or None, seconds or None]
 
 
-def _caption(config: Config, run: Run, request: Request) -> str:
-    to = "the next class" if request.target is None else f"class {run.dataset.named([request.target])[0]}"
-    by = ", ".join(config.guidance)
-    scale = show(config.sampling.guidance_scale)
+def _caption(config: Config, run: Run, target: int | None) -> str:
+    to = "the next class" if target is None else f"class {run.dataset.named([target])[0]}"
+    by, scale = ", ".join(config.guidance), show(config.sampling.guidance_scale)
     return f"to {to} by {by} at γ = {scale}; an evaluation is one call of all branches of the rules"

@@ -17,13 +17,13 @@ class Task(NamedTuple):
 
     Attributes:
       operator: ``x0 -> y``.
-      picture: ``y -> image`` of the shape of x0, for display.
+      shown: ``y -> image`` of the shape of x0, for display.
       keep: the mask, where the operator is one.
       linear: whether it is linear, at least piecewise.
     """
 
     operator: operators.Operator
-    picture: Callable[[np.ndarray], np.ndarray]
+    shown: Callable[[np.ndarray], np.ndarray]
     keep: np.ndarray | None = None
     linear: bool = True
 

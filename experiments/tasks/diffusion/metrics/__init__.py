@@ -23,11 +23,8 @@ FIELDS = Section(
     exact_probes=Field(1, Count(1, 10**6), "Probes per example of its divergence, of data of more than 16 values."),
     exact_tolerance=Field(1e-5, POSITIVE, "Relative and absolute tolerance of its steps."),
     fid=Section(
-        network=Field("inception", OneOf("inception", "vgg"), """
-            Whose features are compared: "inception", or "vgg", whose Fréchet distance is not called FID."""),
         weights=Field(None, Text("a .safetensors or .pth file"), """
-            File of the Inception weights of pytorch-fid or torch-fidelity, or of the VGG-16 of torchvision; None leaves
-            the FID out."""),
+            File of the Inception weights of pytorch-fid or torch-fidelity; None leaves the FID out."""),
         reference=Field(None, Text("an .npz file"), """
             File of ``experiments.projects.published.reference_statistics``, or in the layout of EDM or ADM; None
             compares with the training images."""),

@@ -1,4 +1,4 @@
-"""FID and the other metrics of features of a network, of samples of a run at each guidance scale."""
+"""FID and the other metrics of Inception features, of samples of a run at each guidance scale."""
 
 import math
 from typing import NamedTuple
@@ -12,6 +12,9 @@ from experiments.models.samples import Generate, PartialSamples
 from experiments.tasks.diffusion.metrics import compared
 from experiments.tasks.diffusion.metrics.inception import (
     BLOCK,
+    LOGITS,
+    POOL,
+    SPATIAL,
     Extractor,
     Reference,
     read_reference,
@@ -28,17 +31,16 @@ SUBSET = 1000
 
 
 class InceptionMetrics(NamedTuple):
-    """Metrics by name for each guidance scale, how they were found, and the network of the features."""
+    """Metrics by name for each guidance scale, and how they were found."""
 
     rows: dict[str, dict[str, float]]
     caption: str
     provenance: dict[str, str | int]
-    network: str
 
     def values(self) -> dict[str, float | str | int]:
         """Every metric by one name, and its provenance."""
-        found = {f"{row}/{name}": value for row, parts in self.rows.items() for name, value in parts.items()}
-        return {f"{self.network}/{name}": value for name, value in (found | self.provenance).items()}
+        rows = {f"{row}/{name}": value for row, parts in self.rows.items() for name, value in parts.items()}
+        return {f"Inception/{name}": value for name, value in (rows | self.provenance).items()}
 
 
 class Prepared(NamedTuple):
@@ -54,7 +56,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared | None:
     if options.weights is None:
         return None
     given = f"config.evaluation.fid.weights={options.weights}"
-    extract = Extractor(options.network, options.weights, options.resize, given)
+    extract = Extractor(options.weights, options.resize, given)
     if options.reference is not None:
         given = f"config.evaluation.fid.reference={options.reference}"
         return Prepared(extract, read_reference(options.reference, extract, given))
@@ -80,56 +82,52 @@ def inception_metrics(
     """Draws ``repeats`` sets of samples of every row of :func:`compared`; of each batch only the features are kept."""
     options, (extract, reference) = config.evaluation.fid, prepared
     labels = np.arange(options.num_samples, dtype=np.int32) % dataset.num_classes
-    rows, distance = {}, extract.network.distance
+    rows = {}
     for name, (scale, steps) in compared(config).items():
-        found = []
+        sets = []
         for repeat in range(options.repeats):
             seed = (config.seed + 1 + repeat) % 2**32
             features = generate(params, seed, labels, scale, partial=partial, measure=extract, steps=steps)
-            found.append(_of_set(features, extract, reference))
-            score = f"{distance} {found[-1][distance]:.4f} ({extract.convention})"
+            sets.append(_of_set(features, extract, reference))
+            score = f"FID {sets[-1]['FID']:.4f} ({extract.convention})"
             print(f"{name}, set {repeat + 1} of {options.repeats}: {score}", flush=True)
-        rows[name] = _over_repeats(found, distance)
+        rows[name] = _over_repeats(sets)
     provenance = {"samples": options.num_samples, "repeats": options.repeats, "resize": extract.convention}
     provenance |= {"weights": extract.checksum, "reference": reference.about}
-    return InceptionMetrics(rows, _caption(options, extract, reference), provenance, extract.network.name)
+    return InceptionMetrics(rows, _caption(options, reference), provenance)
 
 
 def _of_set(features: np.ndarray, extract: Extractor, reference: Reference) -> dict[str, float]:
-    network = extract.network
-    pool = extract.columns(features, network.pool)
-    found = {network.distance: metrics.fid(extract.statistics(features, network.pool), reference.pool)}
-    if network.spatial and reference.spatial is not None:
-        found["sFID"] = metrics.fid(extract.statistics(features, network.spatial), reference.spatial)
-    if network.logits:
-        shuffled = np.random.RandomState(2020).permutation(len(features))  # labels repeat in their order
-        logits = extract.columns(features, network.logits)[shuffled]
-        found["Inception score"] = metrics.inception_score(logits).mean
+    pool = extract.columns(features, POOL)
+    values = {"FID": metrics.fid(extract.statistics(features, POOL), reference.pool)}
+    if reference.spatial is not None:
+        values["sFID"] = metrics.fid(extract.statistics(features, SPATIAL), reference.spatial)
+    shuffled = np.random.RandomState(2020).permutation(len(features))  # labels repeat in their order
+    values["Inception score"] = metrics.inception_score(extract.columns(features, LOGITS)[shuffled]).mean
     if reference.features is not None and len(reference.features) > 3:
         size = min(SUBSET, len(pool), len(reference.features))
-        found[network.kernel] = metrics.kid(reference.features, pool, subset_size=size).mean
+        values["KID"] = metrics.kid(reference.features, pool, subset_size=size).mean
         near = jax.jit(metrics.precision_recall)(reference.features, pool)
-        found |= {"precision": float(near.precision), "recall": float(near.recall)}
-    return found
+        values |= {"precision": float(near.precision), "recall": float(near.recall)}
+    return values
 
 
-def _over_repeats(found: list[dict[str, float]], distance: str) -> dict[str, float]:
-    """Means; of the Fréchet distance its standard error too, and the smallest value."""
-    means = {name: float(np.mean([part[name] for part in found])) for name in found[0]}
-    fids = [part[distance] for part in found]
+def _over_repeats(sets: list[dict[str, float]]) -> dict[str, float]:
+    """Means; of the FID its standard error too, and the smallest value."""
+    means = {name: float(np.mean([part[name] for part in sets])) for name in sets[0]}
+    fids = [part["FID"] for part in sets]
     if len(fids) == 1:
         return means
     error = float(np.std(fids, ddof=1) / math.sqrt(len(fids)))
-    return {distance: means.pop(distance), "standard error": error, f"minimum of {len(fids)}": min(fids), **means}
+    return {"FID": means.pop("FID"), "standard error": error, f"minimum of {len(fids)}": min(fids), **means}
 
 
-def _caption(options: Config, extract: Extractor, reference: Reference) -> str:
-    text = f"Of {extract.network.name} features of samples as 8-bit images."
+def _caption(options: Config, reference: Reference) -> str:
+    text = "Of Inception features of samples as 8-bit images."
     if options.repeats > 1:
         text += f" Means over {options.repeats} sets of samples; EDM reports the minimum of three."
     if reference.features is not None:
         real = len(reference.features)
-        size, kernel = min(SUBSET, options.num_samples, real), extract.network.kernel
-        text += f" {kernel[0].upper() + kernel[1:]}: 100 subsets of {size:,}"
-        text += f"; precision and recall: k = 3; with {real:,} real images."
+        size = min(SUBSET, options.num_samples, real)
+        text += f" KID: 100 subsets of {size:,}; precision and recall: k = 3; with {real:,} real images."
     return text

@@ -1,4 +1,4 @@
-"""Features of images by a network, on all devices, and references to compare them with."""
+"""Inception features of images, on all devices, and references to compare them with."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,16 @@ import numpy as np
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
 from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
 from scorekit import metrics
 from scorekit.io import as_path, in_bucket, read_arrays, write_atomic
+from scorekit.io.formats import inception
 from scorekit.metrics import Convention, FeatureStatistics
 from scorekit.typing import ArrayLike
 
+POOL, SPATIAL, LOGITS = "2048", "spatial", "logits_unbiased"
+"""Outputs of the network: of the FID, KID, precision and recall; of the sFID; of the Inception score."""
+SIZES = {POOL: 2048, SPATIAL: 2023, LOGITS: 1008}
+"""Their sizes, in the order of the columns of features."""
 BLOCK = 64
 """Images that go through the network at once."""
 ROWS = 4096
@@ -24,29 +28,27 @@ ROWS = 4096
 
 
 class Extractor:
-    """``extract(samples) -> features`` as float32 ``(N, D)``, the outputs of ``network.widths`` one after another.
+    """``extract(samples) -> features`` as float32 ``(N, D)``, the outputs of :data:`SIZES` one after another.
 
     Args:
-      network: name of one of :data:`~experiments.tasks.diffusion.metrics.feature_networks.NETWORKS`.
       path: file of the weights.
       convention: way to resize, see :func:`scorekit.metrics.resize`.
       given: flag or field that names the path, for errors.
     """
 
-    def __init__(self, network: str, path: str, convention: Convention, given: str):
-        self.network = kind = NETWORKS[network]
+    def __init__(self, path: str, convention: Convention, given: str):
         try:
-            module, params, self.checksum = kind.load(path)
+            module, params, self.checksum = inception.load(path)
         except ValueError as error:
             raise ConfigError(f"{given}: {error}") from error
         self.convention: Convention = convention
-        self.identity = f"{kind.name} features {self.checksum} {convention}"
+        self.identity = f"Inception features {self.checksum} {convention}"
         self._params = everywhere(params)
 
         @spread_jit
         def run(params, images):
-            found: Any = module.apply({"params": params}, kind.prepare(spread(images), convention))
-            return jnp.concatenate([found[name] for name in kind.widths], axis=1)
+            outputs: Any = module.apply({"params": params}, metrics.inception_input(spread(images), convention))
+            return jnp.concatenate([outputs[name] for name in SIZES], axis=1)
 
         self._run = run
 
@@ -60,8 +62,8 @@ class Extractor:
 
     def columns(self, features: np.ndarray, name: str) -> np.ndarray:
         """One output of the network out of its features."""
-        ends = np.cumsum(list(self.network.widths.values()))
-        return np.split(features, ends[:-1], axis=1)[list(self.network.widths).index(name)]
+        ends = np.cumsum(list(SIZES.values()))
+        return np.split(features, ends[:-1], axis=1)[list(SIZES).index(name)]
 
     def statistics(self, features: np.ndarray, name: str) -> FeatureStatistics:
         """The statistics of one output."""
@@ -81,9 +83,9 @@ class Reference(NamedTuple):
     """Real images, by their features.
 
     Attributes:
-      pool: the statistics of ``network.pool``, the output "2048" of Inception.
-      spatial: the statistics of ``network.spatial``, None if unknown.
-      features: ``network.pool`` of some of the images ``(N, D)``, None if unknown.
+      pool: the statistics of the output :data:`POOL`.
+      spatial: the statistics of :data:`SPATIAL`, None if unknown.
+      features: :data:`POOL` of some of the images ``(N, D)``, None if unknown.
       about: its source, in words.
     """
 
@@ -95,16 +97,14 @@ class Reference(NamedTuple):
 
 def reference_of(extract: Extractor, batches: Iterable[np.ndarray], keep: int, about: str) -> Reference:
     """The reference of batches of uint8 images, with the features of the first ``keep`` of them."""
-    network = extract.network
-    found: dict[str | None, list[FeatureStatistics]] = {name: [] for name in (network.pool, network.spatial) if name}
+    merged: dict[str, list[FeatureStatistics]] = {POOL: [], SPATIAL: []}
     kept, have = [], 0
     for features in _joined(map(extract.of_bytes, batches)):
-        for name, before in found.items():
-            before[:] = [metrics.merge_statistics([*before, extract.statistics(features, str(name))])]
-        kept.append(np.array(extract.columns(features, network.pool)[: max(keep - have, 0)]))
+        for name, before in merged.items():
+            merged[name] = [metrics.merge_statistics([*before, extract.statistics(features, name)])]
+        kept.append(np.array(extract.columns(features, POOL)[: max(keep - have, 0)]))
         have += len(kept[-1])
-    spatial = found[network.spatial][0] if network.spatial else None
-    return Reference(found[network.pool][0], spatial, np.concatenate(kept) if keep else None, about)
+    return Reference(merged[POOL][0], merged[SPATIAL][0], np.concatenate(kept) if keep else None, about)
 
 
 def read_reference(path: str, extract: Extractor, given: str) -> Reference:
@@ -116,19 +116,16 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
     """
     try:
         file = io.BytesIO(as_path(path).read_bytes()) if in_bucket(path) else as_path(path)
-        found: dict[str, Any] = read_arrays(file)
+        arrays: dict[str, Any] = read_arrays(file)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{given}: must be an .npz file of arrays: {error}") from error
     for name, value in {"resize": extract.convention, "weights": extract.checksum}.items():
-        if name in found and str(found[name]) != value:
-            raise ConfigError(f"{given}: its features have {name} {found[name]}, the samples have {value}")
-    count = int(found["num_images"]) if "num_images" in found else None
-    network = extract.network
-    own = [
-        _from_file(found, count, *names, network.widths[output], given) if output else None
-        for names, output in ((("mu", "sigma"), network.pool), (("mu_s", "sigma_s"), network.spatial))
-    ]
-    images, features = found.get("arr_0"), found.get("features")
+        if name in arrays and str(arrays[name]) != value:
+            raise ConfigError(f"{given}: its features have {name} {arrays[name]}, the samples have {value}")
+    count = int(arrays["num_images"]) if "num_images" in arrays else None
+    pool = _from_file(arrays, count, "mu", "sigma", SIZES[POOL], given)
+    spatial = _from_file(arrays, count, "mu_s", "sigma_s", SIZES[SPATIAL], given)
+    images, features = arrays.get("arr_0"), arrays.get("features")
     about = f"{Path(path).name}, " + (f"{count:,} images" if count else "of others: how they resized is not in it")
     if images is not None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) < 2:
@@ -136,31 +133,31 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
             raise ConfigError(f"{given}: its arr_0 must be uint8 images (N, H, W, 3), at least 2, got {shape}")
         print(f"reference images of {path}: features of {len(images):,}", flush=True)
         new = reference_of(extract, _parts(images), len(images), about)
-        own, features = [own[0] or new.pool, own[1] or new.spatial], new.features
-    if own[0] is None:
-        raise ConfigError(f"{given}: must hold mu and sigma, or images as arr_0; it has {', '.join(found)}")
-    return Reference(own[0], own[1], features, about)
+        pool, spatial, features = pool or new.pool, spatial or new.spatial, new.features
+    if pool is None:
+        raise ConfigError(f"{given}: must hold mu and sigma, or images as arr_0; it has {', '.join(arrays)}")
+    return Reference(pool, spatial, features, about)
 
 
 def write_reference(path: str | Path, reference: Reference, extract: Extractor) -> Path:
     """Writes a reference, atomically, in the layout of EDM with the fields of ADM and its own provenance."""
-    found = {"mu": reference.pool.mean, "sigma": reference.pool.covariance, "num_images": reference.pool.count}
+    arrays = {"mu": reference.pool.mean, "sigma": reference.pool.covariance, "num_images": reference.pool.count}
     if reference.spatial is not None:
-        found |= {"mu_s": reference.spatial.mean, "sigma_s": reference.spatial.covariance}
+        arrays |= {"mu_s": reference.spatial.mean, "sigma_s": reference.spatial.covariance}
     if reference.features is not None:
-        found["features"] = reference.features
+        arrays["features"] = reference.features
     archive = io.BytesIO()
-    np.savez(archive, **found, resize=extract.convention, weights=extract.checksum)
+    np.savez(archive, **arrays, resize=extract.convention, weights=extract.checksum)
     return write_atomic(path, archive.getvalue())
 
 
-def _from_file(found, count, mean: str, covariance: str, size: int, given: str) -> FeatureStatistics | None:
-    if mean not in found or covariance not in found:
+def _from_file(arrays, count, mean: str, covariance: str, size: int, given: str) -> FeatureStatistics | None:
+    if mean not in arrays or covariance not in arrays:
         return None
-    shapes = found[mean].shape, found[covariance].shape
+    shapes = arrays[mean].shape, arrays[covariance].shape
     if shapes != ((size,), (size, size)):
         raise ConfigError(f"{given}: {mean} and {covariance} must be ({size},) and ({size}, {size}), got {shapes}")
-    return FeatureStatistics(count, found[mean].astype(np.float64), found[covariance].astype(np.float64))
+    return FeatureStatistics(count, arrays[mean].astype(np.float64), arrays[covariance].astype(np.float64))
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:

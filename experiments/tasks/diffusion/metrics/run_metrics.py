@@ -3,7 +3,7 @@
 import functools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,29 +19,12 @@ from experiments.models.devices import collect, everywhere, spread, spread_jit
 from experiments.models.samples import Generate, PartialSamples, one_bar
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics import compared
+from experiments.tasks.diffusion.metrics.exact import ExactBits, exact_bits, likelihood_ends
+from experiments.tasks.diffusion.metrics.fid import InceptionMetrics, inception_metrics, prepare
 from experiments.tasks.diffusion.model import Model
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers
 from scorekit.typing import PyTree
-
-if TYPE_CHECKING:
-    from experiments.tasks.diffusion.metrics.exact import ExactBits
-    from experiments.tasks.diffusion.metrics.fid import InceptionMetrics
-
-FURTHER = {
-    "caption": "experiments.tasks.flow_maps.metrics:caption",
-    "ema_sweep": "experiments.tasks.diffusion.metrics.ema_sweep:ema_sweep",
-    "exact": "experiments.tasks.diffusion.metrics.exact:exact_bits",
-    "features": "experiments.tasks.diffusion.metrics.fid:prepare",
-    "fid": "experiments.tasks.diffusion.metrics.fid:inception_metrics",
-    "semigroup": "experiments.tasks.flow_maps.metrics:semigroup",
-}
-"""Metrics of some models and configs, imported where they are asked for."""
-
-
-def further(name: str, wanted: Any, *args: Any) -> Any:
-    """The metrics of this name, if they are wanted."""
-    return named_object(FURTHER[name])(*args) if wanted else None
 
 
 class Bound(NamedTuple):
@@ -78,7 +61,7 @@ class Evaluation(NamedTuple):
       caption: explanation of the metrics of ``rows``.
       bound: the variational bound; None for a coupling of data and noise that has none.
       loss_by_noise_level: the eps-MSE on training and held-out data.
-      inception: FID and what belongs to it, or the same of VGG features; None without weights of a network.
+      inception: FID and what belongs to it; None without weights of the network.
       exact: the exact likelihood, None if not requested.
     """
 
@@ -86,19 +69,19 @@ class Evaluation(NamedTuple):
     caption: str
     bound: Bound | None
     loss_by_noise_level: dict[str, losses.Binned]
-    inception: "InceptionMetrics | None" = None
-    exact: "ExactBits | None" = None
+    inception: InceptionMetrics | None = None
+    exact: ExactBits | None = None
 
     def values(self) -> dict[str, Any]:
         """Every metric by one name, as for JSON."""
-        found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
+        values: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
         if self.bound:
-            found["bound/bits per dim"] = self.bound.total
+            values["bound/bits per dim"] = self.bound.total
         if self.inception:
-            found |= self.inception.values()
+            values |= self.inception.values()
         if self.exact:
-            found |= {f"exact/{name}": value for name, value in self.exact.values().items()}
-        return found
+            values |= {f"exact/{name}": value for name, value in self.exact._asdict().items()}
+        return values
 
 
 def evaluate(
@@ -117,21 +100,23 @@ def evaluate(
     """
     if exact and model.coupling is not None and model.coupling.starts_at_map:
         raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
-    prepared = further("features", config.evaluation.fid.weights, config, dataset)
+    prepared = prepare(config, dataset)
     params, scorer = everywhere(params), scorer_of(dataset)
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
-    inception = further("fid", prepared, config, dataset, params, generate, prepared, partial)
+    inception = prepared and inception_metrics(config, dataset, params, generate, prepared, partial)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     num = dataset.num_samples(config.evaluation.num_samples)
     counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {num:,}."
-    about = further("caption", model.is_flow_map and scorer, model, scorer) or (scorer and scorer.caption)
+    about = scorer and scorer.caption
+    if model.is_flow_map and scorer is not None:
+        about = named_object("experiments.tasks.flow_maps.metrics:caption")(model, scorer)
     return Evaluation(
         rows=rows,
         caption="" if scorer is None else f"{about} {counts}",
         bound=variational_bound(config, model, dataset, params) if model.coupling is None else None,
         loss_by_noise_level={name: loss_by_noise_level(model, dataset, params, part) for name, part in parts.items()},
         inception=inception,
-        exact=further("exact", exact, config, model, dataset, params),
+        exact=exact_bits(config, model, dataset, params) if exact else None,
     )
 
 
@@ -158,9 +143,10 @@ def sample_metrics(
     with one_bar(partial, len(compared(config)), len(labels), config.sampling.batch_size):
         for name, (scale, steps) in compared(config).items():
             samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
-            found = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
-            error = further("semigroup", model.is_flow_map, config, model, dataset, params, steps, scale)
-            rows[name] = found | (error or {})
+            rows[name] = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
+            if model.is_flow_map:
+                semigroup = named_object("experiments.tasks.flow_maps.metrics:semigroup")
+                rows[name] |= semigroup(config, model, dataset, params, steps, scale)
     return rows
 
 
@@ -175,22 +161,16 @@ def _condition_errors(model: Model, dataset: Dataset, samples: np.ndarray, label
     return {f"RMSE of the {n.replace('_', ' ')}": rmse(each(batch), targets[n]) for n, each in extracts.items()}
 
 
-def bound_ends(model: Model, bins: int | None) -> tuple[float, float]:
-    """The first and the last time of the bound: 0 and 1 for a schedule that is trained by the bound.
-
-    Otherwise discrete data start where a bin is four standard deviations wide; below that, rounding beats any network.
-    Some schedules begin with more noise.
-    """
-    if model.objective.learns_schedule:
-        return 0.0, 1.0
-    t_min = 1e-3 if bins is None else max(0.0, float(model.schedule.time_at(2.0 * math.log(2.0 * (bins - 1)))))
-    return t_min, 1.0 - 1e-3
-
-
 def variational_bound(config: Config, model: Model, dataset: Dataset, params: PyTree) -> Bound:
-    """The variational bound on the test set given its conditions, and the exact value where it is known."""
+    """The variational bound on the test set given its conditions, and the exact value where it is known.
+
+    Discrete data start where a bin is four standard deviations wide: below that, rounding beats any network. A schedule
+    that is trained by the bound has its own ends.
+    """
     dim, bins, times = math.prod(model.shape), dataset.bins, config.evaluation.bound_times
-    t_min, t_max = bound_ends(model, bins)
+    t_min, t_max = likelihood_ends(model.schedule, bins, deviations=4.0)
+    if model.objective.learns_schedule:
+        t_min, t_max = 0.0, 1.0
 
     @spread_jit
     def run(params, key, batch):
@@ -206,12 +186,12 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
     with Progress(-(-examples // size), batch_size=size, label="bound") as bar:
 
         def block(rows):
-            found = run(params, jax.random.key(config.seed + int(rows[0])), rows_of(few, rows))
+            terms = run(params, jax.random.key(config.seed + int(rows[0])), rows_of(few, rows))
             bar.update(int(rows[0]) // size + 1)
-            return found
+            return terms
 
-        found = in_blocks(block, np.arange(examples), size)
-    values = found.T / (dim * math.log(2))
+        terms = in_blocks(block, np.arange(examples), size)
+    values = terms.T / (dim * math.log(2))
     prior, reconstruction, diffusion, total = map(float, values.mean(axis=1))
     error = float(values[3].std() / math.sqrt(examples))
     return Bound(

@@ -4,7 +4,6 @@ A small network stands for the Inception network, which has the tests of its pac
 """
 
 import re
-import types
 
 import flax.linen as nn
 import jax
@@ -23,7 +22,6 @@ from experiments.reporting.tables import tables_as_text
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.metrics import fid, inception
-from experiments.tasks.diffusion.metrics.feature_networks import NETWORKS
 from experiments.tasks.diffusion.report import inception_tables
 from scorekit import metrics
 from scorekit.io.formats.inception import Loaded
@@ -36,12 +34,10 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8
 class Projection(nn.Module):
     """A random projection of every ninth pixel."""
 
-    names: tuple[str, ...] = tuple(SMALL)
-
     @nn.compact
     def __call__(self, x):
         flat = x[:, ::9, ::9].reshape(x.shape[0], -1)
-        return {name: nn.Dense(width, name=name)(flat) for name, width in zip(self.names, SMALL.values(), strict=False)}
+        return {name: nn.Dense(width, name=name)(flat) for name, width in SMALL.items()}
 
 
 @pytest.fixture
@@ -49,7 +45,8 @@ def small(monkeypatch, tmp_path):
     """A path of weights; the network that is loaded from it is the small one."""
     params = Projection().init(jax.random.key(0), np.zeros((1, 299, 299, 3)))["params"]
     load = lambda path: Loaded(Projection(), params, CHECKSUM)
-    monkeypatch.setitem(NETWORKS, "inception", NETWORKS["inception"]._replace(load=load, widths=SMALL))
+    monkeypatch.setattr(inception.inception, "load", load)
+    monkeypatch.setattr(inception, "SIZES", SMALL)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"")
     return path
@@ -57,7 +54,7 @@ def small(monkeypatch, tmp_path):
 
 @pytest.fixture
 def extract(small):
-    return inception.Extractor("inception", str(small), "tf1", "--weights=…")
+    return inception.Extractor(str(small), "tf1", "--weights=…")
 
 
 def read(path, extract):
@@ -91,28 +88,6 @@ def test_references_are_written_and_read_and_images_of_others_are_measured(extra
     np.testing.assert_array_equal(adm.features, features[:7, :5])
     np.savez(tmp_path / "images.npz", IMAGES)
     np.testing.assert_allclose(read(tmp_path / "images.npz", extract).pool.mean, pool.mean, rtol=1e-6)
-
-
-def test_distances_of_vgg_features_are_never_called_fid(monkeypatch, tmp_path):
-    module = Projection(("relu5_3",))
-    params = module.init(jax.random.key(0), np.zeros((1, 224, 224, 3)))["params"]
-    load = lambda path: Loaded(module, params, CHECKSUM)
-    monkeypatch.setitem(NETWORKS, "vgg", NETWORKS["vgg"]._replace(load=load, widths={"relu5_3": 5}))
-    config = smoke.get_config()
-    config.evaluation.fid.update(network="vgg", weights="w.pth", num_samples=20)
-    config.evaluation.guidance_scales = (1.0,)
-    extract = inception.Extractor("vgg", "w.pth", "tf1", "")
-    reference = inception.reference_of(extract, iter([IMAGES]), 20, "here")
-    assert reference.spatial is None
-    path = inception.write_reference(tmp_path / "r.npz", reference, extract)
-    prepared = fid.Prepared(extract, read(path, extract))
-    generate = lambda *args, measure, **kwargs: measure(IMAGES[::-1] / 127.5 - 1)
-    found = fid.inception_metrics(config, types.SimpleNamespace(num_classes=2), None, generate, prepared)
-    names = ["Fréchet distance of VGG features", "kernel distance of VGG features", "precision", "recall"]
-    assert list(found.rows["γ = 1"]) == names
-    assert abs(found.rows["γ = 1"][names[0]]) < 1e-4 * np.trace(reference.pool.covariance)
-    assert all(name.startswith("VGG/") for name in found.values())
-    assert not re.search("FID|Inception|KID", tables_as_text(inception_tables(found)))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +131,7 @@ def test_the_statistics_of_a_folder_are_written(small, tmp_path):
     wanted = [f"--data={tmp_path}", f"--weights={small}", f"--out={out}", "--features=4", "--resize=torch"]
     printed = succeeds("projects.published.reference_statistics", *wanted)
     assert f"20 images, resize torch, weights {CHECKSUM}" in printed
-    extract = inception.Extractor("inception", str(small), "torch", "")
+    extract = inception.Extractor(str(small), "torch", "")
     with np.load(out) as file:
         np.testing.assert_allclose(file["sigma"], np.cov(extract.of_bytes(IMAGES)[:, :5], rowvar=False), rtol=1e-4)
         assert file["features"].shape == (4, 5)

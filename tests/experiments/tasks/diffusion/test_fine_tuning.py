@@ -16,16 +16,10 @@ from experiments import data
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
+from experiments.models import choices
 from experiments.tasks.diffusion import task
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.build import (
-    build_model,
-    build_noise_input,
-    build_schedule,
-    build_target,
-    build_weighting,
-    make_sampler,
-)
+from experiments.tasks.diffusion.build import build_model, build_schedule, make_sampler
 from scorekit import io, predictions, schedules
 from scorekit.io import preconditioning as meaning
 from scorekit.io.files import write_atomic
@@ -42,7 +36,7 @@ def weights(folder, module, shape, found=None):
 
 def started(config):
     config = task.resolve(config, data.build(config))
-    model = task.build(config, data.build(config)).built
+    model = task.build(config, data.build(config)).model
     return config, model, task.build(config, data.build(config)).trained.init(jax.random.key(config.seed))
 
 
@@ -102,14 +96,14 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     config, found = changed(base, f"init_from={tmp_path}/weights"), MEANINGS[name]
     config = task.resolve(config, data.build(config))
     diffusion.FIELDS.check(config)
-    noise_input = build_noise_input(config, build_schedule(config))
+    noise_input = choices.NOISE_INPUTS.build(config, "preconditioning.noise", schedule=build_schedule(config))
     chex.assert_trees_all_close(noise_input, found.noise_input, rtol=1e-4)
-    chex.assert_trees_all_close(build_target(config), found.target, rtol=1e-7)
+    chex.assert_trees_all_close(choices.TARGETS.build(config, "loss.target"), found.target, rtol=1e-7)
     assert config.preconditioning.sigma_data == found.sigma_data
     assert (config.network.name, config.network.features, config.network.blocks) == ("mlp", 4, 1)
     schedule, ts = schedules.linear_vp() if name != "flow" else _FLOW, jnp.array([0.2, 0.7])
     of_target = jnp.square(1 / found.target.eps_scale(ts, schedule))
-    weights_of_loss = build_weighting(config, schedule)(schedule.log_snr(ts))
+    weights_of_loss = choices.WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)(schedule.log_snr(ts))
     np.testing.assert_allclose(weights_of_loss, of_target, rtol=1e-4)
     assert task.resolve(config, data.build(config)).to_json() == config.to_json()
 

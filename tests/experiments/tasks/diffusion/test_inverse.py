@@ -14,14 +14,14 @@ GRAY, COLOUR = (8, 8, 1), (4, 4, 3)
 
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_the_consistency_of_the_truth_is_the_noise(name):
-    """The picture of the observation has the shape of the data."""
+    """The observation is shown in the shape of the data."""
     shape = COLOUR if name == "colourise" else GRAY
     task = tasks.TASKS[name](shape)
     x = np.tanh(np.random.default_rng(0).normal(size=(200, *shape))).astype(np.float32)
     y = jax.jit(lambda key, x: tasks.observe(key, task, x, 0.1))(jax.random.key(1), x)
     assert tasks.consistency(task, x, y) == pytest.approx(0.1, rel=0.05)
     assert tasks.consistency(task, x + 0.5, y) > 0.15
-    assert task.picture(np.asarray(y)).shape == x.shape
+    assert task.shown(np.asarray(y)).shape == x.shape
     if task.keep is not None:
         assert not np.any(np.asarray(y)[:, np.broadcast_to(task.keep == 0, shape)])
 

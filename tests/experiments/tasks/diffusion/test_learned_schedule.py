@@ -24,9 +24,8 @@ from experiments.tasks.classifier import model as classifier
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.fine_tuning import initial_params
 from experiments.tasks.diffusion.loss import make_loss
-from experiments.tasks.diffusion.metrics.run_metrics import bound_ends
 from experiments.tasks.diffusion.model import Model, at_params
-from experiments.tasks.diffusion.objectives import Bound, Denoising
+from experiments.tasks.diffusion.objectives import Bound
 from experiments.tasks.diffusion.runs import as_loaded, open_run
 from scorekit import io, likelihood, losses, predictions, schedules, times, weightings
 from scorekit.io.preconditioning import LogSNRInput
@@ -167,15 +166,10 @@ def test_discrete_data_are_decoded_at_the_trained_end(monkeypatch):
     assert params["schedule"]["log_snr_max"] == FIRST
 
 
-def test_the_bound_of_an_evaluation_is_between_the_trained_ends():
-    assert bound_ends(MODEL, 256) == (0.0, 1.0)
-    assert bound_ends(replace(MODEL, objective=Denoising(times.uniform(), weightings.eps)), None) == (1e-3, 1.0 - 1e-3)
-
-
 @pytest.mark.slow
 def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
     fields = """
-        schedule.name=learned schedule.num_knots=3 schedule.log_snr_max=6 schedule.log_snr_min=-5
+        loss.objective=bound schedule.name=learned schedule.num_knots=3 schedule.log_snr_max=6 schedule.log_snr_min=-5
         loss.weighting.name=likelihood loss.times.t_min=0 network.features=8 network.blocks=1
         training.steps=20 training.batch_size=16 training.warmup_steps=0 training.learning_rate=0.05
         training.checkpoint_every=20 training.ema_decays=0.9, sampling.ema=0.9 sampling.steps=4
@@ -183,9 +177,9 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
     """
     config = changed(mixture_2d, *fields.split())
     dataset, labels = data.build(config), np.arange(4, dtype=np.int32)
-    built = diffusion.build(config, dataset)
-    model, generate = built.built, built.generate  # as for the images of training
-    params = diffusion.train(config, dataset, built, tmp_path / "run")
+    setup = diffusion.build(config, dataset)
+    model, generate = setup.model, setup.generate  # as for the images of training
+    params = diffusion.train(config, dataset, setup, tmp_path / "run")
     drawn = generate(params, 0, labels, 1.0)
 
     run = open_run(diffusion.saved(str(tmp_path / "run")), tmp_path / "run")

@@ -92,8 +92,6 @@ def reference(cond, uncond, other, weak, log_likelihood, schedule):
          g.classifier_guidance(uncond, log_likelihood, schedule, 3.0)),
         ("classifier,interval", f"rules.classifier.workdir=somewhere {within}",
          g.interval(g.classifier_guidance(uncond, log_likelihood, schedule, 3.0), uncond, schedule, 0.5, 5.0)),
-        ("classifier_free", "sampling.guidance_shape.name=linear",
-         g.classifier_free(cond, uncond, g.weight_schedule(1.0, 3.0, "linear"))),
     ]  # fmt: skip
 
 

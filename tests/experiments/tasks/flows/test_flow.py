@@ -24,40 +24,40 @@ CONFIGS = {
 def opened(name):
     """The data, the model and perturbed parameters."""
     dataset = task.load(CONFIGS[name])
-    model, rng = task.build(CONFIGS[name], dataset), np.random.default_rng(0)
+    setup, rng = task.build(CONFIGS[name], dataset), np.random.default_rng(0)
     perturb = lambda p: jnp.asarray(p + 0.1 * rng.normal(size=p.shape), p.dtype)
-    return dataset, model, jax.tree.map(perturb, model.trained.init(jax.random.key(0)))
+    return dataset, setup, jax.tree.map(perturb, setup.trained.init(jax.random.key(0)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_bits_are_those_of_the_density_in_the_unit_of_the_data(name):
-    dataset, model, params = opened(name)
+    dataset, setup, params = opened(name)
     batch, key = rows_of(dataset.test, slice(3)), jax.random.key(3)
-    found = jax.jit(lambda params: flows.bits_per_dim(model.built, dataset, params, key, batch))(params)
+    found = jax.jit(lambda params: flows.bits_per_dim(setup.model, dataset, params, key, batch))(params)
     x, dim = np.asarray(dataset.inputs(batch)), math.prod(dataset.shape)
     if name == "digits":
         width = 2.0 / (dataset.bins - 1)
         x = x + width * (
             np.asarray(jax.random.uniform(jax.random.split(jax.random.split(key)[0], 1)[0], x.shape)) - 0.5
         )
-    nats = model.built.module.apply(params, x, batch["label"], method="log_prob")
+    nats = setup.model.module.apply(params, x, batch["label"], method="log_prob")
     expected = -np.asarray(nats) / (dim * math.log(2)) - (math.log2(width) if name == "digits" else 0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    nats = jax.jit(flows.make_loss(model.built))(params, flows.make_prepare(model.built, dataset)(key, batch))[0]
+    nats = jax.jit(flows.make_loss(setup.model))(params, flows.make_prepare(setup.model, dataset)(key, batch))[0]
     assert nats.shape == (3,)
 
 
 def test_samples_have_the_temperature_and_scale_0_has_no_class():
-    dataset, model, params = opened("digits")
+    dataset, setup, params = opened("digits")
     labels = np.array([3, 5, 5])
-    mean, _ = model.built.module.apply(params, jnp.zeros((3, *dataset.shape)), labels, method="inverse")
+    mean, _ = setup.model.module.apply(params, jnp.zeros((3, *dataset.shape)), labels, method="inverse")
     expected = dataset.from_model(mean)
-    coldest = model.generate(params, 0, labels, 1, temperature=1e-6)
+    coldest = setup.generate(params, 0, labels, 1, temperature=1e-6)
     assert (coldest == expected).mean() > 0.95  # but for values that round differently
-    assert not np.array_equal(model.generate(params, 0, labels, 1, temperature=1.0), expected)
-    both = [model.generate(params, 0, labels, scale) for scale in (0, 1)]
-    other = model.generate(params, 0, labels[::-1], 0)
+    assert not np.array_equal(setup.generate(params, 0, labels, 1, temperature=1.0), expected)
+    both = [setup.generate(params, 0, labels, scale) for scale in (0, 1)]
+    other = setup.generate(params, 0, labels[::-1], 0)
     np.testing.assert_array_equal(both[0], other)
     assert not np.array_equal(both[0], both[1])
 

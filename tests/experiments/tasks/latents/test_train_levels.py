@@ -57,19 +57,19 @@ def test_a_level_is_given_the_codes_of_coarser_levels(runs):
     every = [np.asarray(each) for each in inner.code_levels(inner.test["x"])]
     np.testing.assert_array_equal(part["x"], every[1].reshape(60, -1))
     np.testing.assert_array_equal(part["given"], every[0].reshape(60, -1))
-    model = task.build(config, dataset)
-    batch = jax.jit(sequences.make_prepare(model.built, dataset))(jax.random.key(0), part)
+    setup = task.build(config, dataset)
+    batch = jax.jit(sequences.make_prepare(setup.model, dataset))(jax.random.key(0), part)
     expected = inner.from_codes([jnp.asarray(each) for each in every[:1]])
     np.testing.assert_allclose(batch["map"], expected.reshape(60, 16, 3), rtol=1e-5, atol=1e-5)
     values, _, _ = reconstruct(inner._built, inner._params, inner.inner.test)
     np.testing.assert_allclose(dataset.decoded(part), inner.inner.from_model(values[-1]["y"]), atol=0.1)
-    labels, params = part["label"][:3], model.trained.init(jax.random.key(0))
+    labels, params = part["label"][:3], setup.trained.init(jax.random.key(0))
     plain, top = task.build(changed(config, "sampling.coarser=None"), dataset), tasks.saved(runs / "1")
     held_out = plain.generate.codes(params, 0, labels)[:, :4]
     assert all(row.tolist() in part["given"].tolist() for row in held_out)
     coarser = tasks.of(top).open_run(top, runs / "1", None, (1.0,))
     drawn = coarser.generate.codes(coarser.params, 1, labels)
-    np.testing.assert_array_equal(model.generate.codes(params, 0, labels)[:, :4], drawn)  # while it is trained, too
+    np.testing.assert_array_equal(setup.generate.codes(params, 0, labels)[:, :4], drawn)  # while it is trained, too
 
 
 @pytest.mark.slow

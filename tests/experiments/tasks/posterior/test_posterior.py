@@ -23,11 +23,11 @@ def untrained(seed, *fields):
     """A posterior with random parameters."""
     config = changed(small_configs.posterior(), "data.simulations=200", *fields)
     dataset = task.load(config)
-    model = task.build(config, dataset)
-    shapes = jax.eval_shape(model.trained.init, jax.random.key(0))
+    setup = task.build(config, dataset)
+    shapes = jax.eval_shape(setup.trained.init, jax.random.key(0))
     rng = np.random.default_rng(seed)
     params = jax.tree.map(lambda leaf: jnp.asarray(0.1 * rng.normal(size=leaf.shape), leaf.dtype), shapes)
-    return Posterior(config, Run(dataset, model.built, model.generate, params, 0))
+    return Posterior(config, Run(dataset, setup.model, setup.generate, params, 0))
 
 
 @pytest.mark.slow
