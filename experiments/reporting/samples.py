@@ -12,7 +12,6 @@ from PIL import Image
 
 from experiments.data.dataset import Dataset
 from experiments.data.display import Points, Sounds, View
-from experiments.models.samples import Generate
 from experiments.reporting.audio_widgets import audio_widgets, write_wav
 from experiments.reporting.grids import Draw, clouds, grid, in_rows, scatter
 from experiments.reporting.png import COLOURS, PathLike
@@ -49,7 +48,13 @@ def sample_picture(path: Path, dataset: Dataset, samples: np.ndarray, title: str
     return grid(path, in_rows(images, columns), preview.rows, title=title)
 
 
-def drawing(dataset: Dataset, generate: Generate, seed: int, scale: float, about: str = "Samples after {:,} steps"):
+def drawing(
+    dataset: Dataset,
+    generate: Callable[..., np.ndarray],
+    seed: int,
+    scale: float,
+    about: str = "Samples after {:,} steps",
+):
     """``(path, params, step) -> path``: the image of samples in the middle of a training."""
     samples = lambda params: generate(params, seed, dataset.preview().labels, scale)
     return lambda path, params, step: sample_picture(path, dataset, samples(params), about.format(step))
