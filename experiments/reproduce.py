@@ -66,7 +66,7 @@ def compare(figure: figures.Figure, runs: Path, printed: str) -> Table:
     rows = []
     for name, value in figure.values.items():
         try:
-            found = figures.found(value, runs, printed)
+            found = figures.read_value(value, runs, printed)
             verdict = "agrees" if value.agrees(found) else "does not agree"
         except LookupError as error:
             found, verdict = None, f"missing: {error.args[0]}"

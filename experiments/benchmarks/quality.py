@@ -125,9 +125,8 @@ USUAL = {
 
 
 def steps_of(solver: Solver, nfe: int) -> int:
-    """The steps that take so many evaluations: the last one, to clean data, takes one but for the midpoint rule."""
-    stages = solver.evals_per_step
-    return max(1, nfe // stages) if isinstance(solver, solvers.Midpoint) else 1 + (nfe - 1) // stages
+    """The steps that take so many evaluations: the last one, to clean data, takes one."""
+    return 1 + (nfe - 1) // solver.evals_per_step
 
 
 class Errors(NamedTuple):

@@ -66,7 +66,6 @@ def curves(
     *,
     columns: int = 3,
     title: str = "",
-    size: tuple[float, float] | None = None,
     share: bool = False,
 ) -> Path:
     """Writes panels in rows; returns the path.
@@ -75,11 +74,10 @@ def curves(
       path: the PNG file to write.
       columns: most panels in a row.
       title: printed above.
-      size: width and height of a panel, in inches.
       share: whether all panels have the same limits and scales.
     """
     columns = min(columns, len(panels))
-    rows, (width, height) = -(-len(panels) // columns), size or ((7.2, 4.2) if len(panels) == 1 else (3.8, 3.2))
+    rows, (width, height) = -(-len(panels) // columns), (7.2, 4.2) if columns == 1 else (3.8, 3.2)
     figure = Figure(figsize=(width * columns + 1.6, height * rows + 0.4), layout="constrained")
     all_axes = figure.subplots(rows, columns, sharex=share, sharey=share, squeeze=False).ravel()
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))

@@ -104,7 +104,7 @@ def text(figures: Mapping[str, Figure], name: str) -> str:
     return " ± ".join(shown) + percent
 
 
-def found(value: Value, runs: Path, printed: str) -> float:
+def read_value(value: Value, runs: Path, printed: str) -> float:
     """The value that the commands of a figure gave; ``LookupError`` with the reason where there is none.
 
     Args:

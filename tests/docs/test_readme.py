@@ -64,9 +64,3 @@ def test_the_files_it_names_exist():
     assert len(named) > 15
     for path in named:
         assert (ROOT / path).exists(), path
-
-
-def test_the_pictures_are_small():
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert pictures
-    assert sum((ROOT / path).stat().st_size for path in pictures) < 300_000

@@ -43,7 +43,6 @@ COMPARISONS = {
     "band_weighting",
     "counted",
     "distillation",
-    "joint",
     "likelihood",
     "roll_out",
 }

@@ -7,7 +7,7 @@
 Probes the residual blocks of the class-free model (the null token) at every noise level: a ridge regression on the
 training images, tested on the test images. ``--compare`` probes other runs on the same images, such as the denoising
 autoencoders of :mod:`scorekit.times`, which are the same loss with other times (``configs/images/digits.py``), at every
-second level. Tables and figures are in ``workdir/autoencoder/report.html``.
+second level. Tables and a figure are in ``workdir/autoencoder/report.html``.
 """
 
 import math
@@ -26,7 +26,7 @@ from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
 from experiments.data.display import Pictures
 from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines
-from experiments.reporting.report import Figure, Heading, Section, write_report
+from experiments.reporting.report import Figure, write_report
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.model import Model
@@ -81,9 +81,9 @@ def make_features(model: Model, layers: Sequence[str]):
     def compute(params, key, x, t):
         x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, model.schedule)
         of_layers = lambda x, noise: features(model.module, params, x, noise, layers=layers)
-        found = precondition(of_layers, model.preconditioning)(x_t, t)
-        cells = min(value.shape[1] for value in found.values())
-        return {"noisy pixels": x_t, **{name: pool(value, cells) for name, value in found.items()}}
+        values = precondition(of_layers, model.preconditioning)(x_t, t)
+        cells = min(value.shape[1] for value in values.values())
+        return {"noisy pixels": x_t, **{name: pool(value, cells) for name, value in values.items()}}
 
     return compute
 
@@ -106,33 +106,32 @@ def read(model: Model, params: PyTree, dataset: Dataset, levels: Sequence[float]
     return Reading(names, levels, left_out, test)
 
 
-def tables(found: Mapping[str, Reading], tests: int) -> list[Table]:
+def tables(readings: Mapping[str, Reading], tests: int) -> list[Table]:
     """The layers of the first model by levels; each model, and the pixels alone, at its best layer and level."""
-    run = next(iter(found.values()))
+    run = next(iter(readings.values()))
     by_layer = Table(
         ["test accuracy at log-SNR", *(f"{level:g}" for level in run.levels)],
         [[name, *map(float, values)] for name, values in zip(run.layers, run.test, strict=True)],
         "Linear probes of this run's layers, with the null token. Log-SNR in nats: the noise falls to the right.",
     )
     pixels = Reading(run.layers[:1], run.levels, run.left_out[:1], run.test[:1])
-    rows = [[name, *reading.best(tests)] for name, reading in {**found, "pixels alone": pixels}.items()]
+    rows = [[name, *reading.best(tests)] for name, reading in {**readings, "pixels alone": pixels}.items()]
     header = ["model", "best layer", "best log-SNR", "left-out accuracy", "test accuracy", "standard error"]
     caption = "Layer and level are those of the highest leave-one-out accuracy on the training images."
     return [by_layer, Table(header, rows, caption)]
 
 
-def figures(folder: Path, found: Mapping[str, Reading], levels: Sequence[float]) -> list[Section]:
+def figure(folder: Path, readings: Mapping[str, Reading], levels: Sequence[float]) -> Figure:
     """Accuracy by noise level: the layers of the first model, and all models at the levels that they share."""
-    run = next(iter(found.values()))
-    panel = lambda x, y, title: [Panel(lines(x, y), NOISE_AXIS, "test accuracy of a linear probe", title)]
+    run, label = next(iter(readings.values())), "test accuracy of a linear probe"
     layers = dict(zip(run.layers, run.test, strict=True))
-    by_layer = curves(folder / "layers.png", panel(run.levels, layers, "Features by noise level"))
-    models = {name: reading.at(levels) for name, reading in found.items()}
-    by_model = curves(folder / "models.png", panel(levels, models, "Features of several models"))
-    return [
-        Figure(by_layer, "Each layer of this run, with the null token, and the noisy image itself."),
-        Figure(by_model, "At each level the layer with the best leave-one-out accuracy."),
+    models = {name: reading.at(levels) for name, reading in readings.items()}
+    panels = [
+        Panel(lines(run.levels, layers), NOISE_AXIS, label, "Layers of this run"),
+        Panel(lines(levels, models), NOISE_AXIS, label, "The best layer of each model"),
     ]
+    caption = "Left each layer, with the null token, and the noisy image; right the best by leave-one-out accuracy."
+    return Figure(curves(folder / "features.png", panels), caption)
 
 
 def main(config: Config) -> Path:
@@ -150,15 +149,15 @@ def main(config: Config) -> Path:
             raise ConfigError(f"--compare={path}: its data must be {run.dataset.name}, they are {other.dataset.name}")
 
     print(f"probing step {run.step:,} at {len(levels)} noise levels …", flush=True)
-    found = {"this run": read(run.model, run.params, run.dataset, levels, _LIMIT.value)}
+    readings = {"this run": read(run.model, run.params, run.dataset, levels, _LIMIT.value)}
     fewer = levels[::-2][::-1]  # every other one, and the last
     models = {"untrained network": (run.model, run.model.init(jax.random.key(config.seed)))}
     models |= {name: (other.model, other.params) for name, other in others.items()}
     for name, model in models.items():
         print(f"probing {name} …", flush=True)
-        found[name] = read(*model, run.dataset, fewer, _LIMIT.value)
-    folder, numbers = workdir / "autoencoder", tables(found, len(run.dataset.test["label"]))
-    sections = [Heading("Figures"), *figures(folder, found, fewer), Heading("Numbers"), *numbers]
+        readings[name] = read(*model, run.dataset, fewer, _LIMIT.value)
+    folder, numbers = workdir / "autoencoder", tables(readings, len(run.dataset.test["label"]))
+    sections = [figure(folder, readings, fewer), *numbers]
     report = write_report(folder / "report.html", "The denoiser as autoencoder", facts(run), sections)
     print(tables_as_text(numbers))
     return report

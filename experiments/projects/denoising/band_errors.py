@@ -16,7 +16,6 @@ from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines, scale
 from experiments.reporting.report import Figure, Section
 from experiments.reporting.tables import Table
 from experiments.tasks.task import Run
-from scorekit import weightings
 from scorekit.densities import spectra
 
 BLOCK_VALUES = 2**18
@@ -56,8 +55,8 @@ def measure(run: Run, levels: np.ndarray, bands: spectra.Bands, limit: int):
     parts = []
     with Progress(len(blocks), batch_size=len(blocks[0]), label="measuring") as bar:
         for i, block in enumerate(blocks):
-            found = errors(run.params, jax.random.fold_in(jax.random.key(0), i), block)
-            parts.append(jax.tree.map(np.asarray, found))
+            of_block = errors(run.params, jax.random.fold_in(jax.random.key(0), i), block)
+            parts.append(jax.tree.map(np.asarray, of_block))
             bar.update(i + 1)
     power = jax.jit(spectra.power_spectrum)(x - np.mean(inputs(run.dataset.train), axis=0), bands)
     return np.asarray(power), pooled(parts, [len(block) for block in blocks]), np.asarray(ts)
@@ -96,20 +95,20 @@ class Spectral(NamedTuple):
         return {name(f): values[:, k] for k, f in frequencies}
 
 
-def tables(found: Spectral, ts: np.ndarray, transition: np.ndarray) -> list[Table]:
+def tables(measured: Spectral, ts: np.ndarray, transition: np.ndarray) -> list[Table]:
     """The bands with the times of their transition, and the noise levels, whose times are ``ts``."""
-    axis, bands = found.axis, found.bands
+    axis, bands = measured.axis, measured.bands
     by_band = Table(
         ["frequency", "coefficients", "power", "transition at log-SNR", "transition at t"],
         [
             [axis.show(f), int(n), float(p), float(-np.log(p)), float(t)]
-            for f, n, p, t in zip(bands.frequency, bands.count, found.power, transition, strict=True)
+            for f, n, p, t in zip(bands.frequency, bands.count, measured.power, transition, strict=True)
         ],
         f"Frequencies in {axis.unit}. The transition is where the signal-to-noise ratio of the band is 1.",
     )
     rows = []
-    for level, t, *cutoffs, row in zip(found.levels, ts, *found.cutoffs, range(len(ts)), strict=True):
-        errors = zip(found.relative[row], found.spread[row], 1 - found.gain[row], strict=True)
+    for level, t, *cutoffs, row in zip(measured.levels, ts, *measured.cutoffs, range(len(ts)), strict=True):
+        errors = zip(measured.relative[row], measured.spread[row], 1 - measured.gain[row], strict=True)
         cells = [f"{e:.3f} ± {s:.3f} ({w:.3f})" for e, s, w in errors]
         rows.append([float(level), float(t), *map(axis.show, cutoffs), *cells])
     header = [
@@ -120,15 +119,15 @@ def tables(found: Spectral, ts: np.ndarray, transition: np.ndarray) -> list[Tabl
         *(f"error at {axis.show(f)}" for f in bands.frequency),
     ]
     caption = (
-        "Cutoff: the highest frequency of which at least half is recovered. Errors of x0 as a share of its power: "
+        "Cutoff: the highest frequency of which at least half is recovered. Errors of x0 as a fraction of its power: "
         "the network ± standard error over the examples, and in brackets the Wiener filter."
     )
     return [by_band, Table(header, rows, caption)]
 
 
-def spectrum_figure(path: Path, found: Spectral) -> Path:
+def spectrum_figure(path: Path, measured: Spectral) -> Path:
     """The spectrum, and the floors of the noise at some levels: a band is recoverable where it stands above."""
-    power, frequency, unit = found.power, found.bands.frequency * found.axis.factor, found.axis.unit
+    power, frequency, unit = measured.power, measured.bands.frequency * measured.axis.factor, measured.axis.unit
     octaves = len(power) > 2 and bool(frequency[-1] > 50 * frequency[1])
     shown = slice(1 if octaves else 0, None)  # the mean, at 0, is not on a logarithmic axis
     floors = {f"noise at log-SNR {level}": np.full(len(power), np.exp(-level)) for level in (-2, 0, 2, 4, 6)}
@@ -139,31 +138,16 @@ def spectrum_figure(path: Path, found: Spectral) -> Path:
     return curves(path, [Panel(lines(frequency[shown], panel), f"frequency ({unit})", ylabel, title, axes=scales)])
 
 
-def figures(folder: Path, found: Spectral) -> list[Section]:
-    """The spectrum, cutoffs and errors by noise level, and the weightings of the bands, in ``folder``."""
-    fine = np.linspace(-8.0, 8.0, 65)
-    weights = np.stack([np.asarray(weightings.band(p)(jnp.asarray(fine))) for p in found.power], 1)
-    wiener, network = (cutoff * found.axis.factor for cutoff in found.cutoffs)
-    named, noise = found.named, NOISE_AXIS
-    cutoffs = lines(found.levels, {"Wiener filter": wiener, "network": network})
-    by_network = lines(found.levels, named(found.relative), named(found.spread))
-    half = "The highest frequency of which half is recovered"
-    error, weight = "error of x0 / power of the band", "λ per unit of log-SNR (1/nat)"
-    panels = {
-        "cutoff": [Panel(cutoffs, noise, f"frequency ({found.axis.unit})", half)],
-        "errors": [
-            Panel(by_network, noise, error, "What is lost of each band: network"),
-            Panel(lines(found.levels, named(1 - found.gain)), noise, error, "Wiener filter"),
-        ],
-        "weightings": [Panel(lines(fine, named(weights)), noise, weight, "weightings.band of each band")],
-    }
-    captions = {
-        "cutoff": "Noise level is feature scale.",
-        "errors": (
-            "Left of its transition a band is lost, right of it known. Bars: one standard error over the examples."
-        ),
-        "weightings": "The rate at which each band is recovered: what a loss weighted for it looks at.",
-    }
-    spectrum = Figure(spectrum_figure(folder / "spectrum.png", found), "Bands where the data exceed the noise.")
-    draw = lambda name: curves(folder / f"{name}.png", panels[name], share=True)
-    return [spectrum, *(Figure(draw(name), caption) for name, caption in captions.items())]
+def figures(folder: Path, measured: Spectral) -> list[Section]:
+    """The spectrum and the errors by noise level, in ``folder``."""
+    error, wiener = "error of x0 / power of the band", lines(measured.levels, measured.named(1 - measured.gain))
+    network = lines(measured.levels, measured.named(measured.relative), measured.named(measured.spread))
+    panels = [
+        Panel(network, NOISE_AXIS, error, "What is lost of each band: network"),
+        Panel(wiener, NOISE_AXIS, error, "Wiener filter"),
+    ]
+    caption = "Left of its transition a band is lost, right of it known. Bars: one standard error over the examples."
+    return [
+        Figure(spectrum_figure(folder / "spectrum.png", measured), "Bands where the data exceed the noise."),
+        Figure(curves(folder / "errors.png", panels, share=True), caption),
+    ]

@@ -101,14 +101,12 @@ class Octave(NamedTuple):
     Attributes:
       frequency: mean frequency in cycles per sample.
       share: part of the variance.
-      sigma: noise level sigma / alpha at which their mean over the channels has a signal-to-noise ratio of 1.
-      strongest: this level of the channel that has most of them.
+      sigma: noise level sigma / alpha at which the channel that has most of them has a signal-to-noise ratio of 1.
     """
 
     frequency: float
     share: float
     sigma: float
-    strongest: float
 
 
 def octaves(scales: Scales) -> list[Octave]:
@@ -124,8 +122,7 @@ def octaves(scales: Scales) -> list[Octave]:
         weight = scales.count[inside]
         power = weight @ scales.power[inside] / weight.sum()
         share = float(power.mean() * weight.sum() / total)
-        at = float(weight @ frequency[inside] / weight.sum())
-        found.append(Octave(at, share, math.sqrt(power.mean()), math.sqrt(power.max())))
+        found.append(Octave(float(weight @ frequency[inside] / weight.sum()), share, math.sqrt(power.max())))
     return found
 
 
@@ -152,7 +149,7 @@ def noise_moments(scales: Scales) -> tuple[float, float]:
 
 def coarsest(scales: Scales) -> float:
     """The noise level at which the last features are lost: the strongest octave of any channel, or component."""
-    return max((octave.strongest for octave in octaves(scales)), default=math.sqrt(float(scales.power.max())))
+    return max((octave.sigma for octave in octaves(scales)), default=math.sqrt(float(scales.power.max())))
 
 
 def photographs(side: int) -> Scales:
@@ -213,13 +210,9 @@ def scale_table(scales: Scales, dataset: Dataset) -> Table:
         power = scales.power[scales.power > 0]
         rows = [[k + 1, f"{p / power.sum():.1%}", *lost(math.sqrt(p))] for k, p in enumerate(power[:8])]
         return Table(["component", *header], rows)
-    axis, each = dataset.frequency_axis(), scales.power.shape[1] > 1
-    rows = [
-        [axis.show(one.frequency), f"{one.share:.1%}", *lost(one.sigma), *([f"{one.strongest:.3g}"] if each else [])]
-        for one in octaves(scales)
-        if one.sigma > 0
-    ]
-    return Table([axis.unit, *header, *(["in the strongest channel"] if each else [])], rows)
+    axis = dataset.frequency_axis()
+    bands = [octave for octave in octaves(scales) if octave.sigma > 0]
+    return Table([axis.unit, *header], [[axis.show(f), f"{share:.1%}", *lost(sigma)] for f, share, sigma in bands])
 
 
 def main(config: Config) -> str:

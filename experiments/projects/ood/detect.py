@@ -110,7 +110,7 @@ def figure_of(out: Path, statistics: Mapping[str, Statistics], best: str, score:
     xlabel = "log p of the image with the noise of the smallest level (nats)"
     above = Panel(log_p, xlabel, "density", places=typical)
     below = Panel(histograms({name: score(found) for name, found in shown.items()}), f"score: {best}", "density")
-    path = curves(out / "histograms.png", [above, below], columns=1, size=(7.2, 2.9))
+    path = curves(out / "histograms.png", [above, below], columns=1)
     caption = (
         "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
         "own data. Below: the score that separates best on average. The outermost bars hold the values beyond."
@@ -127,8 +127,7 @@ def main(config: Config) -> Path:
     scored = model.of_run(run, _STEPS.value, _PROBES.value)
     sets = gather(run.dataset, near, _FAR.value, _EXAMPLES.value, _SEED.value)
     settings = Settings(probes=_PROBES.value, batch_size=_BATCH.value, seed=_SEED.value)
-    density = f"{_STEPS.value} steps"
-    about = {"model": digest_of(config.to_dict(), jax.device_get(run.params)), "density": density}
+    about = {"model": digest_of(config.to_dict(), jax.device_get(run.params)), "density": f"{_STEPS.value} steps"}
     statistics = measure(scored, run.dataset, sets, out / "statistics", settings, about)
 
     fitted = scores.make_scores(statistics[CALIBRATION])

@@ -45,14 +45,12 @@ def first_time(schedule: Schedule, bins: int) -> Array:
 
 def of_run(run: Run, steps: int, probes: int) -> ScoredModel:
     """The model of an opened run of images; ``steps`` and ``probes`` as for :func:`along_flow`."""
-    model, dataset, params = run.model, run.dataset, run.params
+    model, dataset = run.model, run.dataset
     if not isinstance(dataset, ImageSet) or dataset.bins is None:
         raise ConfigError(f"--workdir: must be the run of a model of images, this one is of {dataset.name}")
-    denoiser, schedule = unconditional(model, params), model.schedule
+    denoiser, schedule = unconditional(model, run.params), model.schedule
     t_min = first_time(schedule, dataset.bins)
-
-    log_density = along_flow(denoiser, schedule, t_min, steps, probes)
-    return ScoredModel(denoiser, schedule, t_min, log_density)
+    return ScoredModel(denoiser, schedule, t_min, along_flow(denoiser, schedule, t_min, steps, probes))
 
 
 def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int, probes: int) -> LogDensity:

@@ -59,15 +59,15 @@ def make_statistics(scored: ScoredModel, settings: Settings, bins: int) -> dict[
     through_noise = {"solver": solvers.AdamsBashforth(), "steps": settings.reconstruction_steps}
     for_bound = {"num_times": settings.bound_times, "t_min": scored.t_min, "bins": bins}
 
-    def log_p(density, key, x):
+    def log_p(key, x):
         for_noise, for_probes = jax.random.split(key)
-        return density(for_probes, scored.noised(for_noise, x))[:, None]
+        return scored.log_density(for_probes, scored.noised(for_noise, x))[:, None]
 
     def curvature(key, x):
         return typicality.score_curvature(key, denoiser, schedule, x, ts[: settings.curved], probes=settings.probes)
 
-    found = {
-        "log p": functools.partial(log_p, scored.log_density),
+    statistics = {
+        "log p": log_p,
         "bound": lambda key, x: variational_bound(key, denoiser, schedule, x, **for_bound).total[:, None],
         "norms": lambda key, x: typicality.score_norms(None, denoiser, schedule, x, ts),
         "one step": lambda key, x: errors(key, x=x),
@@ -75,7 +75,7 @@ def make_statistics(scored: ScoredModel, settings: Settings, bins: int) -> dict[
         "path": lambda key, x: typicality.path_statistics(denoiser, schedule, x, path),
         "curvature": curvature,
     }
-    return {name: jax.jit(compute) for name, compute in found.items()}
+    return {name: jax.jit(compute) for name, compute in statistics.items()}
 
 
 def measure(

@@ -5,10 +5,9 @@ python -m experiments.projects.ood.typicality_figures --out=docs/typicality
 
 import jax
 import numpy as np
-from absl import app
 
+from experiments.cli import command_line
 from experiments.cli import flags as shared
-from experiments.cli.endings import one_line
 from experiments.reporting.curves import Panel, curves, lines
 from scorekit import typicality
 
@@ -41,5 +40,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    with one_line():
-        app.run(main)
+    command_line.run(main)

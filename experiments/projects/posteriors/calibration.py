@@ -4,13 +4,12 @@
     python -m experiments.projects.posteriors.calibration --method=annealed --signals=50 --noise=0.3
     python -m experiments.projects.posteriors.calibration --law=gaussian --method=annealed --steps=4
 
-Signals of 64 values, by laws of :mod:`.problems`, are observed through 4 operators with noise. Gaussians and their
-mixture have the exact denoiser, the Lévy laws a network that is trained first (minutes). A row is one method on the
-signals of one law and operator. Columns: coverage of central intervals of 50 and 90 % with its standard error over
-signals; the excess of the squared error of the mean over the smallest possible (1 / samples for exact samples); the
-mean error of the weight of a mode; the mean error of the log-evidence and its standard deviation; batched evaluations
-of the denoiser for one posterior and their gradients. The table and, for each law and operator, the curves of coverage
-at all levels are written into ``--workdir``.
+Signals of 64 values, by laws of :mod:`.problems`, are observed through 4 operators with noise; their denoisers are
+exact. A row is one method on the signals of one law and operator. Columns: coverage of central intervals of 50 and 90 %
+with its standard error over signals; the excess of the squared error of the mean over the smallest possible (1 /
+samples for exact samples); the mean error of the weight of a mode; the mean error of the log-evidence and its standard
+deviation; batched evaluations of the denoiser for one posterior and their gradients. The table and, for each law and
+operator, the curves of coverage at all levels are written into ``--workdir``.
 """
 
 import time
@@ -36,10 +35,8 @@ _SIGNALS = shared.count("signals", 50, "Signals of a row.", 2)
 _SAMPLES = shared.count("samples", 256, "Samples of a posterior, or particles.", 8)
 _STAGES = shared.count("stages", 40, "annealed: number of levels.")
 _STEPS = shared.count("steps", 12, "annealed: number of steps of a draw.")
-_TRAINING = shared.count("training", 4000, "Training steps of a network.", 100)
-_DRAWS = shared.count("draws", 200, "Sweeps of each of two Gibbs chains for exact means of Lévy laws; 0: none.", 0)
 _SEED = shared.seed("Seed of signals, noise and samples.")
-_WORKDIR = shared.out("folder for networks, the table and curves", "runs/calibration", "workdir")
+_WORKDIR = shared.out("folder for the table and curves", "runs/calibration", "workdir")
 LEVELS = np.linspace(0.05, 0.95, 19)
 """Nominal coverages; the table has the columns of those of 50 and 90 %."""
 HEADER = ["law", "operator", "method", "50 %", "90 %", "excess", "weights", "log-evidence", "evaluations", "gradients"]
@@ -52,22 +49,18 @@ def observed(key, data, matrix, number: int, noise: float):
     return x, x @ matrix.T + noise * seen * jax.random.normal(for_noise, x.shape)
 
 
-def scores(samples: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float | None]:
+def scores(samples: np.ndarray, x: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """The coverages of :data:`LEVELS`, their standard errors over signals, and the excess; samples ``(N, S, 64)``.
 
-    The excess is the mean of ``|mean - E[x | y]|^2`` over the mean of ``|x - E[x | y]|^2``: 1 / S for exact samples. It
-    is of the first signals, those whose ``E[x | y]`` is given, if any.
+    The excess is the mean of ``|mean - E[x | y]|^2`` over the mean of ``|x - E[x | y]|^2``: 1 / S for exact samples.
     """
     covered = [metrics.interval_coverage(f[None], t[None], LEVELS).mean(1) for f, t in zip(samples, x, strict=True)]
-    n, excess = len(mean), None
-    if n:
-        error = np.mean((samples[:n].mean(1) - mean) ** 2)
-        excess = float(error / np.mean((x[:n] - mean) ** 2))
+    excess = float(np.mean((samples.mean(1) - mean) ** 2) / np.mean((x - mean) ** 2))
     return np.mean(covered, 0), np.std(covered, 0, ddof=1) / len(x) ** 0.5, excess
 
 
 def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: problems.Exact):
-    """The cells of a method from its coverage on, empty where nothing exact is known, and its curve of coverage."""
+    """The cells of a method from its coverage on, and its curve of coverage."""
     samples, log_evidence, start = [], [], time.process_time()
     with Progress(len(y), batch_size=1, label=f"{label}, {method}", unit="signals") as bar:
         for i, key in enumerate(jax.random.split(jax.random.key(_SEED.value + 1), len(y))):
@@ -83,11 +76,10 @@ def measured(method: str, label: str, denoiser, data, matrix, x, y, exact: probl
     pair = lambda mean, error: f"{mean:.3f} ± {error:.3f}"
     shown = [int(np.abs(LEVELS - level).argmin()) for level in (0.5, 0.9)]
     weights, evidence = None, None
-    if exact.weights is not None:
-        assert isinstance(data, densities.Mixture)
+    if isinstance(data, densities.Mixture):
         of_samples = np.stack([np.asarray(data.responsibilities(one)).mean(0) for one in samples])
         weights = f"{np.abs(of_samples - exact.weights)[:, 0].mean():.3f}"
-    if exact.log_evidence is not None and np.all(np.isfinite(log_evidence)):
+    if np.all(np.isfinite(log_evidence)):
         difference = np.array(log_evidence) - exact.log_evidence
         evidence = pair(difference.mean(), difference.std())
     return [*map(pair, coverage[shown], errors[shown]), excess, weights, evidence, *cost], coverage
@@ -98,14 +90,13 @@ def main(_) -> None:
     operators = shared.chosen("operator", _OPERATOR.value, problems.OPERATORS)
     named = shared.chosen("method", _METHOD.value, methods.METHODS)
     folder, rows = shared.results_folder(_WORKDIR, continues=True), []
-    (folder / "networks").mkdir(exist_ok=True)
     key = jax.random.key(_SEED.value)
     for law in laws:
-        data, denoiser = problems.law(law, folder / "networks", _TRAINING.value)
+        data, denoiser = problems.law(law)
         for operator in operators:
             matrix = problems.matrix_of(operator)
             x, y = observed(key, data, matrix, _SIGNALS.value, _NOISE.value)
-            exact = problems.exact(jax.random.key(_SEED.value + 2), data, matrix, y, _NOISE.value, _DRAWS.value)
+            exact = problems.exact(data, matrix, y, _NOISE.value)
             of_methods = {}
             for method in named:
                 if method != "repaint" or operator == "inpaint":

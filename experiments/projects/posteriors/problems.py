@@ -4,28 +4,19 @@ All signals have 64 values and a root mean square near 1. Every operator is a ma
 nothing being 0, so that the programs of all operators are compiled once.
 """
 
-import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.projects.posteriors.levy import LEVY_LAWS, LevySignals, gibbs, levy
-from experiments.projects.posteriors.networks import trained
 from scorekit import denoisers, densities, schedules
 from scorekit.guidance import operators
-from scorekit.typing import Array, Denoiser, Key
+from scorekit.typing import Array, Denoiser
 
 DIM, SCHEDULE = 64, schedules.cosine()
-STD = (0.5 * (DIM + 1)) ** -0.5
-"""Standard deviation of an increment."""
-LEVY_SIGNALS = 10
-"""Signals of a row of the table whose exact mean is computed, for Lévy laws: a Gibbs chain takes seconds."""
-LAWS = ("gaussian", "mixture", *LEVY_LAWS[1:])
-Data = densities.Gaussian | densities.Mixture | LevySignals
+LAWS = ("gaussian", "mixture")
+Data = densities.Gaussian | densities.Mixture
 
 
 def _inpaint(x: Array) -> Array:
@@ -57,16 +48,14 @@ def matrix_of(name: str) -> Array:
     return OPERATORS[name](jnp.eye(DIM)).T
 
 
-def law(name: str, networks: Path, steps: int) -> tuple[Data, Denoiser]:
-    """A law and its denoiser, exact or a network, which is trained unless the folder ``networks`` has it.
+def law(name: str) -> tuple[Data, Denoiser]:
+    """A law and its exact denoiser: random walks, or a mixture of two Gaussians of random walks.
 
-    The mixture is of two Gaussians of random walks, on either side of 0 along the highest frequency, which partial
-    Fourier observations miss and a blur shows at its edges only.
+    The means of the mixture are on either side of 0 along the highest frequency, which partial Fourier observations
+    miss and a blur shows at its edges only.
     """
-    walk = levy("gaussian", DIM, std=STD).covariance()
-    if name in LEVY_LAWS[1:]:
-        signals = levy(name, DIM, std=STD)
-        return signals, trained(networks / name, signals, SCHEDULE, steps)
+    i = jnp.arange(1.0, DIM + 1)
+    walk = jnp.minimum(i[:, None], i) / (0.5 * (DIM + 1))
     data = densities.gaussian(jnp.zeros(DIM), covariance=walk)
     if name == "mixture":
         mean = 0.6 * (-1.0) ** jnp.arange(DIM)
@@ -75,17 +64,17 @@ def law(name: str, networks: Path, steps: int) -> tuple[Data, Denoiser]:
 
 
 class Exact(NamedTuple):
-    """What is known of the posteriors of N observations.
+    """The posteriors of N observations.
 
     Attributes:
-      mean: ``E[x | y]``, ``(N, D)``, of Lévy laws of the first N signals only.
-      weights: of the components of a mixture, ``(N, K)``, or None.
-      log_evidence: ``log p(y)``, ``(N,)``, or None.
+      mean: ``E[x | y]``, ``(N, D)``.
+      weights: of the components, ``(N, K)``; K is 1 for a Gaussian.
+      log_evidence: ``log p(y)``, ``(N,)``.
     """
 
     mean: np.ndarray
-    weights: np.ndarray | None = None
-    log_evidence: np.ndarray | None = None
+    weights: np.ndarray
+    log_evidence: np.ndarray
 
 
 def condition(prior: densities.Gaussian, matrix: np.ndarray, y: np.ndarray, noise_std: float):
@@ -98,30 +87,17 @@ def condition(prior: densities.Gaussian, matrix: np.ndarray, y: np.ndarray, nois
     return densities.gaussian(jnp.asarray(mean + gain @ gap), covariance=0.5 * (rest + rest.T)), log_p
 
 
-def exact(key: Key, data: Data, matrix: Array, y: Array, noise_std: float, draws: int) -> Exact:
-    """The exact posteriors of the observations ``y`` ``(N, 64)``; of Lévy laws by two chains for each of the first."""
-    if isinstance(data, LevySignals):
-        if not draws:
-            return Exact(np.zeros((0, DIM)))
-        keys = jax.random.split(key, (len(y[:LEVY_SIGNALS]), 2))
-        means = _gibbs_means(keys, y[:LEVY_SIGNALS], data, matrix, noise_std, draws)
-        return Exact(np.asarray(means.mean(1)))
+def exact(data: Data, matrix: Array, y: Array, noise_std: float) -> Exact:
+    """The exact posteriors of the observations ``y`` ``(N, 64)``."""
     rows = np.flatnonzero(np.abs(np.asarray(matrix)).sum(1) > 1e-6)
     observed, a = np.asarray(y, float)[:, rows], np.asarray(matrix, float)[rows]
     if isinstance(data, densities.Mixture):
         parts, log_prior = [data.component(k) for k in range(2)], np.asarray(data.log_weights)
     else:
         parts, log_prior = [data], np.zeros(1)
-    found = [[condition(part, a, each, noise_std) for part in parts] for each in observed]
-    log_joint = np.array([[log_p for _, log_p in each] for each in found]) + log_prior
+    posteriors = [[condition(part, a, each, noise_std) for part in parts] for each in observed]
+    log_joint = np.array([[log_p for _, log_p in each] for each in posteriors]) + log_prior
     log_evidence = np.logaddexp.reduce(log_joint, axis=1)
     weights = np.exp(log_joint - log_evidence[:, None])
-    means = np.array([[np.asarray(posterior.mean) for posterior, _ in each] for each in found])
-    mean = np.einsum("nk,nkd->nd", weights, means)
-    return Exact(mean, weights if len(parts) > 1 else None, log_evidence)
-
-
-@functools.partial(jax.jit, static_argnames="draws")
-def _gibbs_means(keys, y, data, matrix, noise_std, draws):
-    run = lambda key, y: gibbs(key, data, matrix, y, noise_std, draws=draws, burn_in=draws // 4, mean=True).mean(0)
-    return jax.vmap(jax.vmap(run, (0, None)))(keys, y)
+    means = np.array([[np.asarray(posterior.mean) for posterior, _ in each] for each in posteriors])
+    return Exact(np.einsum("nk,nkd->nd", weights, means), weights, log_evidence)

@@ -18,13 +18,11 @@ class Recipe(NamedTuple):
     Attributes:
       fields: fields of the config that differ from ``experiments/configs/posterior/two_moons.py``.
       elements: number of independent elements that an observation is a set of; 1 for a vector.
-      logarithm: whether observations are positive and over several orders of magnitude.
       steps: steps for 100,000 simulations.
     """
 
     fields: Mapping[str, Any] = MappingProxyType({})
     elements: int = 1
-    logarithm: bool = False
     steps: int = 6000
 
 
@@ -38,7 +36,6 @@ RECIPES = {
     "bernoulli_glm": Recipe(steps=1500),
     "gaussian_linear_uniform": Recipe(steps=1500),
     "sir": Recipe(steps=1500),
-    "lotka_volterra": Recipe(logarithm=True, steps=1500),
 }
 """The recipes, in the order in which tasks are run."""
 _FEW = {"network.dropout": 0.1, "training.weight_decay": 0.01}
@@ -57,7 +54,6 @@ PUBLISHED: dict[str, dict[int, tuple[float, float]]] = {
     "bernoulli_glm": {10_000: (0.678, 0.614), 100_000: (0.559, 0.525)},
     "gaussian_linear_uniform": {10_000: (0.553, 0.527), 100_000: (0.509, 0.507)},
     "sir": {10_000: (0.680, 0.561), 100_000: (0.585, 0.575)},
-    "lotka_volterra": {10_000: (0.997, 0.953), 100_000: (0.981, 0.928)},
 }
 """Published accuracies by task and number of simulations: amortised posteriors by normalising flows (NPE), and
 sequential ones (SNPE), which spend their simulations near each observation."""
@@ -74,7 +70,6 @@ def simulations(task: Any, recipe: Recipe, number: int) -> dict[str, np.ndarray]
 
 def observed(recipe: Recipe, x: np.ndarray) -> np.ndarray:
     """Observations as the model takes them."""
-    x = np.log(np.maximum(x, 1e-6)) if recipe.logarithm else x
     return x if recipe.elements == 1 else x.reshape(len(x), recipe.elements, -1)
 
 

@@ -1,1 +1,1 @@
-"""Pictures from captions."""
+"""Images from captions."""

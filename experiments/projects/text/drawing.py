@@ -1,4 +1,4 @@
-"""Pictures of the stages of a cascade side by side, and the files in which drawn pictures are written."""
+"""Images of the stages of a cascade side by side, and the files in which drawn images are written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def side_by_side(images: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def captioned(path: str | Path, stages: Sequence[np.ndarray], captions: Sequence[str], title: str) -> Path:
-    """A picture of N captions, the pictures ``(N, H, W, C)`` of each stage side by side above them."""
+    """An image of N captions, the images ``(N, H, W, C)`` of each stage side by side above them."""
     columns = min(len(captions), max(1, round(math.sqrt(1.3 * len(captions) / len(stages)))))
     cells = in_rows([side_by_side(images) for images in zip(*stages, strict=True)], columns)
     return grid(path, cells, captions=captions, title=title, side=128 * len(stages))

@@ -1,4 +1,4 @@
-"""Embeddings of pictures to draw from: made of captions by a prior, or of pictures in files."""
+"""Embeddings of images to draw from: made of captions by a prior, or of images in files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +18,12 @@ from scorekit import data
 from scorekit.losses.contrastive import closest, slerp, text_difference
 
 CANDIDATES, _OTHER = 2, 2**31  # of a prior; added to the seed, so that decoders have other noise
-"""Embeddings that a prior draws for each picture, of which the closest to the caption is kept."""
+"""Embeddings that a prior draws for each image, of which the closest to the caption is kept."""
 OPPOSITE = 1e-3
 """Below this norm of the sum of two unit vectors, float32 does not know the arc between them."""
 
 
-def check_prior(cascade: Cascade, written: bool) -> None:
+def check_prior(cascade: Cascade) -> None:
     """Raises an error unless the prior, if any, draws embeddings from captions that are decoded; nothing is loaded."""
     config, name = cascade.prior_config, cascade.prior
     if config is None:
@@ -40,15 +40,13 @@ def check_prior(cascade: Cascade, written: bool) -> None:
         )
     check_decoder(cascade.configs[0], cascade.names[0])
     run_files.check_same_data(config, cascade.configs[0], f"--prior={name}", cascade.names[0], ("label",))
-    if not written:
-        raise ConfigError("--caption=… must be given, or --captions_file, with --prior")
 
 
 def check_decoder(config: Config, name: str) -> None:
-    """Raises an error unless a run draws pictures from embeddings."""
+    """Raises an error unless a run draws images from embeddings."""
     if config.conditions.vector.name != EMBEDDING:
         raise ConfigError(
-            f"--stages: {name} must be conditioned on the embedding of a picture, by "
+            f"--stages: {name} must be conditioned on the embedding of an image, by "
             f"config.conditions.vector.name=embedding; it is on {describe_conditions(config)}"
         )
 
@@ -85,19 +83,19 @@ def from_captions(
 ) -> Embedded:
     """Embeddings that a prior draws from each caption alone, of two each the closer to the caption.
 
-    All captions of a picture, the negative one too, have the same noise. ``typed`` as for :func:`stages.conditions`.
+    All captions of an image, the negative one too, have the same noise. ``typed`` as for :func:`stages.conditions`.
     """
-    one = lambda texts: _from_texts(prior, seed, labels, texts, typed)
-    parts = [one(texts) for texts in columns(prompts)]
-    return Embedded(parts, None if negative is None else one([negative] * len(labels)))
+    draw = lambda texts: _from_texts(prior, seed, labels, texts, typed)
+    parts = [draw(texts) for texts in columns(prompts)]
+    return Embedded(parts, None if negative is None else draw([negative] * len(labels)))
 
 
 def _from_texts(prior: Prior, seed: int, labels: np.ndarray, texts: Sequence[str], typed: str | None) -> np.ndarray:
     stage, repeated = prior.stage, [Prompt(text, ((text, 1.0),)) for text in texts for _ in range(CANDIDATES)]
     given = conditions(stage, np.repeat(labels, CANDIDATES), repeated, None, None, None, typed=typed)
     scale = stage.config.sampling.guidance_scale
-    found = stage.run.generate(stage.run.params, (seed + _OTHER) % 2**32, given, scale)
-    candidates = found.reshape(len(texts), CANDIDATES, -1)
+    drawn = stage.run.generate(stage.run.params, (seed + _OTHER) % 2**32, given, scale)
+    candidates = drawn.reshape(len(texts), CANDIDATES, -1)
     candidates = candidates / np.linalg.norm(candidates, axis=-1, keepdims=True)
     known = sorted(set(texts))
     of_text = dict(zip(known, prior.encoder.embed_texts(known, typed), strict=True))
@@ -111,21 +109,21 @@ def between(ends: np.ndarray, count: int) -> np.ndarray:
     >>> between(np.eye(2, dtype=np.float32), 3).round(3).tolist()
     [[1.0, 0.0], [0.7070000171661377, 0.7070000171661377], [0.0, 1.0]]
     """
-    _check_arc(ends[0], ends[1], "--picture: the embeddings of the two pictures")
+    _check_arc(ends[0], ends[1], "--image: the embeddings of the two images")
     first, last = jnp.repeat(jnp.asarray(ends)[:, None], count, axis=1)
     return np.asarray(slerp(first, last, np.linspace(0.0, 1.0, count)))
 
 
-def edited(picture: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+def edited(image: np.ndarray, texts: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     """An embedding moved by the difference of the second text from the first, a row for each weight."""
     difference = texts[1] - texts[0]
     length = float(np.linalg.norm(difference))
     if length < OPPOSITE:
         raise ConfigError("--after: must be a caption of another embedding than --before")
-    _check_arc(picture, difference / length, "--picture: its embedding and the difference of --before and --after")
+    _check_arc(image, difference / length, "--image: its embedding and the difference of --before and --after")
     before, after = jnp.asarray(texts)
     each = lambda x: jnp.tile(x, (len(weights), 1))
-    return np.asarray(text_difference(each(picture), each(before), each(after), np.asarray(weights, np.float32)))
+    return np.asarray(text_difference(each(image), each(before), each(after), np.asarray(weights, np.float32)))
 
 
 def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
@@ -136,15 +134,15 @@ def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
         )
 
 
-def read_pictures(paths: Sequence[str], size: int, mode: Literal["RGB", "L"]) -> np.ndarray:
-    """Pictures ``(N, size, size, C)`` in [-1, 1]: the middle square of each file, white behind what is transparent."""
+def read_images(paths: Sequence[str], size: int, mode: Literal["RGB", "L"]) -> np.ndarray:
+    """Images ``(N, size, size, C)`` in [-1, 1]: the middle square of each file, white behind what is transparent."""
     found = []
     for path in paths:
         file = Path(path).expanduser()
         if not file.exists():
-            raise ConfigError(f"--picture={path}: there is no such file")
+            raise ConfigError(f"--image={path}: there is no such file")
         try:
             found.append(data.read_picture(file, size=size, mode=mode))
         except ValueError as error:
-            raise ConfigError(f"--picture={path}: must be a picture: {error}") from error
+            raise ConfigError(f"--image={path}: must be an image: {error}") from error
     return np.asarray(data.to_unit(np.stack(found), 256))

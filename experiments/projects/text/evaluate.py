@@ -8,13 +8,13 @@
     python -m experiments.projects.text.evaluate --stages=runs/emoji_16 --evaluator=runs/contrastive_evaluator \
         --config.guidance=classifier_free,dynamic_threshold --out=runs/emoji_16/thresholded
 
-Pictures are drawn from captions that training has seen and from held-out ones, whose combinations of concepts it has
+Images are drawn from captions that training has seen and from held-out ones, whose combinations of concepts it has
 not seen, at every guidance scale of the first stage, from the same noise. An evaluator, a run of contrastive encoders
 that no stage was trained with, retrieves the caption of each image. Further rows are real images and chance. With
 ``--prior`` the first stage is a decoder: the prior draws an embedding from each caption, at the guidance scale that it
 was saved with.
 
-Prints the table and writes ``report.html``, its pictures and ``rows.json`` into ``--out``. Every row is saved there as
+Prints the table and writes ``report.html``, its images and ``rows.json`` into ``--out``. Every row is saved there as
 soon as it is known: the same command continues where it was stopped, and a command with further scales adds their rows.
 docs/text_to_image.md explains the columns.
 """
@@ -47,22 +47,22 @@ from experiments.reporting.tables import tables_as_text
 from experiments.tasks.contrastive.embeddings import Encoder, open_encoder
 from experiments.tasks.diffusion import task as diffusion
 
-_STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest pictures first.", required=True)
+_STAGES = flags.DEFINE_list("stages", None, "Folders of the runs, smallest images first.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "Folder of the run of a prior; the first stage is then a decoder.")
 _EVALUATOR = flags.DEFINE_string("evaluator", None, "Folder of a run of contrastive encoders.", required=True)
 _CAPTIONS = flags.DEFINE_enum("captions", "both", ["seen", "held_out", "both"], "Captions to draw from.")
 _SCALES = flags.DEFINE_list("scales", None, "Guidance scales of the first stage; as in its config by default.")
 _NOISE = flags.DEFINE_list("map_noise", None, "Noise on the smaller copy, of each stage after the first.")
-_NUM = shared.count("num", 256, "Pictures of each row.", lower_bound=8)
+_NUM = shared.count("num", 256, "Images of each row.", lower_bound=8)
 _SEED = shared.seed("Seed of all noise.")
 _OUT = shared.out("Folder of the results; text_evaluation in that of the last stage by default.")
 shared.reinterpret_weights()
 SHOWN = 8
-"""Pictures of each row that are kept for the report."""
+"""Images of each row that are kept for the report."""
 
 
 def check_evaluator(given: str, encoder: Encoder, stages: Sequence[Stage], side: int) -> None:
-    """Validates that an evaluator takes the pictures, and that no stage nor a prior was trained with its weights.
+    """Validates that an evaluator takes the images, and that no stage nor a prior was trained with its weights.
 
     Such a stage has been trained for high values from this evaluator.
     """
@@ -76,7 +76,7 @@ def check_evaluator(given: str, encoder: Encoder, stages: Sequence[Stage], side:
     size = encoder.image_size
     if side % size and size % side:
         raise ConfigError(
-            f"{given}: must take pictures of a multiple or a divisor of {side} x {side} pixels, not {size} x {size}"
+            f"{given}: must take images of a multiple or a divisor of {side} x {side} pixels, not {size} x {size}"
         )
 
 
@@ -96,11 +96,9 @@ def main(config: Config) -> Path:
     cascade = cascades.saved_cascade(config, _STAGES.value, _PRIOR.value)
     configs, names, *_ = cascade
     if not on_captions(config):
-        raise ConfigError(
-            f"--stages: {names[0]} must have captions as a condition: its pictures are compared with them"
-        )
-    embeddings.check_prior(cascade, written=True)
-    cascades.check(cascade, with_captions=True, embedded=cascade.prior is not None)
+        raise ConfigError(f"--stages: {names[0]} must have captions as a condition: its images are compared with them")
+    embeddings.check_prior(cascade)
+    cascades.check(cascade, embedded=cascade.prior is not None)
     cascades.set_noise(configs, _NOISE)
     scales = list(config.evaluation.guidance_scales)
     scales = scales if _SCALES.value is None else shared.guidance_scales("scales", _SCALES.value)
@@ -110,10 +108,10 @@ def main(config: Config) -> Path:
     out = shared.results_folder(_OUT, Path(names[-1]).expanduser().absolute() / "text_evaluation", continues=True)
     stages = cascades.open_stages(configs, names, scales)
     prior = embeddings.open_prior(cascade, stages[0])
-    opened, last = [*stages, *([] if prior is None else [prior.stage])], cascades.pictures_of(stages[-1])
+    opened, last = [*stages, *([] if prior is None else [prior.stage])], cascades.images_of(stages[-1])
     check_evaluator(given, encoder, opened, last.shape[0])
 
-    gallery, found = of_captions(cascades.pictures_of(stages[0]))
+    gallery, found = of_captions(cascades.images_of(stages[0]))
     found = {kind: each for kind, each in found.items() if _CAPTIONS.value in ("both", kind.replace(" ", "_"))}
     evaluator = Evaluator(encoder.embed_pictures, encoder.embed_texts(gallery))
     settings = {"stages": names, "prior": cascade.prior, "evaluator": encoder.checksum, "num": _NUM.value}
@@ -140,17 +138,17 @@ def main(config: Config) -> Path:
             texts, kept = np.asarray(some.texts)[shown], {f"stage_{i}": x[shown] for i, x in enumerate(drawn)}
             write_arrays(file, caption=texts, **kept)
             keep(name, measure(drawn[-1], some.right, evaluator, real()))
-        if f"real pictures, {kind}" not in rows:
+        if f"real images, {kind}" not in rows:
             keep(f"chance, {kind}", chance(each.right))
-            keep(f"real pictures, {kind}", of_real(last, kind, each, evaluator, real()))
+            keep(f"real images, {kind}", of_real(last, kind, each, evaluator, real()))
 
     about = f"Looked up among {len(gallery):,} captions, of which those of the same subject are right."
     table = evaluation_report.table(rows, about)
     print(tables_as_text([table]))
     sections = [table, *evaluation_report.figures(out, rows, list(found), scales), *credits(last.credit)]
-    facts = {"stages": ", ".join(names), "evaluator": _EVALUATOR.value, "pictures of each row": _NUM.value}
+    facts = {"stages": ", ".join(names), "evaluator": _EVALUATOR.value, "images of each row": _NUM.value}
     facts |= {} if prior is None else {"prior": cascade.prior}
-    title = f"scorekit: {cascades.pictures_of(stages[0]).name}, pictures from captions"
+    title = f"scorekit: {cascades.images_of(stages[0]).name}, images from captions"
     return write_report(out / "report.html", title, facts, sections)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of pictures that were drawn from captions, each with its standard error."""
+"""Metrics of images that were drawn from captions, each with its standard error."""
 
 import functools
 from collections.abc import Callable
@@ -15,8 +15,8 @@ Row = dict[str, list[float]]
 """Value and standard error by the name of the metric."""
 SEEN, HELD_OUT = "seen", "held out"
 MOST_SEEN = 1000
-"""Captions of training pictures in the gallery, at most."""
-SIMILARITY, NEAREST, PICTURES, FRECHET = "similarity", "nearest", "pictures", "Fréchet distance"
+"""Captions of training images in the gallery, at most."""
+SIMILARITY, NEAREST, IMAGES, FRECHET = "similarity", "nearest", "images", "Fréchet distance"
 _FRACTIONS = ("precision", "recall", "density", "coverage")
 _REFERENCE, _GROUPS = 2000, 10
 
@@ -28,7 +28,7 @@ class Examples(NamedTuple):
       texts: captions.
       labels: classes.
       right: captions of the gallery that belong to each, booleans ``(N, G)``.
-      rows: the real picture of each in its part of the data.
+      rows: the real image of each in its part of the data.
     """
 
     texts: list[str]
@@ -48,8 +48,8 @@ class Examples(NamedTuple):
 def of_captions(dataset: ImageSet) -> tuple[list[str], dict[str, Examples]]:
     """The gallery of captions, and the captions in it, from training and held out apart.
 
-    The gallery has all captions of test pictures, and all of so many training pictures, evenly spaced, that these are
-    at most :data:`MOST_SEEN`. A caption belongs to every picture of the subject that it describes.
+    The gallery has all captions of test images, and all of so many training images, evenly spaced, that these are
+    at most :data:`MOST_SEEN`. A caption belongs to every image of the subject that it describes.
     """
     assert dataset.texts is not None
     train, test = dataset.texts
@@ -78,27 +78,27 @@ def of_captions(dataset: ImageSet) -> tuple[list[str], dict[str, Examples]]:
 
 
 class Evaluator(NamedTuple):
-    """Features ``pictures (N, H, W, C) -> (N, D)`` and those of the gallery ``(G, D)``, whose product is a cosine."""
+    """Features ``images (N, H, W, C) -> (N, D)`` and those of the gallery ``(G, D)``, whose product is a cosine."""
 
     features: Callable[[np.ndarray], np.ndarray]
     gallery: np.ndarray
 
 
 class Reference(NamedTuple):
-    """Training pictures ``(M, H, W, C)``, and the features of 2,000 of them at most, evenly spaced."""
+    """Training images ``(M, H, W, C)``, and the features of 2,000 of them at most, evenly spaced."""
 
-    pictures: np.ndarray
+    images: np.ndarray
     features: np.ndarray
 
 
 def reference(dataset: ImageSet, evaluator: Evaluator) -> Reference:
-    """What drawn pictures are compared with."""
-    pictures = dataset.real(dataset.train)
-    return Reference(pictures, evaluator.features(pictures[evenly(len(pictures), _REFERENCE)]))
+    """What drawn images are compared with."""
+    images = dataset.real(dataset.train)
+    return Reference(images, evaluator.features(images[evenly(len(images), _REFERENCE)]))
 
 
 def retrieval(features: np.ndarray, gallery: np.ndarray, right: np.ndarray) -> Row:
-    """The fraction of pictures of which a right text is among the first, and the mean cosine of the right ones."""
+    """The fraction of images of which a right text is among the first, and the mean cosine of the right ones."""
     scores = features @ gallery.T
     found = {f"R@{k}": _mean(_accuracy(scores, right, k=k)) for k in (1, 5)}
     return {**found, SIMILARITY: _mean(np.where(right, scores, 0.0).sum(1) / right.sum(1))}
@@ -110,33 +110,33 @@ def chance(right: np.ndarray) -> Row:
     return {name: [value, 0.0] for name, (value, _) in found.items() if name != SIMILARITY}
 
 
-def measure(pictures: np.ndarray, right: np.ndarray, evaluator: Evaluator, real: Reference) -> Row:
-    """All metrics of pictures ``(N, H, W, C)`` in [-1, 1], N at least 8, whose right texts are ``right``."""
-    features = np.asarray(evaluator.features(pictures), np.float32)
-    found = retrieval(features, evaluator.gallery, right) | nearest(pictures, real.pictures)
-    return {**found, **compared(features, real.features), PICTURES: [len(pictures), 0.0]}
+def measure(images: np.ndarray, right: np.ndarray, evaluator: Evaluator, real: Reference) -> Row:
+    """All metrics of images ``(N, H, W, C)`` in [-1, 1], N at least 8, whose right texts are ``right``."""
+    features = np.asarray(evaluator.features(images), np.float32)
+    found = retrieval(features, evaluator.gallery, right) | nearest(images, real.images)
+    return {**found, **compared(features, real.features), IMAGES: [len(images), 0.0]}
 
 
 def of_real(dataset: ImageSet, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:
     """The metrics of real images, with one caption each; for training images only the retrieval."""
     some = examples.at(np.unique(examples.rows, return_index=True)[1])
-    pictures = dataset.real(rows_of(dataset.train if kind == SEEN else dataset.test, some.rows))
+    images = dataset.real(rows_of(dataset.train if kind == SEEN else dataset.test, some.rows))
     if kind != SEEN:
-        return measure(pictures, some.right, evaluator, real)
+        return measure(images, some.right, evaluator, real)
     return {
-        **retrieval(evaluator.features(pictures), evaluator.gallery, some.right),
-        PICTURES: [len(pictures), 0.0],
+        **retrieval(evaluator.features(images), evaluator.gallery, some.right),
+        IMAGES: [len(images), 0.0],
     }
 
 
-def nearest(pictures: np.ndarray, real: np.ndarray) -> Row:
-    """The root mean square difference, per value, from the nearest training picture."""
-    flat = [x.reshape(len(x), -1) for x in (pictures, real)]
+def nearest(images: np.ndarray, real: np.ndarray) -> Row:
+    """The root mean square difference, per value, from the nearest training image."""
+    flat = [x.reshape(len(x), -1) for x in (images, real)]
     return {NEAREST: _mean(np.asarray(_nearest(*flat)) / np.sqrt(flat[0].shape[1]))}
 
 
 def compared(features: np.ndarray, real: np.ndarray) -> Row:
-    """Precision, recall, density, coverage and Fréchet distance; errors by leaving out a tenth of the pictures."""
+    """Precision, recall, density, coverage and Fréchet distance; errors by leaving out a tenth of the images."""
     values = jax.jit(_distances)(features, real)
     errors = _errors(features, real, min(_GROUPS, len(features)))
     return {name: [float(values[name]), float(errors[name])] for name in (*_FRACTIONS, FRECHET)}

@@ -37,7 +37,7 @@ def parse(text: str, given: str, style: str | None = None) -> Prompt:
         caption, weight = (found[1], float(found[2])) if found else (part.strip(), 1.0)
         if not caption or caption.startswith(":"):
             raise ConfigError(
-                f"{given}={shown}: must hold text, as in a red heart, or a red heart:1.5 + a cat:0.5; pictures without "
+                f"{given}={shown}: must hold text, as in a red heart, or a red heart:1.5 + a cat:0.5; images without "
                 f"a caption are those of --config.sampling.guidance_scale=0"
             )
         if not math.isfinite(weight):

@@ -1,4 +1,4 @@
-"""Stages of a cascade of pictures: each after the first enlarges what the one before has drawn."""
+"""Stages of a cascade of images: each after the first enlarges what the one before has drawn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class Stage(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """Embeddings of pictures to draw from, unit vectors ``(B, D)``.
+    """Embeddings of images to draw from, unit vectors ``(B, D)``.
 
     ``parts`` are of the first, second, … caption of each prompt; one without prompts. ``negative`` is of its caption.
     """
@@ -41,7 +41,7 @@ class Embedded(NamedTuple):
     negative: np.ndarray | None = None
 
 
-def pictures_of(stage: Stage) -> ImageSet:
+def images_of(stage: Stage) -> ImageSet:
     """The data of a stage."""
     assert isinstance(stage.run.dataset, ImageSet)
     return stage.run.dataset
@@ -54,12 +54,12 @@ def saved_stage(name: str, flag: str = "stages") -> Config:
 
 
 def first_config(names: Sequence[str]) -> Config:
-    """The config of the first of the runs of ``--stages``, for full pictures."""
-    return for_full_pictures(saved_stage(names[0] if names else ""))
+    """The config of the first of the runs of ``--stages``, for full images."""
+    return for_full_images(saved_stage(names[0] if names else ""))
 
 
 class Cascade(NamedTuple):
-    """The configs of runs that enlarge pictures, their folders, and the prior of the first one, if it is a decoder."""
+    """The configs of runs that enlarge images, their folders, and the prior of the first one, if it is a decoder."""
 
     configs: list[Config]
     names: list[str]
@@ -70,12 +70,12 @@ class Cascade(NamedTuple):
 def saved_cascade(config: Config, names: Sequence[object], prior: str | None = None) -> Cascade:
     """The cascade of runs of which the first has this config; ``prior`` is the folder of another run."""
     names = [str(name) for name in names]
-    configs = [config, *(for_full_pictures(saved_stage(name)) for name in names[1:])]
+    configs = [config, *(for_full_images(saved_stage(name)) for name in names[1:])]
     return Cascade(configs, names, prior, None if prior is None else saved_stage(prior, "prior"))
 
 
-def for_full_pictures(config: Config) -> Config:
-    """The config of a run, for full pictures where it was trained on crops."""
+def for_full_images(config: Config) -> Config:
+    """The config of a run, for full images where it was trained on crops."""
     if "image_crop" in config.data:
         config.data.image_crop = None
     return config
@@ -97,36 +97,36 @@ def numbers(flag: shared.Flag, count: int) -> list[float]:
     return values
 
 
-def check(cascade: Cascade, with_captions: bool, embedded: bool) -> None:
+def check(cascade: Cascade, embedded: bool) -> None:
     """Raises an error for stages that do not continue each other; nothing is loaded.
 
-    ``embedded``: whether the first stage draws from the embedding of a picture.
+    ``embedded``: whether the first stage draws from the embedding of an image.
     """
     configs, names, *_ = cascade
     if configs[0].conditions.vector.name == EMBEDDING and not embedded:
         raise ConfigError(
-            f"--stages: {names[0]} draws from the embedding of a picture: give --prior=RUN, which draws "
+            f"--stages: {names[0]} draws from the embedding of an image: give --prior=RUN, which draws "
             f"one from a caption, or use experiments.projects.text.variations"
         )
     for i, (config, name) in enumerate(zip(configs, names, strict=True)):
         if are_embeddings(config) or not issubclass(cast(type, data.KINDS[config.data.name]), ImageSet):
             drawn = "embeddings: give it as --prior" if are_embeddings(config) else config.data.name
-            raise ConfigError(f"--stages: {name} must draw pictures, it draws {drawn}")
+            raise ConfigError(f"--stages: {name} must draw images, it draws {drawn}")
         run_files.check_same_data(
             config, configs[0], f"--stages: {name}", names[0], (*run_files.PICTURES, *run_files.SPLITS, "label")
         )
         maps, wanted = config.conditions.map.name, "average_pool" if i else "none"
         if maps != wanted:
-            does = "enlarge pictures" if i else "draw without a picture to enlarge as the first stage"
+            does = "enlarge images" if i else "draw without an image to enlarge as the first stage"
             raise ConfigError(
                 f"--stages: {name} must {does}, by config.conditions.map.name={wanted}; its value is {maps}"
             )
         if i and config.conditions.vector.name == EMBEDDING:
             raise ConfigError(f"--stages: {name} must not draw from an embedding: only the first stage may")
-    if with_captions and not embedded and not data.on_captions(configs[0]):
+    if not embedded and not data.on_captions(configs[0]):
         raise ConfigError(
-            f"--caption: {names[0]} has no captions, it is conditioned on "
-            f"{data.describe_conditions(configs[0])}; draw its classes with --labels"
+            f"--stages: {names[0]} must have captions as a condition, it is conditioned on "
+            f"{data.describe_conditions(configs[0])}"
         )
 
 
@@ -140,22 +140,16 @@ def open_stages(configs: Sequence[Config], names: Sequence[str], scales: Sequenc
             run = open_score(config, folder, None, own or (config.sampling.guidance_scale,))
         if stages:
             factor = config.conditions.map.factor or 2
-            (*ours, channels), (*theirs, given) = run.model.shape, pictures_of(stages[-1]).shape
-            ours = [side // factor for side in ours]
-            if ours != theirs or channels != given:
-                raise ConfigError(
-                    f"--stages: {name} enlarges pictures of {_size(ours)} pixels and {channels} channels, "
-                    f"{names[len(stages) - 1]} draws {_size(theirs)} and {given}"
-                )
+            (*sides, channels), drawn = run.model.shape, images_of(stages[-1]).shape
+            taken = (*(side // factor for side in sides), channels)
+            if taken != drawn:
+                before = names[len(stages) - 1]
+                raise ConfigError(f"--stages: {name} enlarges images of shape {taken}, {before} draws {drawn}")
             ours, theirs = (each.dataset.num_classes for each in (run, stages[0].run))
             if ours != theirs:
                 raise ConfigError(f"--stages: {name} has {ours} classes, {names[0]} has {theirs}")
         stages.append(Stage(name, config, run))
     return stages
-
-
-def _size(sides: Sequence[int]) -> str:
-    return " x ".join(map(str, sides))
 
 
 def conditions(
@@ -168,13 +162,13 @@ def conditions(
     embedding: Embedded | None = None,
     typed: str | None = None,
 ) -> dict[str, Any]:
-    """The conditions of a stage: classes ``(B,)``, a caption for each, and the pictures to enlarge; see ``Prompts``.
+    """The conditions of a stage: classes ``(B,)``, a caption for each, and the images to enlarge; see ``Prompts``.
 
     Args:
       labels: ``(B,)``.
-      prompts: one for each picture, or none.
+      prompts: one for each image, or none.
       negative: a caption to guide away from.
-      low: pictures ``(B, h, w, C)`` of the stage before.
+      low: images ``(B, h, w, C)`` of the stage before.
       key: PRNG key of the noise on them.
       embedding: embeddings of the captions, where the vector is one.
       typed: the flags of the captions, for error messages; None if they are of data.
@@ -250,7 +244,7 @@ def draw(
     typed: str | None = None,
     scale: float | None = None,
 ) -> list[np.ndarray]:
-    """Pictures ``(B, H, W, C)`` of each stage.
+    """Images ``(B, H, W, C)`` of each stage.
 
     The first stage draws from embeddings, where they are given, at the guidance scale ``scale``, by default the one of
     its config; ``typed`` as for :func:`conditions`.
@@ -265,14 +259,14 @@ def draw(
     return drawn
 
 
-def labels_for(stage: Stage, chosen: Sequence[int] | None, style: str | None, number: int) -> np.ndarray:
-    """The class of each image: from ``--labels`` in turn, the style, the only class there is, or the null label."""
-    dataset = pictures_of(stage)
+def labels_for(stage: Stage, style: str | None, number: int) -> np.ndarray:
+    """The class of each of ``number`` images: the one of the style, the only one there is, or the null label."""
+    dataset = images_of(stage)
     if style is not None and style not in dataset.styles:
         known = ", ".join(dataset.styles) or "no styles"
         raise ConfigError(f"--style={style}: must be one of the styles of {dataset.name}, which has {known}")
-    if chosen is None and style is not None and stage.config.data.label == "style":
-        chosen = [dataset.styles.index(style)]
-    if chosen is None:
-        chosen = [0 if dataset.num_classes == 1 else dataset.num_classes]
-    return np.resize(np.asarray(chosen, np.int32), number)
+    if style is not None and stage.config.data.label == "style":
+        label = dataset.styles.index(style)
+    else:
+        label = 0 if dataset.num_classes == 1 else dataset.num_classes
+    return np.full(number, label, np.int32)

@@ -1,12 +1,18 @@
-"""Grids: the pixels of images, titles, and what cells draw into axes."""
+"""Grids: the pixels of images, titles, and axes of cells; images and sounds as files."""
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from PIL import Image
+from programs import tones
 
+from experiments import data
+from experiments.configs.images import smoke
 from experiments.data.images import Images
 from experiments.reporting import samples
 from experiments.reporting.grids import clouds, grid, in_rows
+from scorekit import audio
+from scorekit.audio import representations
 
 
 def flat_images(*values):
@@ -14,7 +20,7 @@ def flat_images(*values):
     return np.stack([np.full((2, 2, 1), v, np.float32) for v in values])
 
 
-def picture_in(figure):
+def image_in(figure):
     return figure.axes[0].images[0].get_array()
 
 
@@ -24,22 +30,19 @@ def labels_of(figure):
     return [x.get_text() for x in axes.get_yticklabels()], [x.get_text() for x in axes.get_xticklabels()]
 
 
-def test_every_pixel_is_clipped_and_written_one_to_one(tmp_path):
+def test_every_pixel_is_clipped_and_enlarged_by_a_whole_factor(tmp_path, figures):
     path = grid(tmp_path / "new" / "grid.png", in_rows(flat_images(-1, 0, 1, 5, -5), 3))
     assert path == tmp_path / "new" / "grid.png"
-    picture = imread(path)[..., 0]
-    top, left = np.argwhere(picture < 0.9).min(0)  # inside a white margin, 60 pixels apart
+    written = imread(path)[..., 0]
+    top, left = np.argwhere(written < 0.9).min(0)  # inside a white margin, 60 pixels apart
     for i, grey in enumerate([0.0, 0.5, 1.0, 1.0, 0.0, 1.0]):
         y, x = top + 60 * (i // 3), left + 60 * (i % 3)
-        np.testing.assert_allclose(picture[y + 2 : y + 54, x + 2 : x + 54], grey, atol=0.01)
-
-
-def test_images_of_several_resolutions_have_one_size(tmp_path, figures):
+        np.testing.assert_allclose(written[y + 2 : y + 54, x + 2 : x + 54], grey, atol=0.01)
     small, large = np.array([[-1.0, 1.0], [0.0, 0.0]])[..., None], np.zeros((8, 8, 3))
     grid(tmp_path / "a.png", [[small], [large]])
-    picture = picture_in(figures[0])
-    assert picture.shape == (116, 56, 3)
-    assert [picture[i, j, 0] for i, j in ((27, 27), (27, 28), (28, 27), (57, 0), (60, 0))] == [0, 1, 0.5, 1, 0.5]
+    image = image_in(figures[1])
+    assert image.shape == (116, 56, 3)
+    assert [image[i, j, 0] for i, j in ((27, 27), (27, 28), (28, 27), (57, 0), (60, 0))] == [0, 1, 0.5, 1, 0.5]
 
 
 def test_rows_and_columns_have_titles_that_do_not_overlap(tmp_path, figures):
@@ -48,7 +51,7 @@ def test_rows_and_columns_have_titles_that_do_not_overlap(tmp_path, figures):
     assert labels_of(figures[0]) == (["γ = 0", "γ = 2.5"], names)
     boxes = [x.get_window_extent() for x in figures[0].axes[0].get_xticklabels()]
     assert not boxes[1].overlaps(boxes[0])
-    np.testing.assert_array_equal(picture_in(figures[0])[30::60, 30::60, 0], [[0, 1, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(image_in(figures[0])[30::60, 30::60, 0], [[0, 1, 1], [1, 0, 1]])
 
 
 def test_samples_of_a_class_continue_below_after_ten(tmp_path, figures):
@@ -57,7 +60,7 @@ def test_samples_of_a_class_continue_below_after_ten(tmp_path, figures):
     labels = np.array([2, 0] + [2] * 11)
     samples.picture_of(tmp_path / "a.png", dataset, flat_images(*np.linspace(-1, 0.2, 13)), labels, "T")
     assert labels_of(figures[0])[0] == ["star", "", "circle"]
-    middles, drawn = picture_in(figures[0])[30::60, 30::60, 0], np.linspace(0, 0.6, 13)
+    middles, drawn = image_in(figures[0])[30::60, 30::60, 0], np.linspace(0, 0.6, 13)
     np.testing.assert_allclose(middles[:, :2], [[0, 0.1], drawn[11:], [drawn[1], 1]], atol=1e-6)
     assert middles.shape == (3, 10)
 
@@ -90,3 +93,17 @@ def test_pair_plots_show_every_pair_and_the_truth(tmp_path, figures):
     assert figures[1].get_suptitle() == "Samples (the first 10 of 11 columns)"
     with pytest.raises(ValueError, match="reference must hold finite samples"):
         samples.pair_plot(tmp_path / "pair.png", {"a": x, "reference": x[:, :2]}, labels=labels)
+
+
+def test_images_and_sounds_are_files_of_their_kind(tmp_path):
+    sets = {"digits": data.build(smoke.get_config()), "tones": tones(representations.waveform())}
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "00009.png").touch()  # of an earlier call
+    for name, dataset in sets.items():
+        x = dataset.real(dataset.test)[:4]
+        written = samples.write_samples(tmp_path / name, dataset, "title", {"x": x, "label": np.zeros(4, np.int32)})
+        assert written == f"{tmp_path}/{name}.png, {tmp_path}/{name}"
+        first, *_, last = sorted((tmp_path / name).iterdir())
+        assert (first.stem, last.stem) == ("00000", "00003")
+        found = audio.read(last).x if name == "tones" else np.asarray(Image.open(last), float)[..., None] / 127.5 - 1
+        np.testing.assert_allclose(found, x[3], atol=1 / 255 if name == "digits" else 0)

@@ -1,9 +1,7 @@
 """Image sets at one resolution and number of grey values."""
 
 import numpy as np
-import pytest
 
-from experiments.cli.config import ConfigError
 from experiments.projects.ood import data
 
 
@@ -25,13 +23,3 @@ def test_halves_do_not_overlap_and_near_sets_are_made_of_the_second(digits):
     np.testing.assert_array_equal(sets["mirrored (near)"][:, :, ::-1], sets[data.OWN])
     np.testing.assert_array_equal(sets["sklearn_digits"], digits.test["x"][:100])  # at their own resolution and bins
     assert all(found.shape == (100, 8, 8, 1) and found.max() <= 16 for found in sets.values())
-
-
-def test_sets_that_cannot_be_compared_are_named():
-    for name, shape, words in (
-        ("sklearn_digits", (16, 16, 1), r"at least 16 x 16 pixels and 1 channels, these are \(8, 8, 1\)"),
-        ("photos", (8, 8, 3), "8 x 8 pixels and 3 channels"),
-        ("sklearn_digit", (8, 8, 1), "sklearn_digits"),
-    ):
-        with pytest.raises(ConfigError, match=f"--far={name}: .*{words}"):
-            data.load_images(name, shape, 17)

@@ -1,4 +1,4 @@
-"""Contrastive encoders of pictures and captions from a config: training, opening, what is no negative, errors."""
+"""Contrastive encoders of images and captions from a config: training, opening, what is no negative, errors."""
 
 import json
 import os
@@ -35,11 +35,11 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
     encoder = open_encoder(tmp_path / "run", "--encoder")
     texts = encoder.embed_texts(SQUARES)
     x = RNG.uniform(-1, 1, (5, 8, 8, 3))
-    pictures = encoder.embed_pictures(x)
-    assert pictures.shape == (5, 4)
-    for found in (texts, pictures):
+    images = encoder.embed_pictures(x)
+    assert images.shape == (5, 4)
+    for found in (texts, images):
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(encoder.embed_pictures(x.repeat(2, 1).repeat(2, 2)), pictures, atol=1e-5)
+    np.testing.assert_allclose(encoder.embed_pictures(x.repeat(2, 1).repeat(2, 2)), images, atol=1e-5)
     with pytest.raises(ValueError, match="H a multiple or a divisor of 8"):
         encoder.embed_pictures(np.zeros((1, 12, 12, 3)))
     assert "has embeddings and draws nothing" in fails("sample", f"--workdir={tmp_path / 'run'}", at_once=False)
@@ -61,20 +61,20 @@ def test_a_step_does_not_depend_on_the_number_of_devices(runs):
 
 
 def test_recall_counts_what_is_not_closer_than_the_right_one():
-    pictures, texts = np.eye(7), np.eye(7)
-    texts[1, :2] = 0.9, 0.5  # closer to the first picture
+    images, texts = np.eye(7), np.eye(7)
+    texts[1, :2] = 0.9, 0.5  # closer to the first image
     texts[6] = 0.36, 0.32, 0.28, 0.24, 0.2, 0, 0.04  # to five others
-    found = retrieval(pictures, texts, np.arange(7))
+    found = retrieval(images, texts, np.arange(7))
     assert found["caption of a picture, R@1"] == 1.0
     assert found["picture of a caption, R@1"] == pytest.approx(5 / 7)
     assert found["picture of a caption, R@5"] == pytest.approx(6 / 7)
     found = retrieval(np.ones((8, 2)), np.ones((8, 2)), np.arange(8))
     assert found["caption of a picture, R@1"] == found["chance, R@1"] == 0.125, "ties are in a random order"
-    found = retrieval(pictures, texts, np.array([0, 0, 1, 2, 3, 4, 5]))  # the first two are of one subject
+    found = retrieval(images, texts, np.array([0, 0, 1, 2, 3, 4, 5]))  # the first two are of one subject
     assert found["picture of a caption, R@1"] == pytest.approx(6 / 7)
     assert found["chance, R@1"] == pytest.approx((2 + 2 + 5) / 49, abs=1e-6)
     with pytest.raises(ConfigError, match="1 of 7 embeddings of captions are not finite"):
-        retrieval(pictures, np.where(texts == 0.9, np.nan, texts), np.arange(7))
+        retrieval(images, np.where(texts == 0.9, np.nan, texts), np.arange(7))
 
 
 def test_subjects_are_names_where_there_are_and_first_captions_elsewhere():
@@ -96,8 +96,8 @@ def damage(path, content):
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY", None])
 def test_damaged_embeddings_are_made_anew(tmp_path, content):
-    seen, pictures = [], types.SimpleNamespace(to_model=lambda x: x)
-    find = lambda: embeddings._embedded(encoder_that_counts(seen), tmp_path, pictures, np.zeros((3, 2, 2, 1), np.uint8))
+    seen, images = [], types.SimpleNamespace(to_model=lambda x: x)
+    find = lambda: embeddings._embedded(encoder_that_counts(seen), tmp_path, images, np.zeros((3, 2, 2, 1), np.uint8))
     first = find()
     np.testing.assert_array_equal(find(), first)
     assert len(seen) == 1
@@ -106,6 +106,6 @@ def test_damaged_embeddings_are_made_anew(tmp_path, content):
     damage(path, content)
     np.testing.assert_array_equal(find(), first)
     assert path.read_bytes() == good
-    np.save(path, first[:2])  # of other pictures
+    np.save(path, first[:2])  # of other images
     np.testing.assert_array_equal(find(), first)
     assert len(seen) == 3

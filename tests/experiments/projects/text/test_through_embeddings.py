@@ -1,4 +1,4 @@
-"""Pictures through embeddings, end to end: encoders, a prior and a decoder, variations, and what cannot be drawn."""
+"""Images through embeddings, end to end: encoders, a prior and a decoder, variations, and what cannot be drawn."""
 
 import types
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import small_configs
-from picture_runs import transformer, upper
 from programs import SQUARES, succeeds
+from text_runs import transformer
 
 from experiments import data
 from experiments.cli.config import ConfigError, save_resolved
 from experiments.models import run_files
 from experiments.projects.text import embeddings
 from experiments.projects.text.prompts import Prompt
-from experiments.projects.text.stages import Embedded, Stage, conditions
+from experiments.projects.text.stages import Stage, conditions
 from experiments.tasks.contrastive import embeddings as encoders
 from experiments.tasks.contrastive.embeddings import Embeddings
 from experiments.tasks.diffusion.guidance import PROMPTS
@@ -34,16 +34,16 @@ def test_examples_of_a_prior_are_embeddings_of_mean_square_1_with_their_captions
     batch = prior_data.batch(0, 3, 8)
     assert batch["x"].shape == (8, 4)
     np.testing.assert_allclose(np.square(batch["x"]).mean(1), 1.0, rtol=1e-5)
-    pictures = prior_data.inner
-    raw = pictures.batch(0, 3, 8)
-    expected = 2.0 * encoder.embed_pictures(np.asarray(pictures.to_model(raw["x"])))
+    images = prior_data.inner
+    raw = images.batch(0, 3, 8)
+    expected = 2.0 * encoder.embed_pictures(np.asarray(images.to_model(raw["x"])))
     np.testing.assert_allclose(batch["x"], expected, atol=1e-5)
     np.testing.assert_array_equal(batch["caption_pooled"], raw["caption_pooled"])
     samples = prior_data.from_model(np.array([[3.0, 0, 0, 0], [np.inf, 0, 0, 0]]))
     np.testing.assert_allclose(samples, [[2.0, 0, 0, 0], [np.nan] * 4])
 
 
-def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(runs, prior_data):
+def test_images_of_another_size_than_those_of_the_encoder_have_the_same_embeddings(runs, prior_data):
     config = runs.config(small_configs.decoder, "contrastive")
     config.data.image_size = 4
     dataset = data.load(config)
@@ -53,46 +53,37 @@ def test_pictures_of_another_size_than_those_of_the_encoder_have_the_same_embedd
 
 
 @pytest.mark.slow
-def test_a_prior_a_decoder_and_a_second_stage_are_trained_and_drawn_through(runs, tmp_path):
-    second = transformer(upper(runs.config(image_crop=8), 16))
-    second.sampling.guidance_scale, second.evaluation.guidance_scales = 1.0, (1.0,)
+def test_a_prior_and_a_decoder_are_trained_and_drawn_through(runs, tmp_path):
     decoder = transformer(runs.config(small_configs.decoder, "contrastive"))
     of_prior = runs.config(small_configs.prior, "contrastive")
-    for name, config in (("prior", of_prior), ("decoder", decoder), ("second", second)):
+    for name, config in (("prior", of_prior), ("decoder", decoder)):
         file = save_resolved(config, tmp_path / f"{name}.json")
         out = succeeds("train", f"--config={file}", f"--workdir={tmp_path / name}", "--config.evaluation.num_samples=8")
         assert ("energy distance" if name == "prior" else "bound") in out
         saved = restore_extra(tmp_path / name / "checkpoints") or {}
-        checksum = encoders.open_encoder(runs("contrastive"), "--encoder").checksum
-        assert saved.get("encoder") == (None if name == "second" else checksum)
-    succeeds(
-        "projects.text.draw",
-        f"--prior={tmp_path / 'prior'}",
-        f"--stages={tmp_path / 'decoder'},{tmp_path / 'second'}",
-        "--num=2",
-        "--caption=a red square",
-        "--caption=a red square:1.5 + a green square:0.5",
-        f"--out={tmp_path / 'drawn'}",
-    )
-    found = np.load(tmp_path / "drawn.npz")
-    assert (found["stage_0"].shape, found["x"].shape) == ((4, 8, 8, 3), (4, 16, 16, 3))
-    assert np.isfinite(found["x"]).all()
+        assert saved["encoder"] == encoders.open_encoder(runs("contrastive"), "--encoder").checksum
+    captions = ("--caption=a red square", "--caption=a red square:1.5 + a green square:0.5", "--num=2")
+    folders = (f"--prior={tmp_path / 'prior'}", f"--stages={tmp_path / 'decoder'},{runs('crops')}")
+    succeeds("projects.text.draw", *folders, *captions, f"--out={tmp_path / 'drawn'}")
+    drawn = np.load(tmp_path / "drawn.npz")
+    assert (drawn["stage_0"].shape, drawn["x"].shape) == ((4, 8, 8, 3), (4, 16, 16, 3))
+    assert np.isfinite(drawn["x"]).all()
 
 
 @pytest.mark.slow
 def test_variations_interpolations_and_edits(runs, tmp_path):
     stages, out = f"--stages={runs('decoder')}", f"--out={tmp_path / 'out'}"
-    picture, other = (f"--picture={runs.root / 'pictures' / name}" for name in ("00.png", "01.png"))
+    image, other = (f"--image={runs.root / 'images' / name}" for name in ("00.png", "01.png"))
     encoder = encoders.open_encoder(runs("contrastive"), "--encoder")
     paths = [str(runs.root / "pictures" / name) for name in ("00.png", "01.png")]
-    ends = encoder.embed_pictures(embeddings.read_pictures(paths, 8, "RGB"))
-    succeeds("projects.text.variations", stages, picture, other, "--between=3", "--num=2", out)
+    ends = encoder.embed_pictures(embeddings.read_images(paths, 8, "RGB"))
+    succeeds("projects.text.variations", stages, image, other, "--between=3", "--num=2", out)
     found = np.load(tmp_path / "out.npz")
     assert found["x"].shape == (3, 2, 8, 8, 3)
     np.testing.assert_allclose(found["embedding"][[0, 2]], ends, atol=1e-5)
     np.testing.assert_allclose(found["embedding"][1], slerp(*ends, 0.5), atol=1e-5)
     assert np.abs(found["x"][0] - found["x"][2]).max() > 0, "the decoder takes the embedding"
-    succeeds("projects.text.variations", stages, picture, "--before=a red square", "--after=a blue square",
+    succeeds("projects.text.variations", stages, image, "--before=a red square", "--after=a blue square",
              "--weights=0,0.5", "--num=2", "--overwrite", out)  # fmt: skip
     edit = np.load(tmp_path / "out.npz")
     np.testing.assert_allclose(edit["embedding"][0], ends[0], atol=1e-5)
@@ -110,49 +101,39 @@ def test_the_encoder_that_weights_belong_to_is_recorded(runs):
 
 
 def test_each_caption_has_an_embedding_of_its_own(runs):
-    """The decoder combines captions of different embeddings; the prior draws each alone, from the same noise."""
+    """The prior draws each alone, from the same noise; the decoder combines captions of different embeddings."""
     module = types.SimpleNamespace(token_size=6, vector_size=4)
-    model: Any = types.SimpleNamespace(extracts={"tokens": None, "vector": None}, module=module, map_noise=None)
-    run: Any = types.SimpleNamespace(model=model)
-    prompts = [Prompt("", ((SQUARES[0], 1.5), (SQUARES[1], 0.5))), Prompt("", ((SQUARES[2], 1.0),))]
-    labels = np.zeros(2)
-    first, second, third = (np.eye(4)[[k, k]] for k in range(3))
-    config = runs.config(small_configs.decoder, "contrastive")
-    stage, embedded = Stage("decoder", config, run), Embedded([first, second], third)
-    given = conditions(stage, labels, prompts, SQUARES[2], None, None, embedded, "--caption")
-    (other,), found, negative = given[PROMPTS]
-    for vector, expected in ((given["vector"], first), (other["vector"], second), (negative["vector"], third)):
-        np.testing.assert_array_equal(vector.value, 2.0 * expected)
-    np.testing.assert_array_equal(found, [[1.5, 0.5], [1.0, 0.0]])
-    assert np.abs(given["tokens"].value - negative["tokens"].value)[0].max() > 0
-
-    drawn, encoder = [], encoders.open_encoder(runs("contrastive"), "--encoder")
+    model = types.SimpleNamespace(extracts={"tokens": None, "vector": None}, module=module, map_noise=None)
+    seeds = []
 
     def generate(params, seed, given, scale):
-        drawn.append((seed, given["vector"].value))
+        seeds.append(seed)
         return np.eye(4)[np.arange(4) % 2] + given["vector"].value[:, :4]
 
-    run = types.SimpleNamespace(
-        model=types.SimpleNamespace(
-            extracts={"vector": None}, module=types.SimpleNamespace(vector_size=6), map_noise=None
-        ),
-        generate=generate,
-        params=None,
-    )
-    prior = embeddings.Prior(Stage("prior", runs.config(small_configs.prior, "contrastive"), run), encoder)
+    run: Any = types.SimpleNamespace(model=model, generate=generate, params=None)
+    prompts = [Prompt("", ((SQUARES[0], 1.5), (SQUARES[1], 0.5))), Prompt("", ((SQUARES[2], 1.0),))]
+    labels, of_prior = np.zeros(2), runs.config(small_configs.prior, "contrastive")
+    prior = embeddings.Prior(Stage("prior", of_prior, run), encoders.open_encoder(runs("contrastive"), "--encoder"))
     each = embeddings.from_captions(prior, 3, labels, prompts, SQUARES[2], "--caption")
-    assert len({seed for seed, _ in drawn}) == 1
-    assert (len(each.parts), len(drawn)) == (2, 3)
-    np.testing.assert_array_equal(drawn[2][1][0], drawn[2][1][3])  # the negative caption, of every picture
-    np.testing.assert_array_equal(each.parts[0][1], each.negative[1])  # the second picture is of that caption
+    assert (len(each.parts), len(seeds), len(set(seeds))) == (2, 3, 1)
+    assert each.negative is not None
+    np.testing.assert_array_equal(each.parts[0][1], each.negative[1])  # the second image is of that caption
     assert np.abs(each.parts[0][0] - each.parts[1][0]).max() > 0
+
+    stage = Stage("decoder", runs.config(small_configs.decoder, "contrastive"), run)
+    given = conditions(stage, labels, prompts, SQUARES[2], None, None, each, "--caption")
+    (other,), weights, negative = given[PROMPTS]
+    for of_caption, expected in ((given, each.parts[0]), (other, each.parts[1]), (negative, each.negative)):
+        np.testing.assert_allclose(of_caption["vector"].value, 2.0 * expected, rtol=1e-6)
+    np.testing.assert_array_equal(weights, [[1.5, 0.5], [1.0, 0.0]])
+    assert np.abs(given["tokens"].value - negative["tokens"].value)[0].max() > 0
 
 
 def test_there_is_no_arc_between_opposite_embeddings():
     near = np.array([[1.0, 0, 0], [-1.0, 1e-5, 0]], np.float32)
-    with pytest.raises(ConfigError, match="--picture: the embeddings of the two pictures must not be opposite"):
+    with pytest.raises(ConfigError, match="--image: the embeddings of the two images must not be opposite"):
         embeddings.between(near, 3)
-    with pytest.raises(ConfigError, match="--picture: its embedding and the difference of --before and --after must"):
+    with pytest.raises(ConfigError, match="--image: its embedding and the difference of --before and --after must"):
         embeddings.edited(near[0], np.array([[0.8, 0, 0.6], [-0.8, 0, 0.6]], np.float32), [0.5])
     with pytest.raises(ConfigError, match="--after: must be a caption of another embedding"):
         embeddings.edited(near[0], np.array([[0, 1.0, 0], [0, 1.0, 0]], np.float32), [0.5])

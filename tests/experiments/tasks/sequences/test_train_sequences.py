@@ -100,15 +100,13 @@ def test_diffusions_of_symbols_are_trained_with_a_bound(diffusions):
 
 
 @pytest.mark.slow
-def test_a_short_run_is_counted_and_its_joint_is_sampled(diffusions, tmp_path):
+def test_a_short_run_is_counted(diffusions, tmp_path):
     workdir = tmp_path / "short"
     train(workdir, "data.image_size=2 symbols.levels=2")
     flags = [f"--workdir={workdir}", "--scales=0,2", "--temperatures=0.5,1"]
     text = succeeds("projects.ood.counted", *flags)
     assert float(re.findall(r"^0 +(\S+)", text, re.MULTILINE)[0]) < 1e-4  # the total variation at γ = 0
-    text = succeeds("projects.ood.joint", *flags, "--particles=1,4", "--drawn=20")
-    assert len(re.findall(r"^\S+ +[14] ", text, re.MULTILINE)) == 6
-    for program in ("projects.ood.counted", "projects.ood.joint", "projects.audio.music.trap"):
+    for program in ("projects.ood.counted", "projects.audio.music.trap"):
         err = fails(program, f"--workdir={diffusions / 'masked'}", at_once=False)
         assert "must be an autoregressive run, this one is a diffusion" in err
     run_of = open_run(tasks.saved(workdir), workdir, scales=(1.0,))
@@ -118,5 +116,3 @@ def test_a_short_run_is_counted_and_its_joint_is_sampled(diffusions, tmp_path):
         expected = ar.log_prob_table(model, run_of.model.length)
         found = counted.cond[label] if label < 10 else counted.uncond
         np.testing.assert_allclose(found, expected, atol=1e-4)
-    err = fails("projects.ood.joint", f"--workdir={workdir}", "--particles=0", at_once=False)
-    assert "--particles=0: must be integers >= 1" in err

@@ -1,9 +1,9 @@
-"""Runs with random parameters that the tests of pictures from captions share, each made when it is first asked for."""
+"""Runs with random parameters that the tests of images from captions share, each made when it is first asked for."""
 
 import jax
 import small_configs
 from parameters import random_like, random_params
-from programs import captioned_squares, changed, save_run, save_untrained
+from programs import captioned_squares, save_run, save_untrained
 
 from experiments import data
 from experiments.configs.images import smoke as classes
@@ -29,13 +29,13 @@ def upper(config, size):
 
 
 class Runs:
-    """``runs(name)`` is the folder of a run; all are of 24 pictures of 16 x 16 pixels with captions, or of digits."""
+    """``runs(name)`` is the folder of a run; all are of 24 images of 16 x 16 pixels with captions, or of digits."""
 
     def __init__(self, root):
         self.root = captioned_squares(root)
 
     def config(self, make=small_configs.captioned, encoder=None, size=8, **fields):
-        """A config of the captioned pictures."""
+        """A config of the captioned images."""
         config = make()
         config.data.path = str(self.root / "pictures")
         config.conditions.captions.encoder = str(self.root / "encoder.npz")
@@ -56,7 +56,6 @@ class Runs:
             "low": lambda: self.config(),
             "high": lambda: upper(self.config(), 16),
             "crops": lambda: upper(self.config(image_crop=8), 16),
-            "digits_4": lambda: changed(classes, "data.image_size=4"),
             "digits_8": lambda: upper(classes.get_config(), 8),
         }
         if name in untrained:
