@@ -11,6 +11,7 @@ from experiments.cli import command_line
 from experiments.configs.images import digits
 from experiments.reporting import figures
 from experiments.tasks.diffusion import checks
+from experiments.tasks.diffusion import task as diffusion
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -56,6 +57,17 @@ def test_the_fields_of_its_commands_go_together():
         for field, value in fields:
             command_line.override(config, field, value)
         checks.build(config, data.build(config))
+
+
+def test_the_fields_for_users_of_other_packages_exist():
+    def fields(rows) -> set[str]:
+        inner = [fields(option.arguments) for row in rows for option in row.choices]
+        return {row.path for row in rows}.union(*inner)
+
+    pages = "".join(path.read_text() for path in (ROOT / "docs" / "coming_from").glob("*.md"))
+    named = set(re.findall(r"`--config\.([\w.]+)`", pages))
+    assert named
+    assert named <= fields(list(diffusion.FIELDS.rows()))
 
 
 def test_the_files_it_names_exist():

@@ -116,14 +116,14 @@ def octaves(scales: Scales) -> list[Octave]:
     frequency, total = np.asarray(bands.frequency), scales.count @ scales.power.mean(1)
     inner = np.clip(frequency, 1e-9, 0.5 - 1e-6)  # the corners of the square of frequencies are of the last octave
     index = np.floor(np.log2(inner * max(bands.index.shape)) + 1e-6)
-    found = []
+    bands_of_octaves = []
     for k in np.unique(index[frequency > 0]):
         inside = (index == k) & (frequency > 0)
         weight = scales.count[inside]
         power = weight @ scales.power[inside] / weight.sum()
         share = float(power.mean() * weight.sum() / total)
-        found.append(Octave(float(weight @ frequency[inside] / weight.sum()), share, math.sqrt(power.max())))
-    return found
+        bands_of_octaves.append(Octave(float(weight @ frequency[inside] / weight.sum()), share, math.sqrt(power.max())))
+    return bands_of_octaves
 
 
 def noise_moments(scales: Scales) -> tuple[float, float]:

@@ -45,9 +45,9 @@ def main(config: Config) -> Path:
     print(f"measuring step {run.step:,} at {len(levels)} noise levels …", flush=True)
     power, errors, ts = band_errors.measure(run, levels, bands, _LIMIT.value)
     gain, over_power = np.asarray(spectra.wiener_gain(power, levels)), (np.asarray(error / power) for error in errors)
-    found = band_errors.Spectral(bands, axis, power, levels, gain, *over_power)
+    spectral = band_errors.Spectral(bands, axis, power, levels, gain, *over_power)
     transition = run.model.schedule.time_at(spectra.transition_log_snr(power))
-    tables, folder = band_errors.tables(found, ts, np.asarray(transition)), workdir / "noise_and_scale"
+    tables, folder = band_errors.tables(spectral, ts, np.asarray(transition)), workdir / "noise_and_scale"
     upper = slice(len(power) // 2, None)
     flags_of = ",".join(f"{p:.4g}" for p in power[upper]), ",".join(map(str, bands.count[upper]))
     advice = (
@@ -57,7 +57,7 @@ def main(config: Config) -> Path:
     )
     examples = min(_LIMIT.value, len(run.dataset.test["x"]))
     summary = {**facts(run), "seed": config.seed, "test examples": examples}
-    sections = [Heading("Figures"), *band_errors.figures(folder, found), Heading("Numbers"), *tables, Text(advice)]
+    sections = [Heading("Figures"), *band_errors.figures(folder, spectral), Heading("Numbers"), *tables, Text(advice)]
     report = write_report(folder / "report.html", "Noise and scale", summary, sections)
     print(tables_as_text(tables))
     print(advice)

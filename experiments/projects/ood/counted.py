@@ -138,8 +138,8 @@ def truncated_rows(counted: Counted, transform: Callable[[Array], Array]) -> tup
 
     @jax.jit
     def changed(cond):
-        found = of_conditionals(cond, transform)
-        return [found, at_temperature(cond, temperature_of_entropy(cond, entropy_bits(found)))]
+        transformed = of_conditionals(cond, transform)
+        return [transformed, at_temperature(cond, temperature_of_entropy(cond, entropy_bits(transformed)))]
 
     return _measured(counted, changed)
 

@@ -35,10 +35,10 @@ def load_images(name: str, shape: Sequence[int], bins: int) -> np.ndarray:
     else:
         register(name)
         try:
-            found = data.load(name, "test")
+            loaded = data.load(name, "test")
         except ValueError as error:
             raise ConfigError(f"--far={name}: {error}") from error
-        images, before = found.x, found.bins
+        images, before = loaded.x, loaded.bins
     side = shape[0]
     if images.shape[1] != images.shape[2] or images.shape[1] < side or images.shape[3:] != tuple(shape[2:]):
         raise ConfigError(
@@ -60,8 +60,8 @@ def photo_patches(side: int, scale: int = 4) -> np.ndarray:
         rows, columns = (n // side for n in small.shape)
         cells = small[: rows * side, : columns * side].reshape(rows, side, columns, side)
         patches.append(cells.transpose(0, 2, 1, 3).reshape(-1, side, side, 1))
-    found = np.round(np.concatenate(patches)).astype(np.uint8)
-    return found[np.random.default_rng(0).permutation(len(found))]
+    images = np.round(np.concatenate(patches)).astype(np.uint8)
+    return images[np.random.default_rng(0).permutation(len(images))]
 
 
 def resize(images: np.ndarray, side: int) -> np.ndarray:

@@ -63,18 +63,18 @@ POWER = (
 
 def separation_tables(rows: Sequence[Separation]) -> dict[str, Table]:
     """One table for each out-of-distribution set, the best score first."""
-    found = {}
+    tables = {}
     for name in dict.fromkeys(row.dataset for row in rows):
         mine = sorted((row for row in rows if row.dataset == name), key=lambda row: -row.auroc)
         cells = [[r.score, r.auroc, r.low, r.high, r.aupr, r.fpr95] for r in mine]
-        found[name] = Table(["score", "AUROC", "from", "to", "AUPR", "FPR95"], cells)
-    return found
+        tables[name] = Table(["score", "AUROC", "from", "to", "AUPR", "FPR95"], cells)
+    return tables
 
 
 def effect_table(statistics: Mapping[str, Statistics], rows: Sequence[Separation], values: int) -> Table:
     """Whether the likelihood prefers simple images of ``values`` values to in-distribution ones."""
     auroc = {(row.dataset, row.score): row.auroc for row in rows}
-    log_p = {name: found["log p"][:, 0] for name, found in statistics.items()}
+    log_p = {name: stats["log p"][:, 0] for name, stats in statistics.items()}
     typical = log_p[CALIBRATION].mean()
     width = np.quantile(np.abs(log_p[CALIBRATION] - typical), 0.95)
     cells: list[list[Cell]] = []
@@ -104,12 +104,12 @@ def histograms(sets: Mapping[str, np.ndarray], bins: int = 50) -> dict[str, Line
 
 def figure_of(out: Path, statistics: Mapping[str, Statistics], best: str, score: scores.Score) -> Figure:
     """Histograms of the log-density and of the score that separates best on average."""
-    shown = {name: found for name, found in statistics.items() if name != CALIBRATION}
-    log_p = histograms({name: found["log p"][:, 0] for name, found in shown.items()})
+    shown = {name: stats for name, stats in statistics.items() if name != CALIBRATION}
+    log_p = histograms({name: stats["log p"][:, 0] for name, stats in shown.items()})
     typical = {"-H, the typical value": float(statistics[CALIBRATION]["log p"].mean())}
     xlabel = "log p of the image with the noise of the smallest level (nats)"
     above = Panel(log_p, xlabel, "density", places=typical)
-    below = Panel(histograms({name: score(found) for name, found in shown.items()}), f"score: {best}", "density")
+    below = Panel(histograms({name: score(stats) for name, stats in shown.items()}), f"score: {best}", "density")
     path = curves(out / "histograms.png", [above, below], columns=1)
     caption = (
         "Above: the log-density. A set to the right of the in-distribution one is more likely to the model than its "
@@ -131,10 +131,10 @@ def main(config: Config) -> Path:
     statistics = measure(scored, run.dataset, sets, out / "statistics", settings, about)
 
     fitted = scores.make_scores(statistics[CALIBRATION])
-    others = {name: found for name, found in statistics.items() if name not in (CALIBRATION, OWN)}
+    others = {name: stats for name, stats in statistics.items() if name not in (CALIBRATION, OWN)}
     rows = scores.separate(fitted, statistics[OWN], others, _SEED.value)
     best = max(fitted, key=lambda name: float(np.mean([row.auroc for row in rows if row.score == name])))
-    tested = {name: found for name, found in statistics.items() if name != CALIBRATION}
+    tested = {name: stats for name, stats in statistics.items() if name != CALIBRATION}
     rejected = scores.rejected_by_batch(statistics[CALIBRATION], tested, BATCHES, _SEED.value)
 
     sections: list[Section] = []

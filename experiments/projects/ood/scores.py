@@ -17,7 +17,7 @@ Score = Callable[[Statistics], np.ndarray]
 def _fitted(factory: Callable, select: Callable[[Statistics], np.ndarray], calibration: Statistics) -> Score:
     """A score of :mod:`scorekit.typicality` on some of the statistics."""
     score = factory(select(calibration))
-    return lambda found: np.asarray(_apply(score, select(found)))
+    return lambda stats: np.asarray(_apply(score, select(stats)))
 
 
 @jax.jit
@@ -25,10 +25,10 @@ def _apply(score: Callable, statistics: np.ndarray):
     return score(statistics)
 
 
-def _all(found: Statistics) -> np.ndarray:
+def _all(stats: Statistics) -> np.ndarray:
     """The statistics of the density of states: likelihood, bound, norms, errors, curvature and DiffPath-1D."""
-    logs = [np.log(found[name] + 1e-6) for name in ("norms", "one step", "many steps")]
-    return np.concatenate([found["log p"], found["bound"], *logs, found["curvature"], found["path"][:, 4:5]], axis=1)
+    logs = [np.log(stats[name] + 1e-6) for name in ("norms", "one step", "many steps")]
+    return np.concatenate([stats["log p"], stats["bound"], *logs, stats["curvature"], stats["path"][:, 4:5]], axis=1)
 
 
 def make_scores(calibration: Statistics) -> dict[str, Score]:
@@ -36,18 +36,18 @@ def make_scores(calibration: Statistics) -> dict[str, Score]:
     entropy = float(typicality.monte_carlo_entropy(calibration["log p"][:, 0]).value)
     kernel, gaussian, z = typicality.kernel_density_score, typicality.gaussian_score, typicality.mean_z_score
     decorrelated = typicality.decorrelate(_all(calibration))
-    without_correlation = lambda found: np.asarray(decorrelated(_all(found)))
-    select = lambda name: lambda found: found[name]
+    without_correlation = lambda stats: np.asarray(decorrelated(_all(stats)))
+    select = lambda name: lambda stats: stats[name]
     return {
-        "variational bound": lambda found: found["bound"][:, 0],
-        "likelihood": lambda found: -found["log p"][:, 0],
-        "typicality |-log p - H|": lambda found: np.abs(-found["log p"][:, 0] - entropy),
-        "input complexity": lambda found: (found["bound"] / np.log(2.0) - found["code length"])[:, 0],
-        "score norms, Gaussian (MSMA)": _fitted(gaussian, lambda found: np.log(found["norms"] + 1e-6), calibration),
+        "variational bound": lambda stats: stats["bound"][:, 0],
+        "likelihood": lambda stats: -stats["log p"][:, 0],
+        "typicality |-log p - H|": lambda stats: np.abs(-stats["log p"][:, 0] - entropy),
+        "input complexity": lambda stats: (stats["bound"] / np.log(2.0) - stats["code length"])[:, 0],
+        "score norms, Gaussian (MSMA)": _fitted(gaussian, lambda stats: np.log(stats["norms"] + 1e-6), calibration),
         "reconstruction, one step": _fitted(z, select("one step"), calibration),
         "reconstruction, many steps (DDPM-OOD)": _fitted(z, select("many steps"), calibration),
-        "path, 1D (DiffPath)": _fitted(kernel, lambda found: found["path"][:, 4:5], calibration),
-        "path, 6D (DiffPath)": _fitted(gaussian, lambda found: np.cbrt(found["path"]), calibration),
+        "path, 1D (DiffPath)": _fitted(kernel, lambda stats: stats["path"][:, 4:5], calibration),
+        "path, 6D (DiffPath)": _fitted(gaussian, lambda stats: np.cbrt(stats["path"]), calibration),
         "score over curvature (SCOPED)": _fitted(kernel, select("curvature"), calibration),
         "density of states (DoSE)": _fitted(kernel, _all, calibration),
         "density of states, decorrelated": _fitted(kernel, without_correlation, calibration),
@@ -79,8 +79,8 @@ def separate(
         return (*interval, metrics.aupr(inliers, outliers), metrics.fpr_at_tpr(inliers, outliers))
 
     rows, inliers = [], np.stack([score(in_distribution) for score in scores.values()])
-    for set_name, found in others.items():
-        values = compare(jax.random.key(seed), inliers, np.stack([score(found) for score in scores.values()]))
+    for set_name, stats in others.items():
+        values = compare(jax.random.key(seed), inliers, np.stack([score(stats) for score in scores.values()]))
         rows += [Separation(name, set_name, *map(float, row)) for name, *row in zip(scores, *values, strict=True)]
     return rows
 
@@ -93,8 +93,8 @@ def rejected_by_batch(
     entropy = typicality.monte_carlo_entropy(values).value
     test = jax.jit(lambda key, log_p: typicality.typicality_test(key, entropy, values, log_p, resamples=2000).rejected)
     shares: dict[str, list[float]] = {}
-    for name, found in sets.items():
-        log_p = found["log p"][:, 0]
+    for name, stats in sets.items():
+        log_p = stats["log p"][:, 0]
         shares[name] = []
         for m in sizes:
             rng = np.random.default_rng(seed)

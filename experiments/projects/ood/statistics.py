@@ -97,9 +97,9 @@ def measure(
     assert dataset.bins is not None
     statistics, size = make_statistics(scored, settings, dataset.bins), settings.batch_size
     crcs = {name: zlib.crc32(images.tobytes()) for name, images in sets.items()}
-    found = _saved(folder, list(statistics), {**about, **settings._asdict(), "sets": crcs})
+    computed = _saved(folder, list(statistics), {**about, **settings._asdict(), "sets": crcs})
     keys = dict(zip(statistics, jax.random.split(jax.random.key(settings.seed), len(statistics)), strict=True))
-    missing = [name for name in statistics if name not in found]
+    missing = [name for name in statistics if name not in computed]
     total, done = len(missing) * sum(-(-len(images) // size) for images in sets.values()), 0
     with progress.Progress(max(total, 1), batch_size=size, label="scoring", unit="images") as bar:
         for name in missing:
@@ -115,11 +115,11 @@ def measure(
 
                 values[set_name] = in_blocks(batch, np.arange(len(images)), size)
                 check_samples(values[set_name], f"{name} of {set_name}", "statistics")
-            found[name] = values
+            computed[name] = values
             write_arrays(_file(folder, name), **values)
             print(f"{name}: {sum(map(len, sets.values())):,} images, {progress.duration(time.monotonic() - start)}")
     lengths = {name: typicality.code_length(images)[:, None] for name, images in sets.items()}
-    return {one: {**{name: found[name][one] for name in statistics}, "code length": lengths[one]} for one in sets}
+    return {one: {**{name: computed[name][one] for name in statistics}, "code length": lengths[one]} for one in sets}
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -128,7 +128,7 @@ def _file(folder: Path, name: str) -> Path:
 
 def _saved(folder: Path, names: list[str], about: Mapping[str, object]) -> dict[str, Statistics]:
     """The statistics of an earlier call of the same measurement, by name; those of another one are removed."""
-    text, path, found = json.dumps(about, indent=1), folder / "about.json", {}
+    text, path, computed = json.dumps(about, indent=1), folder / "about.json", {}
     if not path.exists() or path.read_text() != text:
         for name in names:
             _file(folder, name).unlink(missing_ok=True)
@@ -136,5 +136,5 @@ def _saved(folder: Path, names: list[str], about: Mapping[str, object]) -> dict[
     for name in names:
         if _file(folder, name).exists():
             with np.load(_file(folder, name)) as arrays:
-                found[name] = dict(arrays)
-    return found
+                computed[name] = dict(arrays)
+    return computed

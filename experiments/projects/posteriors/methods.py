@@ -53,16 +53,16 @@ def draw(
         case "annealed":
             arguments = SCHEDULE, solvers.DPMSolverPP2M(), noise, ts, operator, y, noise_std
             options = {"stages": stages, "steps": steps, "pace": max(1.0 - 4.0 / stages, 0.0)}
-            found = samplers.annealed_posterior(key, denoiser, *arguments, **options)
-            return found.x, found.log_evidence
+            result = samplers.annealed_posterior(key, denoiser, *arguments, **options)
+            return result.x, result.log_evidence
         case "twisted":
             log_likelihood = lambda x: -0.5 * jnp.sum(jnp.square((y - operator(x)) / noise_std), -1)
             arguments = SCHEDULE, solver, noise, ts, log_likelihood
-            found = samplers.twisted_sample(key, denoiser, *arguments, softening=noise_std**-2)
+            result = samplers.twisted_sample(key, denoiser, *arguments, softening=noise_std**-2)
             observed = jnp.sum(jnp.abs(matrix).sum(1) > 1e-6)
             constant = 0.5 * observed * jnp.log(2 * jnp.pi * noise_std**2)
-            index = samplers.systematic_resample(key, found.log_weights)
-            return found.x[index], found.log_normalizer - constant
+            index = samplers.systematic_resample(key, result.log_weights)
+            return result.x[index], result.log_normalizer - constant
         case "repaint":
             keep = jnp.diag(matrix) > 0
             ancestral = solvers.Ancestral()

@@ -62,13 +62,13 @@ def samples_of(task: Any, recipe: recipes.Recipe, number: int, folder: Path) -> 
 
 def accuracies(task: Any, samples: np.ndarray, label: str) -> list[float]:
     """The accuracy of the classifier for each of the first observations."""
-    found, number = [], min(_OBSERVATIONS.value, len(samples))
+    values, number = [], min(_OBSERVATIONS.value, len(samples))
     with progress.Progress(number, batch_size=1, label=label, unit="observations") as bar:
         for i in range(number):
             reference = np.asarray(task.get_reference_posterior_samples(i + 1))
-            found.append(float(metrics.two_sample_test(reference, samples[i, : len(reference)]).statistic))
+            values.append(float(metrics.two_sample_test(reference, samples[i, : len(reference)]).statistic))
             bar.update(i + 1)
-    return found
+    return values
 
 
 def main(_) -> Path:
@@ -81,9 +81,9 @@ def main(_) -> Path:
             print(f"{name}, {number:,} simulations: {folder}", flush=True)
             samples = samples_of(task, recipes.RECIPES[name], number, folder)
             minutes = (time.process_time() - start) / 60
-            found = accuracies(task, samples, f"{name}, classifiers")
+            values = accuracies(task, samples, f"{name}, classifiers")
             published = recipes.PUBLISHED[name].get(number, (None, None))
-            rows.append([name, number, float(np.mean(found)), max(found), *published, minutes])
+            rows.append([name, number, float(np.mean(values)), max(values), *published, minutes])
             table = Table(HEADER, rows, f"Means over observations. {recipes.SOURCE}")
             write_results(out / "table.json", table.records())
     print(tables_as_text([table]))

@@ -74,21 +74,21 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
     """
     given = f"--weights={path}"
     try:
-        found = io.load(path, preconditioning=PRECONDITIONINGS[named]() if named else None)
+        loaded = io.load(path, preconditioning=PRECONDITIONINGS[named]() if named else None)
     except (ValueError, OSError, ImportError) as error:
         choose = f" (--preconditioning={'|'.join(PRECONDITIONINGS)})"
         hint = choose if "preconditioning must be given" in str(error) else ""
         raise ConfigError(f"{given}: {error}{hint}") from error
-    classes = getattr(found.module, "num_classes", None)
+    classes = getattr(loaded.module, "num_classes", None)
     for what, theirs, ours in (
-        ("shape", found.shape, dataset.shape),
+        ("shape", loaded.shape, dataset.shape),
         ("num_classes", classes, dataset.num_classes),
     ):
         if theirs is not None and theirs != ours:
             raise ConfigError(f"{given}: its network has {what} {theirs}, {dataset.name} {ours}; must be the same")
-    meaning = found.preconditioning
+    meaning = loaded.preconditioning
     model = Model(
-        module=cast(Any, _Labelled(found.module, classes is not None)),  # only apply is called
+        module=cast(Any, _Labelled(loaded.module, classes is not None)),  # only apply is called
         schedule=meaning.schedule,
         target=meaning.target,
         objective=Denoising(times.uniform(), weightings.eps),
@@ -98,7 +98,7 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
         noise_input=meaning.noise_input,
         sigma_data=meaning.sigma_data,
     )
-    return model, found.params
+    return model, loaded.params
 
 
 def main(config: Config) -> str:
@@ -111,8 +111,8 @@ def main(config: Config) -> str:
     exact, bound = exact_bits(config, model, dataset, params), variational_bound(config, model, dataset, params)
     print(tables_as_text([exact_table(exact), bound_table(bound)]))
     if out is not None:
-        found = {"weights": _WEIGHTS.value, "exact": exact._asdict(), "bound": bound._asdict()}
-        write_results(out, found)
+        results = {"weights": _WEIGHTS.value, "exact": exact._asdict(), "bound": bound._asdict()}
+        write_results(out, results)
     return _OUT.value or _WEIGHTS.value
 
 

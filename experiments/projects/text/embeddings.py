@@ -136,13 +136,13 @@ def _check_arc(start: np.ndarray, end: np.ndarray, given: str) -> None:
 
 def read_images(paths: Sequence[str], size: int, mode: Literal["RGB", "L"]) -> np.ndarray:
     """Images ``(N, size, size, C)`` in [-1, 1]: the middle square of each file, white behind what is transparent."""
-    found = []
+    images = []
     for path in paths:
         file = Path(path).expanduser()
         if not file.exists():
             raise ConfigError(f"--image={path}: there is no such file")
         try:
-            found.append(data.read_picture(file, size=size, mode=mode))
+            images.append(data.read_picture(file, size=size, mode=mode))
         except ValueError as error:
             raise ConfigError(f"--image={path}: must be an image: {error}") from error
-    return np.asarray(data.to_unit(np.stack(found), 256))
+    return np.asarray(data.to_unit(np.stack(images), 256))

@@ -111,8 +111,8 @@ def main(config: Config) -> Path:
     opened, last = [*stages, *([] if prior is None else [prior.stage])], cascades.images_of(stages[-1])
     check_evaluator(given, encoder, opened, last.shape[0])
 
-    gallery, found = of_captions(cascades.images_of(stages[0]))
-    found = {kind: each for kind, each in found.items() if _CAPTIONS.value in ("both", kind.replace(" ", "_"))}
+    gallery, parts = of_captions(cascades.images_of(stages[0]))
+    parts = {kind: each for kind, each in parts.items() if _CAPTIONS.value in ("both", kind.replace(" ", "_"))}
     evaluator = Evaluator(encoder.embed_pictures, encoder.embed_texts(gallery))
     settings = {"stages": names, "prior": cascade.prior, "evaluator": encoder.checksum, "num": _NUM.value}
     settings |= {"seed": _SEED.value, "captions": digest_of({}, evaluator.gallery)}
@@ -123,7 +123,7 @@ def main(config: Config) -> Path:
         rows[name] = dict(row)
         write_results(out / "rows.json", {"settings": settings, "rows": rows})
 
-    for kind, each in found.items():
+    for kind, each in parts.items():
         some = each.some(_NUM.value)
         written, shown = [Prompt(text, ((text, 1.0),)) for text in some.texts], evenly(len(some.texts), SHOWN)
         embedding = None
@@ -145,7 +145,7 @@ def main(config: Config) -> Path:
     about = f"Looked up among {len(gallery):,} captions, of which those of the same subject are right."
     table = evaluation_report.table(rows, about)
     print(tables_as_text([table]))
-    sections = [table, *evaluation_report.figures(out, rows, list(found), scales), *credits(last.credit)]
+    sections = [table, *evaluation_report.figures(out, rows, list(parts), scales), *credits(last.credit)]
     facts = {"stages": ", ".join(names), "evaluator": _EVALUATOR.value, "images of each row": _NUM.value}
     facts |= {} if prior is None else {"prior": cascade.prior}
     title = f"scorekit: {cascades.images_of(stages[0]).name}, images from captions"

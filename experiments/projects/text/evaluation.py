@@ -58,19 +58,19 @@ def of_captions(dataset: ImageSet) -> tuple[list[str], dict[str, Examples]]:
         SEEN: (dataset.train, train, evenly(len(train), max(1, MOST_SEEN // most))),
         HELD_OUT: (dataset.test, test, np.arange(len(test))),
     }
-    found = {
+    captioned = {
         name: [(text, int(row)) for row in rows for text in texts[row] if text]
         for name, (_, texts, rows) in parts.items()
     }
-    texts = sorted({text for pairs in found.values() for text, _ in pairs})
+    texts = sorted({text for pairs in captioned.values() for text, _ in pairs})
     column = {text: i for i, text in enumerate(texts)}
     subjects = {name: np.asarray(part["subject"]) for name, (part, _, _) in parts.items()}
     belongs = np.zeros((1 + max(int(of.max()) for of in subjects.values()), len(texts)), bool)
-    for name, pairs in found.items():
+    for name, pairs in captioned.items():
         for text, row in pairs:
             belongs[subjects[name][row], column[text]] = True
     examples = {}
-    for name, pairs in found.items():
+    for name, pairs in captioned.items():
         rows = np.asarray([row for _, row in pairs])
         labels = np.asarray(parts[name][0]["label"], np.int32)[rows]
         examples[name] = Examples([text for text, _ in pairs], labels, belongs[subjects[name][rows]], rows)
@@ -100,21 +100,21 @@ def reference(dataset: ImageSet, evaluator: Evaluator) -> Reference:
 def retrieval(features: np.ndarray, gallery: np.ndarray, right: np.ndarray) -> Row:
     """The fraction of images of which a right text is among the first, and the mean cosine of the right ones."""
     scores = features @ gallery.T
-    found = {f"R@{k}": _mean(_accuracy(scores, right, k=k)) for k in (1, 5)}
-    return {**found, SIMILARITY: _mean(np.where(right, scores, 0.0).sum(1) / right.sum(1))}
+    results = {f"R@{k}": _mean(_accuracy(scores, right, k=k)) for k in (1, 5)}
+    return {**results, SIMILARITY: _mean(np.where(right, scores, 0.0).sum(1) / right.sum(1))}
 
 
 def chance(right: np.ndarray) -> Row:
     """The retrieval of texts that are drawn at random, without standard errors: it is exact."""
-    found = retrieval(np.zeros((len(right), 1)), np.zeros((right.shape[1], 1)), right)
-    return {name: [value, 0.0] for name, (value, _) in found.items() if name != SIMILARITY}
+    results = retrieval(np.zeros((len(right), 1)), np.zeros((right.shape[1], 1)), right)
+    return {name: [value, 0.0] for name, (value, _) in results.items() if name != SIMILARITY}
 
 
 def measure(images: np.ndarray, right: np.ndarray, evaluator: Evaluator, real: Reference) -> Row:
     """All metrics of images ``(N, H, W, C)`` in [-1, 1], N at least 8, whose right texts are ``right``."""
     features = np.asarray(evaluator.features(images), np.float32)
-    found = retrieval(features, evaluator.gallery, right) | nearest(images, real.images)
-    return {**found, **compared(features, real.features), IMAGES: [len(images), 0.0]}
+    results = retrieval(features, evaluator.gallery, right) | nearest(images, real.images)
+    return {**results, **compared(features, real.features), IMAGES: [len(images), 0.0]}
 
 
 def of_real(dataset: ImageSet, kind: str, examples: Examples, evaluator: Evaluator, real: Reference) -> Row:

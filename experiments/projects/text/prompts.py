@@ -33,8 +33,8 @@ def parse(text: str, given: str, style: str | None = None) -> Prompt:
     """
     parts, shown = [], text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     for part in re.split(r"(?<=\s)\+(?=\s)", f" {text} "):
-        found = _WEIGHTED.fullmatch(part.strip())
-        caption, weight = (found[1], float(found[2])) if found else (part.strip(), 1.0)
+        match = _WEIGHTED.fullmatch(part.strip())
+        caption, weight = (match[1], float(match[2])) if match else (part.strip(), 1.0)
         if not caption or caption.startswith(":"):
             raise ConfigError(
                 f"{given}={shown}: must hold text, as in a red heart, or a red heart:1.5 + a cat:0.5; images without "
@@ -54,7 +54,7 @@ def single(text: str, given: str) -> str:
     ...
     experiments.cli.config.ConfigError: --negative=a cat:1.5 + a dog: must be one caption without a weight
     """
-    found = parse(text, given)
-    if [weight for _, weight in found.parts] != [1.0] or " ".join(found.parts[0][0].split()) != found.text:
+    prompt = parse(text, given)
+    if [weight for _, weight in prompt.parts] != [1.0] or " ".join(prompt.parts[0][0].split()) != prompt.text:
         raise ConfigError(f"{given}={text}: must be one caption without a weight")
-    return found.text
+    return prompt.text

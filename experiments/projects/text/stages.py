@@ -223,15 +223,15 @@ def _encoded(config: Config, columns: list[list[str]], typed: str | None) -> lis
     known = sorted({text for column in columns for text in column})
     row = {text: i for i, text in enumerate(known)}
     batch = {f"caption_{name}": v for name, v in data.source_of(config).encode_given(known, typed)._asdict().items()}
-    found = {}
+    encoded = {}
     for name, chosen, kind in (
         ("tokens", captions.TOKENS, captions.Tokens()),
         ("vector", captions.POOLED, captions.Pooled()),
     ):
         if config.conditions[name].name == chosen:
-            found[name] = Masked(np.asarray(kind(batch)), np.asarray(kind.present(batch)))
+            encoded[name] = Masked(np.asarray(kind(batch)), np.asarray(kind.present(batch)))
     index = [np.asarray([row[text] for text in column]) for column in columns]
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in index]
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], encoded) for i in index]
 
 
 def draw(

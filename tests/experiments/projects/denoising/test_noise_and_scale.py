@@ -62,11 +62,6 @@ def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch
     assert np.abs(off).max() < 4.5
     assert 0.4 < np.std(off) < 1.7
 
-    # in one block the noise is another, and the errors are of the same size
-    monkeypatch.setattr(band_errors, "BLOCK_VALUES", 2**20)
-    _, full, _ = band_errors.measure(opened, levels, bands, 600)
-    np.testing.assert_allclose(full.standard_error, errors.standard_error, rtol=0.25)
-
 
 def test_pooled_errors_of_parts_are_those_of_all_examples():
     each = np.random.default_rng(0).exponential(size=(9, 2, 3)) + np.arange(9.0)[:, None, None]

@@ -12,7 +12,7 @@ import pytest
 from programs import SQUARES, fails, succeeds
 
 from experiments.data.images import ImageSet
-from experiments.projects.text import evaluation, evaluation_report
+from experiments.projects.text import evaluation
 
 CAPTIONED: Any = types.SimpleNamespace(
     num_classes=1,
@@ -99,10 +99,3 @@ def test_a_prior_and_its_decoder_are_evaluated_by_encoders_that_they_were_not_tr
     assert "held out, γ = 3" in evaluate(runs, "decoder", *flags)
     wrong = evaluate(runs, "decoder", *flags, evaluator="contrastive", end=functools.partial(fails, at_once=False))
     assert "contrastive: must be one that no stage was trained with, " in wrong
-
-
-def test_rows_stand_beside_those_of_their_captions_with_real_images_at_the_end():
-    names = ["seen, γ = 3", "held out, γ = 10", "chance, seen", "held out, γ = 2", "seen, γ = 0.5"]
-    found = evaluation_report.table({name: {"R@1": [0.512, 0.1]} for name in names}, "").rows
-    assert [row[0] for row in found] == [names[i] for i in (3, 1, 4, 0, 2)]
-    assert found[0][1] == "0.51 ± 0.10"
