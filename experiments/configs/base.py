@@ -60,20 +60,6 @@ def coupled(config: Config) -> Config:
     return one_scale(config)
 
 
-def bridge(config: Config) -> Config:
-    """A diffusion bridge (I2SB) from the map of an example to the example, in ten steps."""
-    config.schedule.name = "edm"  # with these fields a Brownian bridge
-    config.schedule.update(sigma_min=0.0, sigma_max=1.0, rho=0.5)
-    config.loss.coupling.name = "bridge"
-    config.loss.target.name = "eps"
-    config.loss.weighting.name = "eps"
-    config.loss.map_dropout = 0.0
-    config.sampling.solver.name = "ancestral"
-    config.sampling.grid.name = "uniform"
-    config.sampling.steps = 10
-    return one_scale(config)
-
-
 def shortcut(config: Config) -> Config:
     """A shortcut model, which samples in 1, 2 or 4 steps."""
     config.schedule.name = "rectified_flow"

@@ -83,7 +83,14 @@ def get_config(argument=""):
         config.loss.update(label_dropout=0.1, map_dropout=0.1, joint_dropout=0.1)
         config.evaluation.update(num_samples=297, guidance_scales=(0.0, 1.0, 2.0))  # one for each held-out scan
     elif argument == "bridge":
-        base.bridge(config)
+        base.one_scale(config)
+        config.schedule.name = "edm"  # with these fields a Brownian bridge
+        config.schedule.update(sigma_min=0.0, sigma_max=1.0, rho=0.5)
+        config.loss.coupling.name = "bridge"
+        config.loss.target.name = config.loss.weighting.name = "eps"
+        config.loss.map_dropout = 0.0
+        config.sampling.steps = 10
+        config.sampling.solver.name, config.sampling.grid.name = "ancestral", "uniform"
         config.conditions.map.update(name="pixelated", factor=2)
         config.evaluation.update(num_samples=297, step_counts=(1, 2, 5, 10))
     return config

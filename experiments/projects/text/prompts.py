@@ -8,12 +8,10 @@ import math
 import re
 from typing import NamedTuple
 
-from experiments.cli.config import ConfigError
+from experiments.cli.config import ConfigError, to_text
 from experiments.data.captions import styled
 
 _WEIGHTED = re.compile(r"(.*\S)(?:\s+|(?<!\d)):\s*([+-]?(?:\d+\.?\d*|\.\d+))", re.DOTALL)
-_SHOWN = 60
-"""Characters of a caption in error messages."""
 
 
 class Prompt(NamedTuple):
@@ -31,7 +29,7 @@ def parse(text: str, given: str, style: str | None = None) -> Prompt:
     >>> parse("12:30 + room 101 :1.5", "--caption").parts
     (('12:30', 1.0), ('room 101', 1.5))
     """
-    parts, shown = [], text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    parts, shown = [], to_text(text)
     for part in re.split(r"(?<=\s)\+(?=\s)", f" {text} "):
         match = _WEIGHTED.fullmatch(part.strip())
         caption, weight = (match[1], float(match[2])) if match else (part.strip(), 1.0)
