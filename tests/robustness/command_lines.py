@@ -46,7 +46,7 @@ COMPARISONS = {
     "likelihood",
     "roll_out",
 }
-COMPARISONS |= {"score_matching", "trap"}
+COMPARISONS |= {"score_matching", "trap", "typicality_figures"}
 """Programs of projects that print one table of a page."""
 
 OF_DATA = {"labels", "to", "layers", "program", "others", "stages", "far"}
