@@ -37,11 +37,6 @@ _SHOWN = shared.count("shown", 8, "Rows of the image.")
 _CONDITION = flags.DEFINE_string("condition", "null", "Prior: null, or class for the image's true class.")
 _NOISE = flags.DEFINE_float("noise_std", _DEFAULTS.noise_std, "Noise of the observation, in units of the data.")
 _STEPS = shared.count("steps", _DEFAULTS.steps, "Steps of the methods.")
-_DATA_STD = flags.DEFINE_float("data_std", _DEFAULTS.data_std, "replacement, pigdm: standard deviation of the data.")
-_SIZE = flags.DEFINE_float("step_size", _DEFAULTS.step_size, "dps: size of the normalised step.")
-_ITERATIONS = shared.count("iterations", _DEFAULTS.iterations, "mmps: conjugate gradients.")
-_JUMP = shared.count("jump_length", _DEFAULTS.jump_length, "repaint: steps of a jump back.")
-_RESAMPLES = shared.count("resamples", _DEFAULTS.resamples, "repaint: how often each stretch is sampled.")
 _TO = flags.DEFINE_string("to", None, "sdedit, invert: the target class, by name or number; the next one by default.")
 _STRENGTH = flags.DEFINE_list("strength", "0.4,0.6,0.8", "sdedit: times t at which it starts.")
 
@@ -54,36 +49,20 @@ def check_flags() -> None:
     named = _METHOD.value or ()
     if named and _TASK.value in editing.EDITS:
         raise ConfigError(f"--method={named[0]}: must be left out, --task={_TASK.value} is a method itself")
-    methods.check_options(named, options())
+    methods.check_options(named, methods.Options(_STEPS.value, _NOISE.value))
     if _CONDITION.value not in ("null", "class"):
         raise ConfigError(f"--condition={_CONDITION.value}: must be null or class")
     strengths()
-    where, task_is_method = f"with --task={_TASK.value}", _TASK.value in editing.EDITS
-    if task_is_method:
+    where = f"with --task={_TASK.value}"
+    if _TASK.value in editing.EDITS:
         shared.idle(where, _STEPS, _NOISE, _CONDITION, *([_STRENGTH] if _TASK.value == "invert" else []))
     else:
         shared.idle(where, _TO, _STRENGTH)
-    if task_is_method or named:
-        where = where if task_is_method else f"with --method={','.join(named)}"
-        of_methods = (
-            (_DATA_STD, {"replacement", "pigdm"}),
-            (_SIZE, {"dps"}),
-            (_ITERATIONS, {"mmps"}),
-            (_JUMP, {"repaint"}),
-            (_RESAMPLES, {"repaint"}),
-        )
-        shared.idle(where, *(flag for flag, names in of_methods if not names & {*named}))
 
 
 def strengths() -> list[float]:
     """The times of ``--strength``."""
     return shared.all_of("strength", _STRENGTH.value, float, lambda t: 0 < t <= 1, "times in (0, 1], as in 0.4,0.8")
-
-
-def options() -> methods.Options:
-    """The hyper-parameters of the methods."""
-    numbers = _NOISE.value, _DATA_STD.value, _SIZE.value
-    return methods.Options(_STEPS.value, *numbers, _ITERATIONS.value, _JUMP.value, _RESAMPLES.value)
 
 
 def main(config: Config) -> str:
@@ -109,7 +88,9 @@ def main(config: Config) -> str:
             columns, table = editing.invert(config, run, truth, to)
         case task:
             chosen = tuple(_METHOD.value or ())
-            columns, table = editing.restore(run, truth, task, chosen, options(), _CONDITION.value, _SEED.value)
+            columns, table = editing.restore(
+                run, truth, task, chosen, methods.Options(_STEPS.value, _NOISE.value), _CONDITION.value, _SEED.value
+            )
     print(f"{tables_as_text([table])}({table.caption})")
     out, title = workdir / "edits" / _TASK.value, f"{dataset.name}: {_TASK.value}, {table.caption}"
     versions, shown = {name.split("\n")[0]: x for name, x in columns.items()}, slice(_SHOWN.value)

@@ -2,7 +2,7 @@
 
     python -m experiments.plan --config=experiments/configs/published/imagenet256_dit.py --topology=v5e:4x4
     python -m experiments.plan --config=… --topology=2*v5e:16x16 --config.training.fsdp=256
-    python -m experiments.plan --config=… --topology=h100:8 --suggest
+    python -m experiments.plan --config=… --topology=h100:8
 
 The training step and the sampler of the config are compiled for the topology by the compiler of its platform, which
 needs no device: ``pip install '.[tpu]'``, or the packages for CUDA that an error names, in an environment of its own,
@@ -25,9 +25,6 @@ from experiments.planning.report import lines
 
 _CONFIG = shared.config()
 _TOPOLOGY = flags.DEFINE_string("topology", None, "Chip and shape: v5e:4x4, 2*v5e:16x16, h100:8.", required=True)
-_SUGGEST = flags.DEFINE_bool(
-    "suggest", False, "Find the smallest slice up to the topology, the largest batch and the least rematerialisation."
-)
 _FAST = flags.DEFINE_bool("fast", False, "Compile for TPUs with the least effort: U-Nets in minutes, with more memory.")
 
 
@@ -41,13 +38,7 @@ def main(config: Config) -> None:
     config = task.resolve(config, dataset)
     task.build(config, dataset)
     print(f"{dataset.name}: {dataset.described()}, {dataset.num_classes:,} classes", flush=True)
-    if _SUGGEST.value:
-        plan = plans.suggest(config, slice_, dataset, _FAST.value)
-        sampling = plans.make(plan.config, plan.topology, dataset, _FAST.value, ("sampling",))
-        plan = plan._replace(costs={**plan.costs, **sampling.costs})
-    else:
-        plan = plans.make(config, slice_, dataset, _FAST.value)
-    print("\n".join(lines(plan)))
+    print("\n".join(lines(plans.make(config, slice_, dataset, _FAST.value))))
 
 
 if __name__ == "__main__":

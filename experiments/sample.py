@@ -32,7 +32,6 @@ from experiments.cli.outputs import write_arrays
 from experiments.data.dataset import Dataset, held_out_of
 from experiments.data.display import Sounds
 from experiments.models.conditioning import target_conditions
-from experiments.models.run_files import recorded_class_names
 from experiments.models.samples import PartialSamples
 from experiments.reporting.samples import write_samples
 from experiments.tasks.diffusion.report import map_picture, shows_maps
@@ -51,8 +50,6 @@ def main(config: Config) -> str:
     drawn_by = task.drawn_by(config)
     if not drawn_by:
         raise ConfigError(f"--workdir={_WORKDIR.value}: this run {task.OPENED_BY}")
-    if _LABELS.value is not None and (names := recorded_class_names(workdir, _STEP.value)):
-        shared.classes("labels", _LABELS.value, len(names), names)  # before the data are loaded
     given = getattr(task, "samples_given", None)
     if _OBSERVATION.value is not None and given is None:
         raise ConfigError(f"--observation={_OBSERVATION.value}: must be left out, this run is no posterior")

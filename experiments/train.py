@@ -33,19 +33,16 @@ from experiments.tasks import Asked, Setup, Task
 from experiments.tasks.small import needed_runs_named
 from experiments.tasks.task import Run
 from experiments.training import lock
-from experiments.training.hooks import profile
 from experiments.training.writers import show_pictures
 from scorekit.typing import PyTree
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
 shared.distributed()
-profile.define_flag()
 
 
 def main(config: Config) -> Path | None:
     start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
     task = tasks.named(config.task)
-    profile.wanted()  # is an error for steps that are not two numbers in order
     training.check(config)
     training.check_devices(config)
     with needed_runs_named(_CONFIG.value):
@@ -54,7 +51,6 @@ def main(config: Config) -> Path | None:
         setup = task.build(config, dataset)
     init = lambda: setup.trained.init(jax.random.key(0))  # the key is traced with it: nothing is computed
     param_shapes(setup.section, config[setup.section].to_dict(), init, copies=COPIES)  # is an error if too large
-    task.check_continues(config, workdir)
     with lock.hold(workdir):
         check_rows(config, dataset)
         params = task.train(config, dataset, setup, workdir)
@@ -64,7 +60,7 @@ def main(config: Config) -> Path | None:
 def report(task: Task, setup: Setup, dataset: Dataset, params: PyTree, workdir: Path, start: float) -> Path | None:
     """Samples, evaluates and writes the report, whose path the first process returns."""
     config, trained = setup.config, time.monotonic() - start
-    print(doing_at_the_end(setup), flush=True)
+    print("evaluating …", flush=True)
     if setup.generate is None:
         params = jax.device_get(params)  # every process goes on alone
     partial = PartialSamples(workdir / "samples" / "partial")
@@ -80,15 +76,6 @@ def report(task: Task, setup: Setup, dataset: Dataset, params: PyTree, workdir: 
     partial.remove()
     print(tables_as_text(results.tables))
     return path
-
-
-def doing_at_the_end(setup: Setup) -> str:
-    """The line before the evaluation."""
-    if setup.generate is None:
-        return "measuring …"
-    if setup.config.evaluation.at_end is False:
-        return "sampling …"
-    return "sampling and evaluating … (left out with --config.evaluation.at_end=false)"
 
 
 if __name__ == "__main__":

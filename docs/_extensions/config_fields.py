@@ -1,10 +1,10 @@
 """Writes ``docs/config.md`` before the site is built: all fields of all kinds of config, as in ``--help_config``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from experiments.cli.config_help import as_markdown, in_sections
-from experiments.cli.fields import Row
+from experiments.cli.config_help import REQUIRED, in_sections, text_of, without_roles
+from experiments.cli.fields import Option, Row
 from experiments.tasks import named
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.flow_maps import students
@@ -65,6 +65,45 @@ def _sections() -> Iterator[tuple[str, str, list[Row]]]:
 
 def _without(rows: list[Row], models: list[Row]) -> list[Row]:
     return [row for row in rows if row not in models]
+
+
+def as_markdown(found: Iterable[Row]) -> str:
+    """The fields as tables, one a section, followed by the choices of its fields."""
+    groups: dict[str, list[Row]] = {}
+    for field in found:
+        groups.setdefault(field.path.rpartition(".")[0] if not field.choices else field.path, []).append(field)
+    return "\n\n".join(part for name, group in groups.items() for part in _group(name, group))
+
+
+def _group(name: str, group: list[Row]) -> Iterator[str]:
+    (field, *_) = group
+    if field.choices:
+        yield f"### `{field.path}`"
+        yield _code(field.meaning) + (f" Default: `{field.default}`." if field.default else "")
+        rows = [row for choice in field.choices for row in _choice_rows(choice)]
+        yield _table(("choice and its fields", "default", "values", "meaning"), rows)
+        return
+    yield f"### `{name}`" if name else "### At the top"
+    yield _table(
+        ("field", "default", "values", "meaning"),
+        [(f"`{f.path}`", f"`{text_of(f.default)}`", f.allowed, _code(f.meaning)) for f in group],
+    )
+
+
+def _choice_rows(choice: Option) -> Iterator[tuple[str, ...]]:
+    yield f"**`{choice.name}`**", "", "", _code(choice.meaning)
+    for argument in choice.arguments:
+        default = "required" if argument.default is REQUIRED else f"`{text_of(argument.default)}`"
+        yield f"`{argument.path}`", default, argument.allowed, _code(argument.meaning)
+
+
+def _code(text: str) -> str:
+    return without_roles(text).replace("``", "`")
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def page() -> str:

@@ -14,12 +14,12 @@ accepts ``decays=abc`` for a tuple of numbers, and cannot override a saved confi
 """
 
 import ast
-import gc
 import importlib.util
 import io
 import logging as standard_logging
 import math
 import re
+import signal
 import sys
 import time
 import traceback
@@ -172,11 +172,11 @@ def split_help(argv: Sequence[str]) -> tuple[list[str], str | None]:
 
 
 def print_help(text: str) -> None:
-    """Prints a text whose reader may end before it does."""
+    """Prints a text whose reader, such as head, may end before it does."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # into head or a pager that was left
-        endings.discard_output()
+    except BrokenPipeError:
+        interrupts.leave_with(128 + signal.SIGPIPE)
 
 
 def parse(
@@ -235,9 +235,6 @@ def run(
         ``.json``).
       check: validates the fields of the config, overrides included, before anything is loaded or written.
     """
-    if not gc.isenabled():  # since the start of the program
-        gc.freeze()  # the program is no garbage
-        gc.enable()
 
     def flags_parser(argv: list[str]) -> Any:
         if any(re.fullmatch(r"--?(help(short)?|h|\?)", argument) for argument in argv[1:]):
@@ -279,7 +276,7 @@ def run(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be UTF-8
     try:
-        with interrupts.handled(), endings.one_line(), endings.closed_output():
+        with interrupts.handled(), endings.one_line():
             app.run(start, argv=argv, flags_parser=flags_parser)
     except SystemExit as ended:
         if not distributed.is_one_of_several():  # several processes take leave of each other

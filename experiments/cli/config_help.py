@@ -1,10 +1,10 @@
-"""``--help``: the flags of a program; ``--help_config``: the fields of its config, for a terminal or in Markdown."""
+"""``--help``: the flags of a program; ``--help_config``: the fields of its config, for a terminal."""
 
 import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import flags
@@ -17,13 +17,6 @@ WIDTH = 100
 """Columns."""
 REQUIRED = inspect.Parameter.empty
 """The default of an argument without one."""
-
-
-def rows_of(check: Callable, config: Config | None = None) -> list[Row]:
-    """The fields of the config that ``check`` validates, sections together."""
-    if not hasattr(check, "fields"):
-        raise ConfigError("--help_config: this program has no config; --help has its flags")
-    return in_sections(check.fields(config).rows())
 
 
 def in_sections(rows: Iterable[Row]) -> list[Row]:
@@ -50,9 +43,6 @@ def matching(found: Iterable[Row], pattern: str) -> list[Row]:
             f"--help_config={pattern}: no field or choice has this in its name; there are {', '.join(groups)}"
         )
     return kept
-
-
-# ---- text ------------------------------------------------------------------------------------------------------------
 
 
 def as_text(found: Iterable[Row], config: Config | None = None, *, detailed: bool = False) -> str:
@@ -91,8 +81,8 @@ def _assigned(row: Row, name: str, config: Config | None) -> str:
     value = _value(config, row.path, row.default)
     if value is REQUIRED:
         return f"{name} ({row.allowed}; required)"
-    default = f" (default {_text(row.default)})" if value != row.default else ""
-    return f"{name} = {_text(value)}{default} ({row.allowed})"
+    default = f" (default {text_of(row.default)})" if value != row.default else ""
+    return f"{name} = {text_of(value)}{default} ({row.allowed})"
 
 
 def _value(config: Config | None, path: str, default: Any) -> Any:
@@ -103,27 +93,29 @@ def _value(config: Config | None, path: str, default: Any) -> Any:
     return default if value is None or isinstance(value, ConfigDict) else value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     return ",".join(map(to_text, value)) or "()" if isinstance(value, tuple) else to_text(value)
 
 
-def _without_roles(text: str) -> str:
+def without_roles(text: str) -> str:
     """Sphinx's ``:func:`~module.name``` as ``name`` in backquotes.
 
-    >>> _without_roles("see :func:`scorekit.sample` and :class:`~scorekit.Heun`")
+    >>> without_roles("see :func:`scorekit.sample` and :class:`~scorekit.Heun`")
     'see `scorekit.sample` and `Heun`'
     """
     return re.sub(r":\w+:`(?:~[\w.]*\.)?", "`", text)
 
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
-    rest, plain = first if rest is None else rest, _without_roles(text).replace("`", "")
+    rest, plain = first if rest is None else rest, without_roles(text).replace("`", "")
     return textwrap.TextWrapper(WIDTH, first, rest, break_long_words=False, break_on_hyphens=False).wrap(plain)
 
 
 def describe(check: Callable, config: Config | None, pattern: str) -> str:
     """The text of ``--help_config``: the fields that match, and how to see fewer or to set one."""
-    rows = rows_of(check, config)
+    if not hasattr(check, "fields"):
+        raise ConfigError("--help_config: this program has no config; --help has its flags")
+    rows = in_sections(check.fields(config).rows())
     text = as_text(matching(rows, pattern) if pattern else rows, config, detailed=bool(pattern))
     first = "field = value (its type and range); * marks the choice of this config"
     first += "" if pattern else "\n--help_config=solver explains the fields of that name, with their choices"
@@ -147,45 +139,3 @@ def flags_text(values: flags.FlagValues, text: str) -> str:
         lines += textwrap.wrap(row, WIDTH, initial_indent="  ", subsequent_indent=" " * 6)
     last = "--help_config prints the fields of the config; --helpfull also prints the flags of absl"
     return "\n".join([text.strip(), "", "Flags, with their defaults:", *lines, "", last])
-
-
-# ---- Markdown --------------------------------------------------------------------------------------------------------
-
-
-def as_markdown(found: Iterable[Row]) -> str:
-    """The fields as tables, one a section, followed by the choices of its fields."""
-    groups: dict[str, list[Row]] = {}
-    for field in found:
-        groups.setdefault(field.path.rpartition(".")[0] if not field.choices else field.path, []).append(field)
-    return "\n\n".join(part for name, group in groups.items() for part in _group(name, group))
-
-
-def _group(name: str, group: list[Row]) -> Iterator[str]:
-    (field, *_) = group
-    if field.choices:
-        yield f"### `{field.path}`"
-        yield _code(field.meaning) + (f" Default: `{field.default}`." if field.default else "")
-        rows = [row for choice in field.choices for row in _choice_rows(choice)]
-        yield _table(("choice and its fields", "default", "values", "meaning"), rows)
-        return
-    yield f"### `{name}`" if name else "### At the top"
-    yield _table(
-        ("field", "default", "values", "meaning"),
-        [(f"`{f.path}`", f"`{_text(f.default)}`", f.allowed, _code(f.meaning)) for f in group],
-    )
-
-
-def _choice_rows(choice: Option) -> Iterator[tuple[str, ...]]:
-    yield f"**`{choice.name}`**", "", "", _code(choice.meaning)
-    for argument in choice.arguments:
-        default = "required" if argument.default is REQUIRED else f"`{_text(argument.default)}`"
-        yield f"`{argument.path}`", default, argument.allowed, _code(argument.meaning)
-
-
-def _code(text: str) -> str:
-    return _without_roles(text).replace("``", "`")
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

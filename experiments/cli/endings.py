@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,19 +17,10 @@ class ProgramError(Exception):
 
 
 _FULL = "free some space or use another folder; the same command continues a training from its newest checkpoint"
-_FORBIDDEN = "it must be readable and writable by this user; change that or use another path"
 _ADVICE = {
-    errno.ENOSPC: _FULL,
-    errno.EDQUOT: _FULL,
-    errno.EFBIG: _FULL,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
-    errno.EROFS: _FORBIDDEN,
-    errno.EEXIST: "a file is where a folder must be; use another path",
-    errno.ENOTDIR: "a part of this path is a file; use another path",
-    errno.EISDIR: "this is a folder; use another path",
-    errno.ENAMETOOLONG: "use a shorter path",
-    errno.EIO: "the disk fails; use another one",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it readable and writable, or use another path"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO), "use another path"),
 }
 
 
@@ -52,32 +42,6 @@ def _no_memory(error: Exception) -> str | None:
     if not isinstance(error, MemoryError) and not (words and words[0].startswith("RESOURCE_EXHAUSTED")):
         return None
     return f"out of memory ({words[0] if words else 'of the machine'}); ask for fewer or smaller arrays at once"
-
-
-def discard_output() -> None:
-    """Discards further output: its reader, say head or a pager, has ended."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _has_no_reader() -> bool:
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), select.POLLOUT)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-@contextlib.contextmanager
-def closed_output() -> Iterator[None]:
-    """Ends silently, as by SIGPIPE, when the reader of the output has ended."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()  # here and not at exit, where Python would print the error
-    except BrokenPipeError:
-        if not _has_no_reader():  # it is another pipe
-            raise
-        discard_output()
-        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 @contextlib.contextmanager

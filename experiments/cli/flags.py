@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,16 +120,12 @@ def idle(where: str, *given: Flag) -> None:
 
 def count(name: str, default: int, help: str, lower_bound: int = 1) -> Flag:
     """An integer flag from ``lower_bound`` to :data:`MOST`."""
-    flag = define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound)
-    flags.register_validator(name, lambda value: value <= MOST, f"must be at most {MOST}")
-    return flag
+    return define(flags.DEFINE_integer, name, default, help, lower_bound=lower_bound, upper_bound=MOST)
 
 
 def seconds(default: float, help: str) -> Flag:
     """``--seconds``: a length of at most :data:`LONGEST`."""
-    flag = define(flags.DEFINE_float, "seconds", default, help)
-    flags.register_validator("seconds", lambda value: not value > LONGEST, f"must be at most {LONGEST:g}")
-    return flag
+    return define(flags.DEFINE_float, "seconds", default, help, upper_bound=LONGEST)
 
 
 @contextlib.contextmanager
@@ -166,16 +161,11 @@ def path(flag: Flag, *, buckets: bool = False) -> Path:
 
 def check_writable(folder: Path, given: str) -> None:
     """Makes a folder and checks that files can be written into it; an error begins with ``given``."""
-    from scorekit.io import in_bucket  # late: a command line is parsed without jax
-
+    probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if in_bucket(folder):
-            (folder / f".probe-{os.getpid()}").write_bytes(b"")
-            (folder / f".probe-{os.getpid()}").unlink()
-            return
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)  # another process may have the same number on another machine
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
         raise ConfigError(f"{given}: must be a folder that files can be written into: {reason}") from error
@@ -205,22 +195,24 @@ def results(flag: Flag, default: Path | None, *endings: str) -> Path:
     return found
 
 
-def results_folder(
-    flag: Flag, default: Path | None = None, *, names: Sequence[str] = (), continues: bool = False
-) -> Path:
+def results_folder(flag: Flag, default: Path | None = None, *, names: Sequence[str] = (), continues: str = "") -> Path:
     """The folder of results, which is made, from ``flag`` or the default, as for :func:`results`.
 
     Args:
       flag: names the path, absolute or not; may be unset.
       default: path otherwise, in the folder of ``--workdir``; the default of the flag, if None.
       names: names of the files that are written; without them the program writes files of any name.
-      continues: whether the program goes on with the results of an earlier call, which are not replaced.
+      continues: name of an empty file by which the program knows the folder of an earlier call, whose results it goes
+        on with.
     """
     found, given, usual = _place(flag, default)
     if not usual:
         check_writable(found.parent, given)
-        outputs.check_folder(given, found, bool(names) or overwrite() or continues)
+        is_own = bool(continues) and (found / continues).exists()
+        outputs.check_folder(given, found, bool(names) or overwrite() or is_own)
     check_writable(found, given)
+    if continues:
+        (found / continues).write_text("")
     outputs.check_files(given, [found / name for name in names], overwrite(), usual)
     return found
 

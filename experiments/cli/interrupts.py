@@ -89,22 +89,10 @@ def handled() -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         _received.append(number)
-        if len(_received) > 1:
-            return  # it is ending already; a second Ctrl-C is seen by the thread
-        end()
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt if _received[0] == signal.SIGINT else SystemExit(EXIT_CODES[signal.SIGTERM])
-
-    def unraisable(lost: "sys.UnraisableHookArgs") -> None:
-        if isinstance(lost.exc_value, KeyboardInterrupt | SystemExit) and _received:
-            signal.setitimer(signal.ITIMER_REAL, 0.05)  # the garbage collector has dropped it: raise it again
-        else:
-            hook(lost)
+        if len(_received) == 1:  # else it is ending already; a second Ctrl-C is seen by the thread
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(EXIT_CODES[signal.SIGTERM])
 
     _received.clear()
-    hook, sys.unraisablehook = sys.unraisablehook, unraisable
-    alarm = signal.signal(signal.SIGALRM, end)
     read, write = os.pipe()
     os.set_blocking(write, False)
     thread = threading.Thread(target=_watch, args=(read,), name="interrupts", daemon=True)
@@ -114,9 +102,6 @@ def handled() -> Iterator[None]:
         with _installed(stop):
             yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, alarm)
-        sys.unraisablehook = hook
         signal.set_wakeup_fd(before)
         os.close(write)  # ends the thread
         thread.join()

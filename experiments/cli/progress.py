@@ -1,19 +1,15 @@
-"""Progress of a program for a person: a bar or plain lines; counts and times for reading."""
+"""Progress of a program for a person, in lines; counts and times for reading."""
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-import tqdm
-
 from experiments.cli import distributed
 
 _EVERY = 10.0
-"""Seconds between plain lines."""
-_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""Seconds between lines."""
 
 
 def human(number: float) -> str:
@@ -43,7 +39,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A bar with ETA, loss and examples/s on a terminal; elsewhere a plain line every ten seconds.
+    """A line every ten seconds, with the loss, examples/s and ETA.
 
     The loss is turned into a float only when it is shown, so that steps are not waited for.
 
@@ -73,17 +69,11 @@ class Progress:
         self._unit = unit
         self._shown_at, self._shown_step = clock(), first_step
         self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
-        self._every, self._bar = _EVERY, None
-        if self._stream.isatty():
-            columns, rows = shutil.get_terminal_size()  # 80 x 24 where the terminal does not know
-            place = {"file": self._stream, "ncols": columns, "nrows": rows}
-            self._every = 0.3
-            self._bar = tqdm.tqdm(total=total, initial=first_step, desc=label, bar_format=_BAR, **place)
 
     def update(self, step: int, loss: Any = None) -> None:
         """Call after every step; ``step`` counts the steps that are done, ``loss`` is anything ``float`` takes."""
         now, first = self._clock(), self._warm is None
-        if not first and step != self._total and now - self._shown_at < self._every:
+        if not first and step != self._total and now - self._shown_at < _EVERY:
             return
         facts = "" if loss is None else f"loss {float(loss):.4g}, "  # waits for steps that run: their time counts
         now = max(now, self._clock())
@@ -94,12 +84,6 @@ class Progress:
         else:
             rate = self._batch_size * steps / max(seconds, 1e-9)
             facts += f"{rate:,.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2g} {self._unit}/s"
-        if self._bar is not None:
-            self._bar.set_postfix_str("" if first else facts, refresh=False)
-            self._bar.update(step - self._bar.n)
-            if first:
-                self._bar.unpause()  # the ETA leaves the compilation out
-            return
         if not first and step < self._total:
             start, done = self._warm
             facts += f", ETA {duration((self._total - step) * (now - start) / max(step - done, 1))}"
@@ -107,13 +91,7 @@ class Progress:
             f"{self._label} {step:,}/{self._total:,} ({step / self._total:.0%})  {facts}", file=self._stream, flush=True
         )
 
-    def close(self) -> None:
-        """Leaves the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()
-
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None: ...

@@ -91,7 +91,4 @@ def networks_of(axes: int, frames: bool = False) -> list[str]:
 
 def fits(name: str, axes: int, frames: bool = False) -> bool:
     """Whether a network is for examples with so many spatial axes."""
-    if name in CAUSAL_DENOISERS:
-        return frames and axes == 1
-    classes = {name.lower(): name for name in networks.DENOISING}
-    return axes in getattr(networks, classes[name]).spatial_axes
+    return name in networks_of(axes, frames)

@@ -146,12 +146,6 @@ def check_class_names(class_names: Sequence[str], saved: dict[str, Any], workdir
             )
 
 
-def recorded_class_names(workdir: Path, step: int | None = None) -> tuple[str, ...]:
-    """The names of the classes that a run was trained with, by number; empty where they had none."""
-    found = restore_extra(workdir / "checkpoints", step=step) or restore_extra(workdir / "checkpoints") or {}
-    return tuple(found.get(_NAMES, ()))
-
-
 def recorded_encoder(workdir: Path) -> str | None:
     """The checksum of the encoder of embeddings that a run was trained with; None without one, or if it is unknown."""
     return (restore_extra(workdir / "checkpoints") or {}).get(_ENCODER)

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -67,8 +67,6 @@ class PartialSamples:
     def __init__(self, folder: Path):
         self._folder = folder
         self._used: set[str] = set()
-        self._bar: Progress | None = None
-        self._drawn = 0
 
     def batches(self, digest: str, num: int, size: int, draw: Callable[[int], np.ndarray]) -> list[np.ndarray]:
         """All batches, in order, read if an earlier call has drawn them, else drawn with a progress bar.
@@ -88,30 +86,13 @@ class PartialSamples:
         before = int(done.sum())
         if before:
             print(f"{before} of {num} batches of samples were drawn before: {folder}", flush=True)
-        self._drawn += before
-        with contextlib.nullcontext() if self._bar else self.one_bar(num, size, before):
-            for i in np.flatnonzero(~done):
+        with Progress(num, first_step=before, batch_size=size, label="sampling", unit="samples") as bar:
+            for drawn, i in enumerate(np.flatnonzero(~done), start=before + 1):
                 found[i] = samples = draw(int(i))
                 if distributed.is_first():
                     _write(paths[i], samples)
-                self.advance()
+                bar.update(drawn)
         return cast(list[np.ndarray], found)
-
-    @contextlib.contextmanager
-    def one_bar(self, num: int, size: int, before: int = 0) -> Iterator[None]:
-        """One progress bar of ``num`` batches of ``size`` samples for all calls; ``before`` of them are drawn."""
-        self._drawn = before
-        with Progress(num, first_step=before, batch_size=size, label="sampling", unit="samples") as self._bar:
-            try:
-                yield
-            finally:
-                self._bar = None
-
-    def advance(self) -> None:
-        """Notes that a batch has been drawn."""
-        self._drawn += 1
-        if self._bar is not None:
-            self._bar.update(self._drawn)
 
     def remove(self, digest: str | None = None) -> None:
         """Removes the batches of one digest, or all that were drawn or read here: the result of them is written."""
@@ -121,12 +102,6 @@ class PartialSamples:
         if distributed.is_first():
             with contextlib.suppress(OSError, ValueError):  # others are in there
                 self._folder.rmdir()
-
-
-def one_bar(partial: PartialSamples | None, calls: int, samples: int, size: int) -> contextlib.AbstractContextManager:
-    """One progress bar for calls that each draw so many samples in batches of ``size``; none without ``partial``."""
-    size = min(size, samples)
-    return contextlib.nullcontext() if partial is None else partial.one_bar(calls * -(-samples // size), size)
 
 
 def _write(path: Path, samples: np.ndarray) -> None:

@@ -20,7 +20,7 @@ class Chip(NamedTuple):
     """An accelerator: the platform of JAX that compiles for it, beginnings of ``device.device_kind``, and its speed.
 
     ``peak`` is in bfloat16 and ``single`` the fraction of it in float32 with JAX's default precision, ``memory`` bytes
-    that a program may use, ``axes`` of a topology (1 of GPUs), ``shapes`` in order.
+    that a program may use, ``axes`` of a topology (1 of GPUs).
     """
 
     platform: str
@@ -28,7 +28,6 @@ class Chip(NamedTuple):
     peak: float
     memory: float
     axes: int
-    shapes: tuple[str, ...]
     single: float = 1.0
 
     def peak_of(self, dtype: str | None) -> float:
@@ -36,16 +35,14 @@ class Chip(NamedTuple):
         return self.peak * (self.single if dtype in (None, "float32") else 1.0)
 
 
-_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-_CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
 _GIB = 2**30
 CHIPS = {
-    "v4": Chip("tpu", ("TPU v4",), 275e12, 31.75 * _GIB, 3, _CUBES),
-    "v5e": Chip("tpu", ("TPU v5 lite", "TPU v5e"), 197e12, 15.75 * _GIB, 2, _FLAT),
-    "v5p": Chip("tpu", ("TPU v5p", "TPU v5"), 459e12, 95 * _GIB, 3, _CUBES),
-    "v6e": Chip("tpu", ("TPU v6 lite", "TPU v6e"), 918e12, 31.25 * _GIB, 2, _FLAT),
-    "a100": Chip("cuda", ("NVIDIA A100",), 312e12, 75e9, 1, ("1", "2", "4", "8"), 0.5),
-    "h100": Chip("cuda", ("NVIDIA H100 80GB",), 989e12, 75e9, 1, ("1", "2", "4", "8"), 0.5),
+    "v4": Chip("tpu", ("TPU v4",), 275e12, 31.75 * _GIB, 3),
+    "v5e": Chip("tpu", ("TPU v5 lite", "TPU v5e"), 197e12, 15.75 * _GIB, 2),
+    "v5p": Chip("tpu", ("TPU v5p", "TPU v5"), 459e12, 95 * _GIB, 3),
+    "v6e": Chip("tpu", ("TPU v6 lite", "TPU v6e"), 918e12, 31.25 * _GIB, 2),
+    "a100": Chip("cuda", ("NVIDIA A100",), 312e12, 75e9, 1, 0.5),
+    "h100": Chip("cuda", ("NVIDIA H100 80GB",), 989e12, 75e9, 1, 0.5),
 }
 """By the name before the colon of a topology. TF32 products of GPUs have half the speed of bfloat16."""
 
@@ -111,7 +108,7 @@ class Topology(NamedTuple):
         except (ModuleNotFoundError, RuntimeError, NotImplementedError) as error:
             says = str(error).partition("\n")[0]
             raise ConfigError(
-                f"--topology={self.name}: its compiler says: {says}; shapes are {', '.join(self.chip.shapes)}; install "
+                f"--topology={self.name}: its compiler says: {says}; install "
                 f"it into an environment of its own with pip install {_packages(self.chip.platform)}"
             ) from error
 

@@ -1,15 +1,12 @@
 """Data sets by their shapes alone, where a config names images that this machine need not have, or their latents."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import tasks
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
-from experiments.data.images import ImageSet
+from experiments.data.images import Arrays, ImageSet
 from scorekit.io import as_path
 from scorekit.networks import AutoencoderKL
 
@@ -28,28 +25,14 @@ TASKS = ("diffusion", "classifier", "autoencoder", "dual_encoder")
 """The tasks that receive images as they are, or their latents."""
 
 
-class _Zeros:
-    """A source of eight black images, like the source of a set of TFDS."""
-
-    bins, classes = 256, ()
-
-    def __init__(self, name: str, shape: tuple[int, ...], num_classes: int, dtype: Any):
-        self.name, self.shape, self.num_classes, self.dtype = name, shape, num_classes, dtype
-
-    def __len__(self) -> int:
-        return 8
-
-    def __getitems__(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        return [{"x": np.zeros(self.shape, self.dtype), "label": np.int32(row % self.num_classes)} for row in rows]
-
-
 class _Described(ImageSet):
     """Black images, or latents of zeros, which no decoder turns into images."""
 
     def __init__(self, config: Config, shape: tuple[int, ...], num_classes: int):
         self._latents = bool(config.get("latents"))
         name = config.data.get("set") or config.data.name
-        self._source = _Zeros(name, shape, num_classes, np.float32 if self._latents else np.uint8)
+        x = np.zeros((8, *shape), np.float32 if self._latents else np.uint8)
+        self._source = Arrays(name, 256, x, np.arange(8) % num_classes, num_classes)
         fields = ("label", "image_crop", "augment")
         super().__init__(**{name: config.data[name] for name in fields if config.data.get(name) is not None})
 

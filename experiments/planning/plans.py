@@ -1,15 +1,70 @@
-"""The plan of a config for a topology, and the search for the smallest slice and the largest batch that fit."""
+"""The plan of a config for a topology: the memory of its programs on each chip and the least time of products."""
 
+import re
 import sys
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import jax
 
 from experiments import training
-from experiments.cli.config import Config, ConfigError, changed, leaves
+from experiments.cli.config import Config
 from experiments.data.dataset import Dataset
-from experiments.planning import programs
-from experiments.planning.chips import Topology, topology
-from experiments.planning.costs import Cost, compile_cost
+from experiments.planning.chips import Chip, Topology
+from experiments.planning.programs import Lowered, lower
+
+
+class Cost(NamedTuple):
+    """The cost of a program for each chip, in bytes.
+
+    ``temporary`` are needed while it runs, ``other`` are batch and results, ``code`` is the program itself. Where the
+    compiler gives up, ``needed`` is its need and the only number.
+    """
+
+    lowered: Lowered
+    temporary: float = 0
+    other: float = 0
+    code: float = 0
+    needed: float | None = None
+
+    @property
+    def total(self) -> float:
+        """Bytes of a chip."""
+        return self.needed or self.lowered.state + self.temporary + self.other + self.code
+
+    def least_seconds(self, chip: Chip, chips: int, dtype: str | None) -> float:
+        """Least time of a call on so many chips, with products in a dtype."""
+        return self.lowered.flops / (chips * chip.peak_of(dtype))
+
+
+def compile_cost(lowered: Lowered, topology: Topology, fast: bool = False) -> Cost:
+    """Compiles a program for a described topology and reads its costs; for ``fast`` see :mod:`experiments.plan`."""
+    if lowered.state > topology.chip.memory:
+        return Cost(lowered, needed=lowered.state)
+    options: Any = {"exec_time_optimization_effort": -1.0} if fast else {}
+    if topology.chip.platform == "cuda":  # its tuning would run kernels on a device
+        options = {"xla_gpu_enable_triton_gemm": False}
+    try:
+        compiled: Any = lowered.program.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError as error:
+        if (needed := _needed(str(error))) is None:
+            raise
+        return Cost(lowered, needed=needed)
+    sizes = compiled.memory_analysis()
+    kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    other = max(kept - lowered.state, 0)
+    return Cost(lowered, sizes.temp_size_in_bytes, other, sizes.generated_code_size_in_bytes)
+
+
+def _needed(error: str) -> float | None:
+    """The bytes that a compiler asks for in vain, of its error.
+
+    >>> _needed("RESOURCE_EXHAUSTED: ... Used 18.5G of 15.75G hbm.") == 18.5 * 2**30
+    True
+    >>> _needed("... the total memory required for HLO temporaries (17G) exceeds available HBM (15.75G).") / 2**30
+    17.0
+    """
+    used = re.search(r"(?:Used|temporaries) \(?([\d.]+)([KMGT]?)\)? (?:of|exceeds)", error)
+    return float(used[1]) * 1024 ** " KMGT".index(used[2] or " ") if used else None
 
 
 class Plan(NamedTuple):
@@ -31,55 +86,12 @@ class Plan(NamedTuple):
         return next((dtype for section in sections if (dtype := section.get("dtype"))), "float32")
 
 
-def make(
-    config: Config, topology: Topology, dataset: Dataset, fast: bool, names: Collection[str] = programs.PROGRAMS
-) -> Plan:
-    """Lowers and compiles the programs of a config that are named; see the flag ``--fast``."""
+def make(config: Config, topology: Topology, dataset: Dataset, fast: bool) -> Plan:
+    """Lowers and compiles the programs of a config; see the flag ``--fast``."""
     training.check_devices(config, topology.size)
-    lowered = programs.lower(config, dataset, topology.devices(), topology.chip.memory, names)
+    lowered = lower(config, dataset, topology.devices(), topology.chip.memory)
     costs = {}
     for name, program in lowered.items():
         print(f"compiling {name} for {topology.name} …", file=sys.stderr, flush=True)
         costs[name] = compile_cost(program, topology, fast)
     return Plan(config, topology, costs)
-
-
-def suggest(config: Config, given: Topology, dataset: Dataset, fast: bool) -> Plan:
-    """The plan of training on the smallest slice, with the largest batch that fits there; prints each that is tried.
-
-    Args:
-      given: a topology of the chip; slices up to its size are tried.
-
-    Raises:
-      ConfigError: if the config fits none of them.
-    """
-
-    def tried(config: Config, slice_: Topology, changes: dict[str, object]) -> Plan:
-        plan = make(changed(config, changes), slice_, dataset, fast, ("training",))
-        fields = " ".join(f"--config.{field}={value}" for field, value in changes.items())
-        print(f"{slice_.name} {fields}: {'fits' if plan.left >= 0 else 'does not fit'}", flush=True)
-        return plan
-
-    smallest = (tried(config, slice_, changes) for slice_, changes in _candidates(config, given))
-    larger = next((plan for plan in smallest if plan.left >= 0), None)
-    if larger is None:
-        raise ConfigError(f"--topology={given.name}: the config fits no slice up to this one; use more chips")
-    plan = larger
-    while larger.left >= 0:
-        plan, doubled = larger, {"training.batch_size": 2 * larger.config.training.batch_size}
-        larger = tried(plan.config, plan.topology, doubled)
-    before = dict(leaves(config))
-    fields = [f"--config.{field}={value}" for field, value in leaves(plan.config) if before[field] != value]
-    print(" ".join([f"suggested: --topology={plan.topology.name}", *fields]), flush=True)
-    return plan
-
-
-def _candidates(config: Config, given: Topology) -> Iterator[tuple[Topology, dict[str, object]]]:
-    """From the fewest chips, rematerialisation off, then on, and one copy a chip, then one for all chips."""
-    slices = [topology(f"{given.kind}:{shape}") for shape in given.chip.shapes]
-    for slice_ in [*(each for each in slices if each.size < given.size), given]:
-        if config.training.batch_size // config.training.accumulate % slice_.size == 0:
-            for remat in (False, True) if "remat" in config.get("network", {}) else (None,):
-                for fsdp in dict.fromkeys((1, slice_.size)):
-                    changes = {} if remat is None else {"network.remat": remat}
-                    yield slice_, {**changes, "training.fsdp": fsdp}

@@ -1,7 +1,6 @@
 """The training step and the sampler of a config, lowered for devices that need not be at hand, from shapes alone."""
 
 import math
-from collections.abc import Collection
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -17,8 +16,6 @@ from experiments.planning.counting import flops
 from experiments.training.loop import Trainable
 from scorekit import training as steps
 from scorekit.typing import PyTree
-
-PROGRAMS = ("training", "sampling")
 
 
 class Lowered(NamedTuple):
@@ -36,20 +33,17 @@ class Lowered(NamedTuple):
     parameters: int
 
 
-def lower(
-    config: Config, dataset: Dataset, devices: list[Any], memory: float, names: Collection[str] = PROGRAMS
-) -> dict[str, Lowered]:
-    """The programs of a config that are named, for these devices of so many bytes; ``sampling`` is drawing a batch."""
-    lowered = {}
+def lower(config: Config, dataset: Dataset, devices: list[Any], memory: float) -> dict[str, Lowered]:
+    """The programs of a config for these devices of so many bytes: ``training`` is a step, ``sampling`` draws a batch,
+    where there is a sampler."""
     with planned_on(devices, memory):
         task = tasks.of(config)
         setup = task.build(config, dataset)
         one = setup.trained
         params = jax.eval_shape(one.init, jax.random.key(config.seed))
-        if "training" in names:
-            mesh = all_devices(training.sharing(config.training, len(devices)))
-            lowered["training"] = _train_step(config, dataset, one, params, mesh)
-        if "sampling" in names and hasattr(setup.generate, "trace"):
+        mesh = all_devices(training.sharing(config.training, len(devices)))
+        lowered = {"training": _train_step(config, dataset, one, params, mesh)}
+        if hasattr(setup.generate, "trace"):
             lowered["sampling"] = _sampler(config, dataset, setup, params)
     return lowered
 

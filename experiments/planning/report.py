@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from experiments.cli.progress import human
-from experiments.planning.costs import Cost, least_seconds
-from experiments.planning.plans import Plan
+from experiments.planning.plans import Cost, Plan
 from experiments.training import sharing
 
 EVALUATIONS = (50, 25, 4, 1)
@@ -14,7 +13,7 @@ EVALUATIONS = (50, 25, 4, 1)
 def lines(plan: Plan) -> list[str]:
     """The plan as lines of text."""
     (topology, chips), costs, options = (plan.topology, plan.topology.size), plan.costs, plan.config.training
-    seconds = {name: least_seconds(cost, topology.chip, chips, plan.dtype) for name, cost in costs.items()}
+    seconds = {name: cost.least_seconds(topology.chip, chips, plan.dtype) for name, cost in costs.items()}
     fits = f"fits, {_size(plan.left)} of {_size(topology.chip.memory)} left" if plan.left >= 0 else "does not fit"
     parameters = next(iter(costs.values())).lowered.parameters
     result = [

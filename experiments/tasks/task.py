@@ -99,10 +99,6 @@ class Task(Protocol):
         """The fields of its config."""
         ...
 
-    def check_continues(self, config: Config, workdir: Path) -> None:
-        """Validates that a run in ``workdir``, if there is one, is continued by this config."""
-        ...
-
     def load(self, config: Config) -> Dataset:
         """The data, of which no rows are read."""
         ...

@@ -10,11 +10,10 @@ from experiments.cli.config import Config, choice, lookup, require
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section
 from scorekit import training
 from scorekit.arguments import Between, Count, Each, OneOf
-from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, SnapshotDtype, power_ema_width
+from scorekit.training import POWER_EMA_PREFIX, POWER_EMA_WIDEST, power_ema_width
 
 OPTIMIZERS = get_args(training.OptimizerName)
 BETAS = (0.9, 0.999)
-SNAPSHOT_DTYPES = get_args(SnapshotDtype)
 
 
 FIELDS = Section(
@@ -40,7 +39,6 @@ FIELDS = Section(
         training (sampling.ema); None is none."""),
     snapshot_every=Field(None, Count(1), """
         Steps between their snapshots, which are kept for good; None is a twentieth of the steps; the last is one."""),
-    snapshot_dtype=Field(None, OneOf(*SNAPSHOT_DTYPES), '"float32" (the default) or "bfloat16", half the size.'),
     accumulate=Field(1, Count(1, 2**20), "Parts that a batch is computed in, one after the other, to save memory."),
     parallel=Field("jit", OneOf("jit", "pmap"), '"jit" (one program over a mesh) or "pmap".'),
     fsdp=Field(1, Count(-1, 2**20), """
@@ -59,9 +57,8 @@ def check(config: Config) -> None:
     """Validates relations between the fields of ``training``."""
     options = config.training
     require(len(options.betas or BETAS) == 2, "training.betas", options.betas, "two numbers")
-    for field in ("snapshot_every", "snapshot_dtype"):
-        kept = options.power_ema is not None or options[field] is None
-        require(kept, f"training.{field}", options[field], "left out without training.power_ema")
+    kept = options.power_ema is not None or options.snapshot_every is None
+    require(kept, "training.snapshot_every", options.snapshot_every, "left out without training.power_ema")
     allowed = f"below training.steps={options.steps}, such as --config.training.warmup_steps={options.steps // 10}"
     require(options.warmup_steps < options.steps, "training.warmup_steps", options.warmup_steps, allowed)
 

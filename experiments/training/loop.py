@@ -16,11 +16,10 @@ from experiments.models.devices import hold
 from experiments.models.run_files import averaged
 from experiments.training import learning_rate
 from experiments.training.feeding import Clock, feed
-from experiments.training.hooks import Hook, Step, profile
+from experiments.training.hooks import Hook, Step
 from experiments.training.hooks.checkpoint import Checkpoint, Snapshots
 from experiments.training.hooks.images import Images
 from experiments.training.hooks.log import Log
-from experiments.training.hooks.profile import Profile
 from experiments.training.hooks.signals import Signals
 from experiments.training.hooks.skip_limit import SkipLimit
 from experiments.training.run import Run, opened
@@ -113,11 +112,9 @@ def hooks_of(run: Run, model: Trainable, config: Config) -> list[Hook]:
         SkipLimit(options.skip_limit),
         Log(run, options.log_every, options.checkpoint_every, learning_rate(options)),
     ]
-    if (steps := profile.wanted()) is not None:
-        hooks.insert(0, Profile(run.workdir, *steps))
     if options.power_ema:
         every = options.snapshot_every or max(options.steps // 20, 1)
-        hooks.append(Snapshots(run, every, options.snapshot_dtype))
+        hooks.append(Snapshots(run, every))
     hooks.append(Checkpoint(run, options.checkpoint_every, model.held_out, model.ema))
     if model.draw is not None:
         hooks.append(Images(run, options.sample_every, model.draw, model.ema))

@@ -1,4 +1,4 @@
-"""The folder of a run that is trained: held by one process, continued by the same config, with its checkpoints.
+"""The folder of a run that is trained: continued by the same config, with its checkpoints.
 
 A :class:`Run` has plain attributes for the loop and its hooks; hooks and ``fit`` take no config.
 """
@@ -16,7 +16,7 @@ from experiments.cli.config import Config, ConfigError, leaves, require, save_re
 from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
 from experiments.models import run_files
-from experiments.training import lock, sharing
+from experiments.training import sharing
 from experiments.training.writers import MetricWriter
 from scorekit import training
 from scorekit.training import TrainState
@@ -47,18 +47,16 @@ def check_same_run(config: Config, workdir: Path) -> None:
 
 @contextlib.contextmanager
 def opened(config: Config, workdir: Path, dataset: Dataset) -> Iterator["Run"]:
-    """A context in which this process trains by ``config`` into ``workdir``, which is made.
+    """A context in which this process, which holds the lock, trains by ``config`` into ``workdir``, which is made.
 
     Raises:
       ConfigError: if the run there was trained by another config.
-      ProgramError: if another process trains there.
     """
     check_same_run(config, workdir)
     keep = config.training.keep
     with (
-        lock.hold(workdir) as held,
         training.Checkpoints(workdir / "checkpoints", keep, keep_best=1, metric="held_out") as checkpoints,
-        contextlib.closing(Run(config, workdir, dataset, held, checkpoints)) as run,
+        contextlib.closing(Run(config, workdir, dataset, checkpoints)) as run,
     ):
         yield run
 
@@ -73,15 +71,13 @@ class Run:
       seed, steps, batch_size, parallel, accumulate, ema_decays, power_ema, fsdp: fields of its config.
     """
 
-    def __init__(
-        self, config: Config, workdir: Path, dataset: Dataset, held: lock.Lock | None, checkpoints: training.Checkpoints
-    ):
+    def __init__(self, config: Config, workdir: Path, dataset: Dataset, checkpoints: training.Checkpoints):
         options = config.training
         self.workdir, self.checkpoints, self.seed, self.steps = workdir, checkpoints, config.seed, options.steps
         self.batch_size, self.parallel, self.accumulate = options.batch_size, options.parallel, options.accumulate
         self.ema_decays, self.power_ema, self.fsdp = options.ema_decays, options.power_ema or (), options.fsdp
         self.mesh = training.make_mesh(sharing(options, jax.device_count()))
-        self._config, self._dataset, self._lock, self._writer = config, dataset, held, None
+        self._config, self._dataset, self._writer = config, dataset, None
 
     def restore(self, state: TrainState) -> TrainState:
         """The newest readable checkpoint, or this new state if there has been none; the run is described and printed.
@@ -127,14 +123,8 @@ class Run:
         ]
         print("\n".join(lines), flush=True)
 
-    def check_lock(self) -> None:
-        """Raises a ``ProgramError`` if another process has taken the run over."""
-        if self._lock is not None:
-            self._lock.check()
-
     def write_scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """Writes a line of metrics."""
-        self.check_lock()
         if self._writer is not None:
             self._writer.scalars(step, values)
 
@@ -145,7 +135,6 @@ class Run:
 
     def save(self, step: int, state: TrainState, held_out: float) -> None:
         """Starts saving a checkpoint, with the meaning of its weights and the position in the data."""
-        self.check_lock()
         position = {"seed": self.seed, "examples_consumed": step * self.batch_size}
         meaning = run_files.record(self._config, self._dataset.encoder, self._dataset.class_names)
         self.checkpoints.save(step, state, {"held_out": held_out}, {**position, **meaning})

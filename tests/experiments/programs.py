@@ -6,6 +6,7 @@ import functools
 import io
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,28 @@ def end(process):
     """The exit code, output and errors of a process."""
     out, err = process.communicate(timeout=600)
     return process.returncode, out, err
+
+
+def start_two(*arguments, devices=2):
+    """Two processes of one program on this machine, each with simulated devices."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        together = [f"--coordinator=localhost:{free.getsockname()[1]}", "--processes=2", "--heartbeat=10"]
+    devices = {"JAX_NUM_CPU_DEVICES": str(devices)}
+    return [start(*arguments, *together, f"--process_id={i}", **devices) for i in range(2)]
+
+
+def end_two(both):
+    """Exit codes, outputs and errors of two processes, without the lines of their connection."""
+    own = lambda text: "\n".join(x for x in text.splitlines() if "[Gloo]" not in x and "peer ranks" not in x).strip()
+    codes, outs, errors = zip(*map(end, both), strict=True)
+    return list(codes), list(map(own, outs)), list(map(own, errors))
+
+
+def newest(workdir):
+    """The step of the newest checkpoint and its parameters."""
+    step, params = scorekit_training.restore_params(workdir / "checkpoints")
+    return step, jax.tree.map(np.asarray, jax.tree.leaves(params))
 
 
 def wait_until(happens, *processes):

@@ -1,9 +1,18 @@
-"""Small configs of kinds of data and model that only need to run; each is made anew."""
+"""Small configs of kinds of data and model that only need to run, each made anew; the fields of every kind."""
 
+from experiments import tasks
+from experiments.cli.fields import Section
 from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.posterior import two_moons
+from experiments.tasks.flow_maps import students
 from experiments.tasks.small import small
+
+SECTIONS: dict[str, Section] = {
+    **{name: tasks.named(name).fields() for name in tasks.TASKS},
+    **{method: Section(distillation=section) for method, section in students.SECTIONS.items()},
+}
+"""The fields of the configs of every task, and those of every method of distillation."""
 
 
 def notes():
@@ -82,14 +91,13 @@ def prior():
 
 
 def rolls():
-    """A tiny model of the voices of twenty phrases."""
-    from experiments.projects.audio.configs import rolls as file
-
-    config = file.get_config()
-    config.data.train_split, config.data.test_split = "train[:20]", "test[:12]"
-    config.network.update(depth=1, width=16, heads=2)
-    config.training.update(steps=6, batch_size=8, warmup_steps=2)
-    config.training.update(log_every=2, sample_every=6, checkpoint_every=6)
-    config.sampling.update(steps=4, batch_size=12)
+    """A tiny masked model of the voices of twenty phrases."""
+    config = base.get_config("sequence")
+    config.data.update(name="rolls", train_split="train[:20]", test_split="test[:12]")
+    config.symbols.name = "roll"
+    config.model = "masked"
+    config.network.update(name="dit", patch=5, depth=1, width=16, heads=2)
+    config.training.update(steps=6, batch_size=8, warmup_steps=2, log_every=2, sample_every=6, checkpoint_every=6)
+    config.sampling.update(guidance_scale=1.5, steps=4, batch_size=12)
     config.evaluation.update(num_samples=12, bound_times=2)
     return config

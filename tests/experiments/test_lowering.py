@@ -3,18 +3,14 @@
 import functools
 
 import jax
-import numpy as np
 import pytest
 import small_configs
 from programs import captioned_squares, changed
-from sound_sets import phrase_set
 
 from experiments import tasks
 from experiments.configs import base, distil
 from experiments.configs.images import digits, digits_classifier, flow_map_digits, smoke
-from experiments.data.builders import sets
 from experiments.planning import programs
-from experiments.projects.audio.configs import transcriber
 
 SWITCHES = "training.batch_size=8 training.fsdp=2 network.dtype=bfloat16 network.attention=fused"
 SAMPLED = "sampling.batch_size=4 sampling.steps=2"
@@ -34,7 +30,6 @@ CONFIGS = {
     "autoencoder": (functools.partial(base.get_config, "autoencoder"), "data.set=sklearn_digits"),
     "classifier": (digits_classifier, "training.batch_size=8 classifier.dtype=bfloat16 classifier.attention=fused"),
     "dual encoder": (small_configs.contrastive, "training.fsdp=2 dual_encoder.dtype=bfloat16 dual_encoder.remat=true"),
-    "transcriber": (transcriber, "transcriber.channels=4 transcriber.blocks=1 transcriber.windows=0.128,"),
 }
 MEMORY = 16e9  # bytes of a device
 FUSED = ("U-Net", "DiT", "EDM2", "flow map", "sequence", "masked sequence")
@@ -55,7 +50,6 @@ def config_of(name, folder, teacher=None):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CONFIGS, "student"])
 def test_training_and_sampling_lower_for_accelerators(name, monkeypatch, tmp_path, request):
-    monkeypatch.setattr(sets, "load_phrases", lambda *_: phrase_set(np.zeros((4, 2048))))
     config = config_of(name, tmp_path, request.getfixturevalue("ring_run") if name == "student" else None)
     lower = lambda traced, *_: [traced.lower(lowering_platforms=(kind,)).as_text() for kind in ("cuda", "tpu")]
     monkeypatch.setattr(programs, "_lowered", lower)

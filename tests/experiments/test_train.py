@@ -9,13 +9,9 @@ import time
 import chex
 import numpy as np
 import pytest
-from programs import POINTS, end, fails, given, overridden, run, start, succeeds, wait_until
-from robustness.processes import newest
+from programs import POINTS, end, fails, given, newest, overridden, run, start, succeeds, wait_until
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments import data
-from experiments.models.run_files import restore
-from experiments.tasks.diffusion import task as diffusion
 from experiments.training.hooks.log import SPEED
 from experiments.training.writers import read_metrics
 
@@ -45,24 +41,19 @@ def started(tmp_path_factory):
     )
 
 
-def assert_same_parameters(one, other, steps):
+def assert_same_run(one, other, steps=STEPS, without=None):
+    """The same parameters, snapshots and metrics, but for the line of the step ``without``."""
     (step, params), (other_step, others) = newest(one), newest(other)
     assert step == other_step == steps
     chex.assert_trees_all_equal(params, others)
-
-
-def assert_same_run(one, other, steps=STEPS):
-    assert_same_parameters(one, other, steps)
     complete = "[!.]*"  # a process that is killed while it writes leaves a part of a file, which is hidden and not read
     snapshots, others = (sorted((d / "snapshots").glob(complete)) for d in (one, other))
     assert [path.name for path in snapshots] == [path.name for path in others]
     for a, b in zip(snapshots, others, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
-    rows, other_rows = (
-        [{k: v for k, v in row.items() if k not in ("time", SPEED)} for row in read_metrics(d / "metrics.jsonl")]
-        for d in (one, other)
-    )
-    assert rows == other_rows
+    lines = lambda folder: [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] != without]
+    timeless = lambda row: {name: value for name, value in row.items() if name not in ("time", SPEED)}
+    assert [*map(timeless, lines(one))] == [*map(timeless, lines(other))]
 
 
 @pytest.fixture(scope="module")
@@ -125,26 +116,16 @@ def test_a_run_writes_its_report_metrics_and_pictures(finished):
 
 
 @pytest.mark.slow
-def test_any_checkpoint_is_sampled_with_guidance_from_an_earlier_one(copied):
-    step, earlier = STEPS - EVERY, STEPS - 2 * EVERY
-    guidance = f"guidance=autoguidance,interval rules.autoguidance.step={earlier} rules.interval.noise_max=5"
-    given = overridden(f"{guidance} sampling.guidance_scale=2")
-    out = succeeds("sample", f"--workdir={copied}", "--num=7", "--labels=1,2", f"--step={step}", *given)
-    assert f"step {step} at γ = 2, autoguidance + interval" in out
-    with np.load(copied / "samples" / "sample.npz") as archive:
-        assert archive["x"].shape == (7, 2)
-        assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
-
-
-@pytest.mark.slow
 def test_any_width_is_evaluated_and_guided_by_a_narrower_average_of_an_earlier_step(copied):
     """The checkpoint of step 6 does not exist: its averages are those of the snapshots."""
     (copied / "samples").mkdir(exist_ok=True)
     narrow = "guidance=autoguidance sampling.guidance_scale=2 rules.autoguidance.ema=power_0.05"
     given, drawn = overridden(f"{narrow} sampling.ema=power_0.08"), []
     for earlier in ([], ["--config.rules.autoguidance.step=6"], ["--step=6"]):
-        out = succeeds("sample", f"--workdir={copied}", "--num=7", *given, *earlier)
-        drawn.append(np.load(copied / "samples" / "sample.npz")["x"])
+        out = succeeds("sample", f"--workdir={copied}", "--num=7", "--labels=1,2", *given, *earlier)
+        with np.load(copied / "samples" / "sample.npz") as archive:
+            drawn.append(archive["x"])
+            assert archive["label"].tolist() == [1, 2, 1, 2, 1, 2, 1]
     assert "step 6 at γ = 2" in out
     assert all(np.abs(drawn[i] - drawn[i - 1]).max() > 1e-4 for i in range(3))
     bits = []
@@ -165,17 +146,6 @@ def test_evaluate_reproduces_the_evaluation_of_training(copied):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_not_trained_again(copied, finished, capsys):
-    config = diffusion.saved(str(copied))
-    dataset = data.build(config)
-    model = diffusion.build(config, dataset)
-    params = diffusion.train(config, dataset, model, copied)
-    assert f"resuming  from step {STEPS:,}" in capsys.readouterr().out
-    chex.assert_trees_all_equal(params, restore("--workdir", copied, STEPS, config.sampling.ema)[1])
-    assert_same_run(copied, finished[0])
-
-
-@pytest.mark.slow
 def test_a_run_is_not_continued_with_another_config(finished):
     err = fails("train", *train_arguments(finished[0]), "--config.training.learning_rate=0.5")
     assert "config.training.learning_rate=0.5: the run in" in err
@@ -185,69 +155,49 @@ def test_a_run_is_not_continued_with_another_config(finished):
     assert (finished[0] / "config.json").read_text() == written
 
 
-def wait_for_step(process, workdir, step):
-    """Until the metrics show that ``step`` is done."""
+@pytest.mark.slow
+def test_a_run_that_is_stopped_and_killed_at_any_moment_ends_as_one_that_was_not(uninterrupted, started, tmp_path):
+    """SIGTERM while it trains, SIGKILL while it trains, and SIGKILL in its evaluation."""
+    workdir, rng, stopped = tmp_path / "killed", random.Random(0), None
     path = workdir / "metrics.jsonl"
-    wait_until(lambda: path.exists() and any(row["step"] >= step for row in read_metrics(path)), process)
-
-
-@pytest.mark.slow
-def test_sigterm_saves_and_the_same_command_continues(uninterrupted, started, tmp_path):
-    stopped, never = tmp_path / "stopped", 100_000
-    process = started(stopped, never)
-    wait_for_step(process, stopped, 5)
-    process.send_signal(signal.SIGTERM)
-    code, out, err = end(process)
-    assert code == 143, err
-    assert "stopped at step" in out
-    at, _ = newest(stopped)
-    assert 5 <= at < MANY
-    code, out, err = end(started(stopped, never))
-    assert code == 0, err
-    assert f"resuming  from step {at:,}" in out
-    assert_same_parameters(uninterrupted, stopped, MANY)
-
-
-@pytest.mark.slow
-def test_sigkill_at_any_moment_changes_nothing(uninterrupted, started, tmp_path):
-    """In every part of a run: before training, at a random moment of it, and in the evaluation."""
-    killed, rng, kills = tmp_path / "killed", random.Random(0), 0
-    for first, last in ((0, 0), (100, 900), (MANY, MANY)):
-        process = started(killed, OFTEN)
-        if last:
-            wait_for_step(process, killed, rng.randint(first, last))
+    for number, first, last in ((signal.SIGTERM, 100, 300), (signal.SIGKILL, 500, 800), (signal.SIGKILL, MANY, MANY)):
+        process, least = started(workdir, OFTEN), rng.randint(first, last)
+        wait_until(lambda: path.exists() and any(row["step"] >= least for row in read_metrics(path)), process)  # noqa: B023
         time.sleep(rng.uniform(0.0, 2.0 if first == last else 0.1))
-        kills += process.poll() is None
-        process.kill()
-        process.communicate()
-    assert kills >= 2
-    code, _, err = end(started(killed, OFTEN))
+        process.send_signal(number)
+        code, out, err = end(process)
+        if number == signal.SIGTERM:
+            stopped, _ = newest(workdir)
+            assert (code, f"stopped at step {stopped:,} and saved" in out) == (143, True), err
+            assert first <= stopped < MANY
+        else:
+            assert code == -number or last == MANY  # whose evaluation may have ended
+            assert f"resuming  from step {stopped:,}" in out or last == MANY
+    code, _, err = end(started(workdir, OFTEN))
     assert code == 0, err
-    assert_same_run(uninterrupted, killed, MANY)
+    assert_same_run(uninterrupted, workdir, MANY, without=stopped)
 
 
 @pytest.mark.slow
-def test_a_corrupted_newest_checkpoint_is_reported_and_the_one_before_it_resumed(finished, copied):
-    arrays = [path for path in (copied / "checkpoints" / str(STEPS) / "state").rglob("*") if path.is_file()]
-    largest = max(arrays, key=lambda path: path.stat().st_size)
-    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
-    code, out, err = run("train", *train_arguments(copied))
-    assert code == 0, err
-    assert f"checkpoints/{STEPS} is broken" in err
-    assert f"resuming  from step {STEPS - EVERY}" in out
-    assert_same_run(finished[0], copied)
-
-
-@pytest.mark.slow
-def test_the_evaluation_is_left_out_on_request(finished, copied):
-    assert "--config.evaluation.at_end=false" in finished[1]
+def test_a_finished_run_is_not_trained_again_and_a_damaged_one_from_the_checkpoint_before(finished, copied):
+    """Its evaluation is left out on request."""
     (copied / "evaluation.json").unlink()
-    out = succeeds("train", *train_arguments(copied), "--config.evaluation.at_end=false")
-    assert out.splitlines()[-3].startswith("sampling …")
+    command = ["train", *train_arguments(copied), "--config.evaluation.at_end=false"]
+    out = succeeds(*command)
+    assert f"resuming  from step {STEPS}" in out
     assert not (copied / "evaluation.json").exists()
     report = (copied / "report.html").read_text()
     assert "left out; experiments.evaluate finds the metrics" in report
     assert "bits/dim" not in report
+    assert_same_run(finished[0], copied)
+    arrays = [path for path in (copied / "checkpoints" / str(STEPS) / "state").rglob("*") if path.is_file()]
+    largest = max(arrays, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert f"checkpoints/{STEPS} is broken" in err
+    assert f"resuming  from step {STEPS - EVERY}" in out
+    assert_same_run(finished[0], copied)
 
 
 def test_a_folder_without_a_run_is_a_config_error(tmp_path):

@@ -122,7 +122,7 @@ def main(config: Config) -> Path:
     near, workdir = shared.chosen("near", _NEAR.value, NEAR), shared.path(_WORKDIR)
     if not near and not _FAR.value:
         raise ConfigError("--near=, --far=: must name at least one set")
-    out = shared.results_folder(_OUT, workdir / "ood", continues=True)
+    out = shared.results_folder(_OUT, workdir / "ood", continues=".ood")
     run = open_score(config, workdir, _STEP.value)
     scored = model.of_run(run, _STEPS.value, _PROBES.value)
     sets = gather(run.dataset, near, _FAR.value, _EXAMPLES.value, _SEED.value)

@@ -89,7 +89,7 @@ def main(_) -> None:
     laws = shared.chosen("law", _LAW.value, problems.LAWS)
     operators = shared.chosen("operator", _OPERATOR.value, problems.OPERATORS)
     named = shared.chosen("method", _METHOD.value, methods.METHODS)
-    folder, rows = shared.results_folder(_WORKDIR, continues=True), []
+    folder, rows = shared.results_folder(_WORKDIR, continues=".calibration"), []
     key = jax.random.key(_SEED.value)
     for law in laws:
         data, denoiser = problems.law(law)

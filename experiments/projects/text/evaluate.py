@@ -105,7 +105,9 @@ def main(config: Config) -> Path:
     given = f"--evaluator={_EVALUATOR.value}"
     encoder = open_encoder(_EVALUATOR.value, given)
     run_files.check_same_data(encoder.config, config, given, names[0])
-    out = shared.results_folder(_OUT, Path(names[-1]).expanduser().absolute() / "text_evaluation", continues=True)
+    out = shared.results_folder(
+        _OUT, Path(names[-1]).expanduser().absolute() / "text_evaluation", continues=".text_evaluation"
+    )
     stages = cascades.open_stages(configs, names, scales)
     prior = embeddings.open_prior(cascade, stages[0])
     opened, last = [*stages, *([] if prior is None else [prior.stage])], cascades.images_of(stages[-1])

@@ -15,12 +15,10 @@ from experiments.tasks.classifier.report import accuracy_picture, classifier_tab
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 
 FIELDS = task.fields("classifier", data.KINDS, **classifier.FIELDS)
 OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"
 load, resolve, train, drawn_by = data.build, task.unchanged, loop.train, task.draws_nothing
-check_continues = check_same_run
 fields = lambda config=None: FIELDS
 
 

@@ -27,7 +27,6 @@ from experiments.tasks.contrastive.retrieval import retrieval
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 from scorekit.losses.contrastive import contrastive_loss
 from scorekit.typing import Array, Key, PyTree
 
@@ -40,7 +39,7 @@ FIELDS = task.fields(
 )
 OPENED_BY = "has embeddings and draws nothing; name the run of a model"
 load, resolve, train = data.build, task.unchanged, loop.train
-drawn_by, check_continues = task.draws_nothing, check_same_run
+drawn_by = task.draws_nothing
 fields = lambda config=None: FIELDS
 
 

@@ -140,8 +140,6 @@ class Sampler:
 
         if partial is None or num == 1:
             samples = check_samples(np.concatenate([draw(i) for i in range(num)]), by)
-            if partial is not None:
-                partial.advance()
             return samples
         first = jax.tree.map(lambda leaf: leaf[:size], given)
         like = jax.ShapeDtypeStruct((size, *model.shape), jnp.float32)

@@ -29,7 +29,6 @@ from experiments.tasks.task import LEFT_OUT, Asked, Setup
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 from scorekit.io import as_path
 from scorekit.typing import Key, PyTree
 
@@ -42,7 +41,7 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a diffusion model, which this program does not take"
-check_continues, load = check_same_run, data.load
+load = data.load
 fields = lambda config=None: FIELDS
 
 

@@ -82,7 +82,7 @@ _TRAINING: Mapping[str, Mapping[str, Any]] = {
     **{method: {"steps": 2000, "learning_rate": 1e-3} for method in MAP_LOSSES},
 }
 """Fields of ``config.training`` by method; the steps are of a round."""
-_NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every", "snapshot_dtype"))
+_NO_SNAPSHOTS = dict.fromkeys(("power_ema", "snapshot_every"))
 
 
 def with_fields(config: Config, method: str) -> Config:

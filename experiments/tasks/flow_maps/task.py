@@ -81,7 +81,8 @@ def check(config: Config) -> None:
         require(options.t_min < options.t_max, "distillation.t_min", options.t_min, f"below t_max = {options.t_max}")
 
 
-def check_continues(config, workdir):
+def _check_folder(config: Config, workdir: Path) -> None:
+    """Validates that ``workdir`` holds neither the teacher nor another run that is no student."""
     if outputs.same_place(workdir, as_path(config.distillation.teacher)):
         raise ConfigError(f"--workdir={workdir}: must be another folder than the teacher's")
     if (workdir / "config.json").exists() and not (workdir / RECIPE).exists():
@@ -163,6 +164,7 @@ def first(dataset: Dataset, student: Config, plan: Plan) -> Trainable:
 
 
 def train(config, dataset, setup, workdir):
+    _check_folder(config, workdir)
     run, own, options = setup.plan
     scale, most, steps = own.sampling.guidance_scale, options.get("guidance_max"), options.steps
     recipe = {

@@ -10,7 +10,7 @@ from experiments.cli.config import Config
 from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, in_blocks, rows_of
 from experiments.models.devices import everywhere, spread, spread_jit
-from experiments.models.samples import Generate, PartialSamples, check_samples, one_bar
+from experiments.models.samples import Generate, PartialSamples, check_samples
 from experiments.tasks.flows.model import Flows, bits_per_dim
 from experiments.tasks.task import AT_END, SAMPLES
 from scorekit.arguments import Each
@@ -70,9 +70,8 @@ def evaluate(
         rows["real test data"] = scorer.real
         labels = np.arange(dataset.num_samples(config.evaluation.num_samples), dtype=np.int32) % dataset.num_classes
         temperatures = config.evaluation.temperatures
-        with one_bar(partial, len(temperatures), len(labels), config.sampling.batch_size):
-            for temperature in temperatures:
-                options = {"partial": partial, "temperature": temperature}
-                samples = generate(params, config.seed + 1, labels, config.sampling.guidance_scale, **options)
-                rows[f"T = {temperature:g}"] = scorer.samples(samples, labels)
+        for temperature in temperatures:
+            options = {"partial": partial, "temperature": temperature}
+            samples = generate(params, config.seed + 1, labels, config.sampling.guidance_scale, **options)
+            rows[f"T = {temperature:g}"] = scorer.samples(samples, labels)
     return FlowEvaluation(bits, model.bins is not None, rows, "" if scorer is None else scorer.caption)

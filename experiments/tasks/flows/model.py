@@ -208,8 +208,6 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
         num = -(-total // size)
         if partial is None or num == 1:
             parts = [draw(i) for i in range(num)]
-            if partial is not None:
-                partial.advance()
         else:
             parts = partial.batches(
                 digest_of(config.to_dict(), seed, given, params, spread_of_latents), num, size, draw

@@ -17,7 +17,6 @@ from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 
 FIELDS = task.fields(
     "flow",
@@ -28,7 +27,7 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a flow, which this program does not take; sample and evaluate do"
-check_continues, load = check_same_run, data.load
+load = data.load
 resolve, train = task.unchanged, loop.train
 fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"

@@ -23,13 +23,12 @@ from experiments.tasks.latents.report import reconstructions
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 from scorekit.io import as_path
 
 FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
 load, resolve, train = data.build, task.unchanged, loop.train
-drawn_by, check_continues = task.draws_nothing, check_same_run
+drawn_by = task.draws_nothing
 fields = lambda config=None: FIELDS
 
 

@@ -30,7 +30,6 @@ from experiments.tasks.posterior import report as reporting
 from experiments.tasks.posterior.model import Posterior, use_statistics, write_statistics
 from experiments.tasks.task import LEFT_OUT, Asked, Run
 from experiments.training import loop
-from experiments.training.run import check_same_run
 from experiments.training.writers import read_metrics
 from scorekit.io import as_path
 
@@ -45,7 +44,7 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a posterior, which this program does not take; sample and evaluate do"
-load, drawn_by, check_continues = data.build, diffusion.drawn_by, check_same_run
+load, drawn_by = data.build, diffusion.drawn_by
 resolve = task.unchanged
 fields = lambda config=None: FIELDS
 

@@ -12,7 +12,7 @@ from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
-from experiments.models.samples import PartialSamples, check_samples, one_bar
+from experiments.models.samples import PartialSamples, check_samples
 from experiments.reporting.tables import Table
 from experiments.tasks.sequences.model import Sequences, conditionals, map_of, token_denoiser
 from experiments.tasks.sequences.report import sequence_tables
@@ -70,10 +70,9 @@ def evaluate(config: Config, run: Run, partial: PartialSamples | None = None) ->
         if not dataset.coding.exact:
             measured = scorer.samples(dataset.decoded(dataset.test), dataset.test["label"])
             rows["codes of test data, decoded"] = {k: v for k, v in measured.items() if k != FITTED}
-        with one_bar(partial, len(scales), num, size):
-            for scale in scales:
-                samples = run.generate(run.params, config.seed + 1, labels, scale, partial=partial)
-                rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
+        for scale in scales:
+            samples = run.generate(run.params, config.seed + 1, labels, scale, partial=partial)
+            rows[f"γ = {scale:g}"] = scorer.samples(samples, labels)
     few = np.resize(labels, min(size, num))
     for seed in (0, 1):  # the first one compiles
         start = time.perf_counter()

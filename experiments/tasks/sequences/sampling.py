@@ -206,8 +206,6 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         num = -(-len(labels) // size)
         if partial is None or num == 1:
             parts = [draw(i) for i in range(num)]
-            if partial is not None:
-                partial.advance()
         else:
             digest = digest_of(config.to_dict(), seed, labels, guidance_scale, params, first, given)
             parts = partial.batches(digest, num, size, draw)

@@ -15,7 +15,6 @@ from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer, check_average, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 
 FIELDS = task.fields(
     "sequence",
@@ -26,7 +25,7 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
-check_continues, load = check_same_run, sequences.load_data
+load = sequences.load_data
 open_run, resolve, train = sampling.open_run, task.unchanged, loop.train
 fields = lambda config=None: FIELDS
 

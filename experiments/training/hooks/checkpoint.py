@@ -28,12 +28,10 @@ class Checkpoint(Hook):
 class Snapshots(Hook):
     """Saves the power-function averages every so many steps and after the last of the run."""
 
-    def __init__(self, run: Run, every: int, dtype: training.SnapshotDtype | None):
+    def __init__(self, run: Run, every: int):
         self._run, self._every = run, every
-        self._dtype: training.SnapshotDtype = dtype or "float32"
 
     def after(self, step: Step) -> None:
         if step.number == self._run.steps or step.number % self._every == 0:
             with step.clock.paused(step.metrics):
-                self._run.check_lock()
-                training.save_snapshots(self._run.workdir / SNAPSHOTS, step.state, self._dtype)
+                training.save_snapshots(self._run.workdir / SNAPSHOTS, step.state)

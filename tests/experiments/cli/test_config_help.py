@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from programs import run
-from robustness.configs import SECTIONS
+from programs import succeeds
+from small_configs import SECTIONS
 
 from experiments.cli import config_help
 from experiments.cli.config import ConfigError, leaves, save_resolved
@@ -25,12 +25,8 @@ def lacking(section):
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_every_field_has_a_meaning_and_a_bound(name):
+def test_every_field_is_there_with_its_default_a_meaning_and_a_bound(name):
     assert list(lacking(SECTIONS[name])) == []
-
-
-@pytest.mark.parametrize("name", SECTIONS)
-def test_every_field_of_the_config_is_there_with_its_default(name):
     rows = list(SECTIONS[name].rows())
     found = {row.path: row.default for row in rows}
     taken = {a.path for row in rows for choice in row.choices for a in choice.arguments}
@@ -46,11 +42,8 @@ def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
         assert not any("``" in line or ":func:" in line for line in lines)
     text = " ".join(describe(diffusion.check_fields, config, "").split())
     assert "training.steps = 2500 (default 1000) (int >= 1) Updates of the parameters." in text
-    assert "* unet: " in text
     assert "channels = 24 (default 32) (int in [1, 65536])" in text
-    assert "- edm: EDM schedule" in text
     assert "sigma_max = 80.0 (float > 0)" in text
-    assert "set one as --config.training.steps=5" in text.splitlines()[-1]
 
 
 def test_a_pattern_selects_fields_and_choices():
@@ -64,22 +57,10 @@ def test_a_pattern_selects_fields_and_choices():
         matching(every, "nothing")
 
 
-def shown(program, *arguments):
-    """What a program prints of its fields."""
-    code, out, err = run(program, *arguments)
-    assert (code, err) == (0, "")
-    return out
-
-
-DIGITS = "--config=experiments/configs/images/digits.py"
-
-
 def test_programs_print_the_fields_of_their_config_and_need_none(no_data, tmp_path):
-    assert "training.steps = 1000" in shown("train", "--help_config")
-    out = shown("train", DIGITS, "--config.training.steps=7", "--help_config=training.steps")
-    assert "training.steps = 7 (default 1000)" in out
+    assert "training.steps = 1000" in succeeds("train", "--help_config")
     save_resolved(digits.get_config(), tmp_path / "config.json")
     config = f"--config=experiments/configs/distil.py:{tmp_path},matching"
-    out = shown("train", config, f"--workdir={tmp_path}", "--help_config=distillation")
+    out = succeeds("train", config, f"--workdir={tmp_path}", "--help_config=distillation")
     assert "distillation.student_rate = 0.2 (float > 0)" in out
     assert "teacher_steps" not in out

@@ -47,7 +47,7 @@ def written(out, tmp_path, monkeypatch):
     replace = []
     monkeypatch.setattr(flags, "overwrite", lambda: bool(replace))
 
-    def write(value, *endings, overwrite=False, folder=False, default=None, continues=False):
+    def write(value, *endings, overwrite=False, folder=False, default=None, continues=""):
         replace[:] = [True] * overwrite
         holder = out(f"{tmp_path}/{value}")
         if folder:
@@ -104,13 +104,14 @@ def test_a_run_is_never_written_over(written, tmp_path, overwrite, value, ending
     assert contents(tmp_path) == before
 
 
-def test_a_folder_of_the_flag_is_replaced_with_overwrite_or_continued(written, tmp_path):
+def test_a_folder_of_the_flag_is_replaced_with_overwrite_and_continued_if_it_is_of_the_program(written, tmp_path):
     (tmp_path / "empty").mkdir()
     for value in ("new/deep", "empty"):
-        written(value, "0.mid", folder=True)
+        written(value, "0.mid", folder=True, continues=".own")
         assert f"{value} exists; replace it with --overwrite" in error_of(written, value, "0.mid", folder=True)
+        assert "exists; replace" in error_of(written, value, "0.mid", folder=True, continues=".another")
         written(value, "0.mid", folder=True, overwrite=True)
-        written(value, "0.mid", folder=True, continues=True)
+        written(value, "0.mid", folder=True, continues=".own")
 
 
 def test_training_keeps_files_of_no_run(tmp_path):

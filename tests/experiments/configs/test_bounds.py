@@ -5,7 +5,7 @@ import math
 import pytest
 from ml_collections import ConfigDict
 from programs import changed, error_of
-from robustness.configs import SECTIONS
+from small_configs import SECTIONS
 
 from experiments import data
 from experiments.cli.choices import Choices

@@ -13,18 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import training
-from experiments.configs import base, published
+from experiments.configs import published
 from experiments.data.images import Arrays, ImageSet
 from experiments.models import choices
 from experiments.planning.described import describe
 from experiments.tasks.diffusion import checks, objectives
-from experiments.tasks.diffusion.build import build_model, build_schedule, dropout_rates, make_sampler
+from experiments.tasks.diffusion.build import build_model, build_schedule, make_sampler
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
-from experiments.tasks.diffusion.metrics.run_metrics import variational_bound
-from scorekit import training as scorekit_training
 from scorekit.io.preconditioning import precondition
-from scorekit.networks import SongUNet
 
 LOG_SNR_RANGE = 13.3 + 5.0
 
@@ -179,17 +175,6 @@ def test_the_loss_at_initialisation_has_its_analytic_value(name):
     assert float(losses.mean()) == pytest.approx(recipe.loss, rel=4 * math.sqrt(2 / dataset.train["x"].size))
 
 
-@pytest.mark.slow
-def test_the_bound_starts_no_earlier_than_the_noise_of_the_schedule():
-    config = config_of("cifar10_ve")
-    config.evaluation.bound_times = 2
-    dataset, model = untrained(config, RECIPES["cifar10_ve"], 8)
-    dataset.test["x"][:] = np.rint(127.5 * np.clip(dataset.test["x"], -1.0, 1.0) + 127.5) / 127.5 - 1.0
-    bound = variational_bound(config, replace(model, module=Zero()), dataset, {})
-    assert bound.t_min == 0.0
-    assert math.isfinite(bound.total)
-
-
 class OfNormalData(nn.Module):
     """The negative noise of data ``N(0, std^2)`` at ``x_t = x0 + sigma eps``, called with ``log(sigma / 2)``."""
 
@@ -215,26 +200,6 @@ def test_samples_of_the_variance_exploding_recipe_are_denoised_at_the_end():
     noisy = make_sampler(config, model, dataset)({}, 0, labels, 0.0)
     np.testing.assert_allclose(denoised, noisy * std**2 / (std**2 + 0.02**2), rtol=1e-4, atol=1e-6)
     assert noisy.std() > 1.1 * denoised.std()
-
-
-@pytest.mark.slow
-def test_steps_of_training_lower_the_loss_of_a_small_network():
-    recipe, config = RECIPES["imagenet256_dit"], config_of("imagenet256_dit")
-    config.network.update(depth=1, width=8, heads=1)
-    config.training.update(warmup_steps=0, learning_rate=0.01)
-    dataset, model = untrained(config, recipe, 64)
-    dataset.train["x"][:] = recipe.std * np.sign(dataset.train["x"][:, :1, :1, :1])  # two images, without any detail
-    prepare = make_prepare(model, dataset, dropout_rates(config))
-    optimizer = training.build_optimizer(config.training, module=model.module)
-    step = scorekit_training.make_train_step(prepare, make_loss(model), optimizer)
-    params = model.init(jax.random.key(0))
-    state = scorekit_training.init_state(jax.random.key(0), params, optimizer, config.training.ema_decays)
-    losses = []
-    for _ in range(40):
-        state, metrics = step(state, dataset.train)
-        losses.append(float(metrics["loss"]))
-    assert losses[0] == pytest.approx(recipe.loss, rel=0.1)
-    assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
 
 def test_noise_enters_the_networks_as_published():
@@ -275,13 +240,3 @@ def test_latents_of_twice_the_scale_are_the_same_problem():
     np.testing.assert_allclose(*[np.concatenate(values) for values in found], rtol=1e-4, atol=1e-5)
     assert double.loss.times.mean - math.log(2.0) == pytest.approx(-0.4)
     assert double.schedule.sigma_max == 2 * (single.schedule.sigma_max or 80.0)
-
-
-def test_a_preset_leaves_to_the_data_what_they_decide():
-    config = base.get_config()
-    published.use_preset(config, SongUNet, "ddpmpp-cifar10")
-    assert (config.network.name, config.network.multipliers, config.network.dropout) == ("songunet", (2, 2, 2), 0.13)
-    assert "vector_size" not in config.network
-    assert config.network.embedding is None  # the default
-    with pytest.raises(ValueError, match="name must be one of ddpmpp, "):
-        published.use_preset(config, SongUNet, "ddpm")

@@ -9,7 +9,6 @@ from experiments.configs import base
 from experiments.configs.images import digits, smoke
 from experiments.configs.latents import digits_latent
 from experiments.configs.points import mixture_2d
-from experiments.projects.audio.configs import phrases, phrases_codes, phrases_forcing
 
 # A line is a case: overrides of a config, then words of the error.
 SAMPLING_AND_TRAINING = """
@@ -28,14 +27,6 @@ t_min must be < t_max = 0.5 | set config.sampling.grid.t_min
     network.depth=2 | config.network (unet) has no field depth | it has attention,
     network.name=mlp | network.name=mlp | must be adm or ddpmunet or dit
     training.snapshot_every=3 | snapshot_every=3: must be left out without training.power_ema
-"""
-NAMES = """
-    evaluation.fid.resize=clan | fid.resize=clan: must be one of tf1, torch, clean (did you mean clean?)
-    guidance=classifer_free | guidance=classifer_free: must be one of | did you mean classifier_free?
-    network.channels=65537 | channels=65537: must be an integer from 1 to 65536 for network.name=unet
-    preconditioning.noise.name=times | noise.name=times: must be one of | did you mean time?
-    sampling.solver.name=huen | solver.name=huen: must be one of | did you mean heun?
-    training.parallel=jif | parallel=jif: must be one of jit, pmap (did you mean jit?)
 """
 DATA = """
     data.set=../../etc | config.data.set=../../etc: must be the name of a data set
@@ -154,24 +145,42 @@ NOTES = """
 DIT = ("network.name=dit", "network.patch=1")
 OF_LEARNED = ("schedule.name=learned", "loss.objective=bound", "loss.weighting.name=likelihood", "loss.times.t_min=0")
 OF_LOW_RATE = ("data.name=notes", "conditions.map.name=low_rate", "conditions.map.factor=4")
+PHRASES = changed(base, "data.name=phrases", "data.crop=4096")
+FRAMES = changed(
+    PHRASES,
+    "data.representation.name=log_magnitudes",
+    "data.representation.by_frames=true",
+    *(
+        "network.name=wavenet",
+        "loss.objective=frame_levels",
+        "sampling.solver.name=euler",
+        "sampling.grid.name=uniform",
+    ),
+    *("sampling.guidance_scale=1", "evaluation.guidance_scales=1"),
+)
+CODES = changed(
+    small_configs.sequence(),
+    *("data.name=phrases", "data.crop=4096", "symbols.name=mu_law", "symbols.factor=4"),
+    "network.name=causal_wavenet",
+)
 IMPOSSIBLE = [
-    *[(smoke, text) for text in (SAMPLING_AND_TRAINING, NAMES, DATA, RULES)],
+    *[(smoke, text) for text in (SAMPLING_AND_TRAINING, DATA, RULES)],
     (mixture_2d.get_config("coupled"), COUPLED),
     (digits.get_config("bridge"), BRIDGE),
     (mixture_2d.get_config("shortcut"), FLOW_MAP),
-    (phrases_forcing, FORCING),
+    (FRAMES, FORCING),
     (mixture_2d, "evaluation.num_samples=1 | config.evaluation.num_samples=1: must be at least 2"),
     (changed(mixture_2d, *OF_LEARNED), LEARNED),
     (changed(smoke, *OF_LOW_RATE), LOW_RATE),
     *[(small_configs.sequence(), SEQUENCE), (changed(small_configs.sequence(), "model=masked", *DIT), MASKED)],
     (changed(small_configs.sequence(), "model=uniform", *DIT), UNIFORM),
-    (phrases_codes, "data.representation.name=compressed | name=compressed: must be None for symbols.name"),
+    (CODES, "data.representation.name=compressed | name=compressed: must be None for symbols.name"),
     (
-        phrases_codes,
+        CODES,
         "order.name=subscale | config.order (subscale): slices must divide the rows and columns of the codes",
     ),
     (digits_latent, AUTOENCODER),
-    (phrases, "data.label=family | must be one of instrument, none"),
+    (PHRASES, "data.label=family | must be one of instrument, none"),
     (changed(base, "data.name=notes"), NOTES),
 ]
 CASES = [(start, *line.strip().split(" | ")) for start, text in IMPOSSIBLE for line in text.strip().splitlines()]
@@ -207,7 +216,8 @@ def test_a_possible_combination_is_no_error(overrides):
 def test_the_least_that_goes_together_is_no_error():
     check_config(changed(mixture_2d, "evaluation.num_samples=2"))
     check_config(changed(digits_latent, "loss.spectral=0"))
-    check_config(phrases_codes.get_config())
+    check_config(CODES)
+    check_config(FRAMES)
     check_config(changed(base, "data.name=notes", "data.representation.name=controls"))
 
 

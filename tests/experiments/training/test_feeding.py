@@ -40,17 +40,12 @@ def test_batches_come_in_order_from_the_first_step_to_the_last():
     assert numbers.closed
 
 
-def test_an_unfinished_feed_closes_its_source():
-    numbers = Numbers()
+def test_a_batch_that_is_not_finite_is_named_and_the_source_closed():
+    numbers = Numbers(broken=1)
     with feed(numbers, make_mesh(), **SIZES) as batches:
         next(batches)
-    assert numbers.closed
-
-
-def test_a_batch_that_is_not_finite_is_named():
-    with feed(Numbers(broken=1), make_mesh(), **SIZES) as batches:
-        next(batches)
         assert "x of 8 of 8 examples of batch 2 is not finite" in error_of(next, batches)
+    assert numbers.closed
 
 
 def test_the_clock_leaves_out_the_first_step_and_pauses():

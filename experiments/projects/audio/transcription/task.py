@@ -20,7 +20,6 @@ from experiments.tasks import task
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 from scorekit.io import as_path
 
 FIELDS = task.fields(
@@ -32,7 +31,7 @@ FIELDS = task.fields(
 OPENED_BY = "is a transcriber; experiments.projects.audio.music.transcribe takes it"
 _NOISE_DB = 20.0
 load, resolve = data.build, task.unchanged
-drawn_by, check_continues = task.draws_nothing, check_same_run
+drawn_by = task.draws_nothing
 fields = lambda config=None: FIELDS
 
 

@@ -21,7 +21,6 @@ from experiments.tasks import task
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from experiments.training.run import check_same_run
 from scorekit import audio
 from scorekit.io import as_path
 
@@ -30,7 +29,7 @@ OPENED_BY = "is a translation of notes; evaluate takes it"
 FAMILY, FURTHER = 8, 3
 """Instruments of a family of General MIDI, and families from a note's own to the one that it is translated to."""
 load, resolve, train = data.build, task.unchanged, loop.train
-drawn_by, check_continues = task.draws_nothing, check_same_run
+drawn_by = task.draws_nothing
 fields = lambda config=None: FIELDS
 
 

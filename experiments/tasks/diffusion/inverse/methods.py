@@ -20,7 +20,17 @@ METHODS = ("replacement", "repaint", "dps", "pigdm", "mmps")
 
 
 class Options(NamedTuple):
-    """Hyper-parameters of the methods; :mod:`experiments.edit` explains them."""
+    """Hyper-parameters of the methods.
+
+    Attributes:
+      steps: steps of a method.
+      noise_std: noise of the observation, in units of the data.
+      data_std: of replacement and pigdm, the standard deviation of the data.
+      step_size: of dps, the size of the normalised step.
+      iterations: of mmps, conjugate gradients.
+      jump_length: of repaint, steps of a jump back.
+      resamples: of repaint, how often each stretch is sampled.
+    """
 
     steps: int = 100
     noise_std: float = 0.05
@@ -36,10 +46,8 @@ def check_options(methods: Sequence[str], options: Options) -> None:
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"--method={method}: must be one of {', '.join(METHODS)}{hint(method, METHODS)}")
-    for name, zero in (("noise_std", True), ("data_std", False), ("step_size", True)):
-        value = getattr(options, name)
-        if not (0 <= value < float("inf") and (zero or value > 0)):
-            raise ConfigError(f"--{name}={value}: must be a finite number {'>=' if zero else '>'} 0")
+    if not 0 <= options.noise_std < float("inf"):
+        raise ConfigError(f"--noise_std={options.noise_std}: must be a finite number >= 0")
 
 
 class Restored(NamedTuple):

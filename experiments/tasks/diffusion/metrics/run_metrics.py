@@ -16,7 +16,7 @@ from experiments.data.dataset import Batch, Dataset, in_blocks, preprocess, rows
 from experiments.data.display import Scorer
 from experiments.models.conditioning import conditions, target_conditions
 from experiments.models.devices import collect, everywhere, spread, spread_jit
-from experiments.models.samples import Generate, PartialSamples, one_bar
+from experiments.models.samples import Generate, PartialSamples
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics import compared
 from experiments.tasks.diffusion.metrics.exact import ExactBits, exact_bits, likelihood_ends
@@ -140,13 +140,12 @@ def sample_metrics(
         return {}
     rows = {"real test data": scorer.real}
     labels = np.arange(dataset.num_samples(config.evaluation.num_samples), dtype=np.int32) % dataset.num_classes
-    with one_bar(partial, len(compared(config)), len(labels), config.sampling.batch_size):
-        for name, (scale, steps) in compared(config).items():
-            samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
-            rows[name] = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
-            if model.is_flow_map:
-                semigroup = named_object("experiments.tasks.flow_maps.metrics:semigroup")
-                rows[name] |= semigroup(config, model, dataset, params, steps, scale)
+    for name, (scale, steps) in compared(config).items():
+        samples = generate(params, config.seed + 1, labels, scale, partial=partial, steps=steps)
+        rows[name] = scorer.samples(samples, labels) | _condition_errors(model, dataset, samples, labels)
+        if model.is_flow_map:
+            semigroup = named_object("experiments.tasks.flow_maps.metrics:semigroup")
+            rows[name] |= semigroup(config, model, dataset, params, steps, scale)
     return rows
 
 
