@@ -41,8 +41,6 @@ from scorekit.audio._checks import Rate, check_signal
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["ConstantQ", "constant_q", "constant_q_frame", "inverse_constant_q"]
-
 _Length: TypeAlias = Annotated[int, Count(3)]
 
 

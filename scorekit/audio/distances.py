@@ -30,8 +30,6 @@ from scorekit.audio._checks import Rate, check_signal, root
 from scorekit.audio.fourier import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["log_spectral_distance", "multi_resolution_stft_loss", "spectral_convergence"]
-
 _FLOOR_DB = -100.0  # smallest level before logarithms are taken, relative to a bin of a full-scale sine
 _LSD_WINDOW = 0.064  # the Hann window of the log-spectral distance, in seconds; the hop is a quarter of it
 _WINDOWS = (0.010, 0.025, 0.050)

@@ -31,8 +31,6 @@ from scorekit.audio._checks import Rate, check_signal
 from scorekit.checks import check_classes
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["harmonic_tones", "pitch_velocity_features", "pulse_train"]
-
 _Pitch: TypeAlias = Annotated[int, Count(0, 127)]
 
 

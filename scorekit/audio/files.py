@@ -27,8 +27,6 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
 from scorekit.typing import ArrayLike
 
-__all__ = ["Sound", "read", "resample", "write"]
-
 _Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 _MOST_CHANNELS = 64
 

@@ -48,20 +48,6 @@ from scorekit.audio._checks import FiniteArray, check_signal
 from scorekit.checks import check_like
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = [
-    "frame",
-    "from_polar",
-    "hann",
-    "istft",
-    "magnitude",
-    "num_frames",
-    "overlap_add",
-    "phase",
-    "randomise_phase",
-    "spectrogram_images",
-    "stft",
-]
-
 _LEAST_COVER = 1e-5  # smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted
 
 

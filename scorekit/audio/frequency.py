@@ -33,8 +33,6 @@ from scorekit.audio._checks import check_signal
 from scorekit.audio.fourier import from_polar, magnitude, phase
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["decode_spectrum", "encode_spectrum"]
-
 
 def _instantaneous_frequency(phase: Array) -> Array:
     """The phase increment from frame to frame in half turns, ``diff(unwrap(phase)) / pi``; first, the phase over pi."""

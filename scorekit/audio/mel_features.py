@@ -40,8 +40,6 @@ from scorekit.audio.fourier import hann
 from scorekit.audio.mel_spectrograms import log_mel, magnitude_from_mel, mel_envelope, mel_filter_bank, mel_spectrogram
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["LogMel", "log_mel_frames", "log_mel_statistics", "make_log_mel"]
-
 _MEL_FLOOR = 1e-5  # the smallest value of a mel spectrogram before its logarithm is taken
 _MEL_LOG_MEAN, _MEL_LOG_STD = -6.0, 3.0
 _MAGNITUDE_LOG_MEAN, _MAGNITUDE_LOG_STD = -3.0, 3.0

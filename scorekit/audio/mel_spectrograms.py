@@ -52,17 +52,6 @@ from scorekit.audio.fourier import istft, magnitude, stft
 from scorekit.checks import check_not_nan
 from scorekit.typing import Array, ArrayLike
 
-__all__ = [
-    "hz_to_mel",
-    "log_mel",
-    "magnitude_from_mel",
-    "match_mel",
-    "mel_envelope",
-    "mel_filter_bank",
-    "mel_spectrogram",
-    "mel_to_hz",
-]
-
 _Scale = Literal["slaney", "htk"]
 
 _HZ_PER_MEL = 200.0 / 3.0

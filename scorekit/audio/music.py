@@ -30,8 +30,6 @@ from scorekit.audio._checks import HOP, Rate, check_signal, over_root
 from scorekit.audio.fourier import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike, Number
 
-__all__ = ["chroma", "correlation", "onset_envelope", "seam_roughness"]
-
 _ONSET_WINDOW, _CHROMA_WINDOW = 0.064, 0.256  # Hann windows, in seconds
 
 

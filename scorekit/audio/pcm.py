@@ -44,16 +44,6 @@ from scorekit.audio._checks import check_signal
 from scorekit.checks import check, check_classes, check_not_nan
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = [
-    "float_to_pcm",
-    "mu_law_compress",
-    "mu_law_decode",
-    "mu_law_encode",
-    "mu_law_expand",
-    "normalise_peak",
-    "pcm_to_float",
-]
-
 _Bits: TypeAlias = Annotated[int, Count(2, 24)]
 _Codes: TypeAlias = Annotated[int, Count(2)]
 

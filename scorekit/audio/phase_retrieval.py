@@ -24,8 +24,6 @@ from scorekit.audio.fourier import from_polar, istft, magnitude, phase, stft
 from scorekit.checks import check_at_least, check_floating
 from scorekit.typing import Array, ArrayLike, Key, Number
 
-__all__ = ["GriffinLim", "griffin_lim"]
-
 
 class GriffinLim(NamedTuple):
     """The result of :func:`griffin_lim`.

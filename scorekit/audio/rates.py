@@ -24,8 +24,6 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.audio._checks import check_signal
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["high_rate", "low_rate"]
-
 
 @checked
 def low_rate(x: ArrayLike, factor: PositiveInt) -> Array:

@@ -30,8 +30,6 @@ from scorekit.checks import check, check_axes, check_classes
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["Categorical", "Conditional", "LogisticMixture", "Normal"]
-
 
 class Conditional(Protocol):
     """A family of distributions of one value, with the parameters in the outputs of a network."""

@@ -37,8 +37,6 @@ from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check, check_finite, check_not_nan
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["BayesDecision", "Beams", "beam_search", "hamming_agreement", "minimum_bayes_risk"]
-
 
 class Beams(NamedTuple):
     """The hypotheses of a beam search, the most probable first.

@@ -17,8 +17,6 @@ from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_floating, check_like
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["density_distillation_loss"]
-
 
 @checked
 def density_distillation_loss(

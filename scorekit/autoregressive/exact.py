@@ -26,9 +26,6 @@ from scorekit.densities import Gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, PyTree
 
-__all__ = ["ARProcess", "GaussianSequence", "MarkovChain", "ar_process", "gaussian_sequence", "log_prob_table"]
-__all__ += ["markov_chain"]
-
 _MOST_LOGITS = 2**27
 """Largest number of logits of all enumerated sequences: 512 MiB."""
 

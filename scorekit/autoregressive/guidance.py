@@ -20,8 +20,6 @@ from scorekit.autoregressive.models import SequenceModel
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
 
-__all__ = ["GuidedModel", "classifier_free"]
-
 
 @pytree_dataclass
 class GuidedModel:

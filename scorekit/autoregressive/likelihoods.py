@@ -26,8 +26,6 @@ from scorekit.autoregressive.models import SequenceModel
 from scorekit.likelihood import BitsPerDim, bits_per_dim
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["bits_per_sample", "log_prob", "position_log_probs"]
-
 
 def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
     """``log p(x_i | x_<i)`` of every position, from one evaluation of the model."""

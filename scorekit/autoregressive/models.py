@@ -13,8 +13,6 @@ from scorekit.autoregressive.conditionals import Conditional
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, PyTree
 
-__all__ = ["NetworkModel", "SequenceModel", "model_from_network"]
-
 
 class SequenceModel(Protocol):
     """The interface of a model for the functions of this package."""

@@ -24,8 +24,6 @@ from scorekit.samplers.particles import ParticleResult
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
 from scorekit.typing import Key
 
-__all__ = ["sample_joint"]
-
 
 @checked
 def sample_joint(

@@ -14,8 +14,6 @@ from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_classes, check_like
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["sample"]
-
 
 @checked
 def sample(

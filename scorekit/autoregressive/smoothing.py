@@ -47,8 +47,6 @@ from scorekit.times import TimeSampler, draw, uniform
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, ArrayLike, Key, Schedule
 
-__all__ = ["condition_on_noise", "smoothed_log_density", "smoothed_loss"]
-
 
 def _at_noise(model, schedule, scale, t):
     conditions = {**model.conditions, "noise": scale * seen_log_snr(schedule.log_snr(t))}

@@ -28,8 +28,6 @@ from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, che
 from scorekit.checks import check_floating, check_not_nan
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["nucleus", "temperature", "top_k", "typical"]
-
 
 @checked
 def temperature(logits: ArrayLike, temperature: PositiveScalar) -> Array:

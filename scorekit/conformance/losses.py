@@ -13,8 +13,6 @@ from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import gaussian
 from scorekit.conformance.report import Check, compared, not_applicable
 
-__all__ = ["Loss"]
-
 _EXAMPLES = 20_000
 _ERROR = 0.05
 """Largest standard error of the value at the exact denoiser, of the value itself."""

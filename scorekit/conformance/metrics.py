@@ -11,8 +11,6 @@ from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import Mixture, gaussian
 from scorekit.conformance.report import Check, compared, not_applicable
 
-__all__ = ["Metric"]
-
 _BLOCKS = 8
 _BIAS, _ERROR, _ROUNDING = 0.03, 0.05, 1e-5
 """Tolerances, relative to the value for two laws: of a value, of its standard error with 1000

@@ -11,8 +11,6 @@ from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import gaussian, mixture
 from scorekit.conformance.report import Check, compared
 
-__all__ = ["Likelihood", "Posterior"]
-
 _NATS, _ERROR = 0.01, 0.05
 """Tolerances of a log-density in nats and of its slope, and of their standard errors."""
 _BIAS, _WEIGHT, _COVERAGE = 0.03, 0.1, 0.01

@@ -33,8 +33,6 @@ from scorekit.arguments import Between, Count, NonNegativeScalar, PositiveInt, P
 from scorekit.checks import check, check_finite, check_real
 from scorekit.typing import ArrayLike
 
-__all__ = ["Chain", "Mixture", "Problem", "chain", "gaussian", "mixture", "ring"]
-
 _Numbers: TypeAlias = ArrayLike | Sequence[Any]
 _Probabilities: TypeAlias = Annotated[_Numbers, Between(0, 1)]
 

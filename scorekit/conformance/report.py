@@ -20,8 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-__all__ = ["Check", "Report", "Subject", "check", "compared", "not_applicable"]
-
 _ERRORS = 3.0
 """A deviation within the tolerance and this many standard errors passes."""
 _RESULTS = 1000

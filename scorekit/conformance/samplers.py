@@ -19,8 +19,6 @@ from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import Chain, Mixture, chain, gaussian, ring
 from scorekit.conformance.report import Check, compared, not_applicable
 
-__all__ = ["Sampler", "TokenSampler"]
-
 _STEPS = (20, 40, 80)
 """Steps of the grids of which the order is measured, between sigma = 4.5 and 0.22."""
 _ORDER, _BIAS, _NATS, _LEFT = 0.3, 0.05, 0.15, 0.2

@@ -14,8 +14,6 @@ from scorekit.checks import check_real
 from scorekit.conformance._subject import call, subject
 from scorekit.conformance.report import Check, compared, not_applicable
 
-__all__ = ["Schedule"]
-
 _Function = Callable[[np.ndarray], np.ndarray]
 _KINDS = {
     "vp": ("alpha^2 + sigma^2", lambda alpha, sigma: alpha**2 + sigma**2),

@@ -28,8 +28,6 @@ import numpy as np
 from scorekit.data._tfds import builder_of, open_split, prepare, read_examples, read_split, unusable
 from scorekit.data._tfds.contexts import quiet_tfds
 
-__all__ = ["ImageSet", "load", "open_images"]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:

@@ -52,8 +52,6 @@ from scorekit.arguments import Fraction, NonNegativeInt, checked
 from scorekit.checks import check_floating
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["EDM_LABELS", "edm_augment", "random_crop", "random_flip"]
-
 _Mode = Literal["constant", "edge", "reflect", "wrap"]
 
 

@@ -37,8 +37,6 @@ from scorekit.arguments import Count, checked
 from scorekit.checks import warn_caller
 from scorekit.typing import PyTree
 
-__all__ = ["CaptionEncoder", "EncodedCaptions", "encode_captions", "load_caption_encoder"]
-
 _BATCH = 64
 _DTYPES = ("float32", "float16")
 _UNKNOWN = "have characters that the vocabulary lacks"

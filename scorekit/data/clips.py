@@ -18,8 +18,6 @@ from scorekit.data._folder_files import FolderFiles
 from scorekit.data._records import Files, Record
 from scorekit.data._tar_files import TarFiles
 
-__all__ = ["recordings"]
-
 _SUFFIXES = (".flac", ".ogg", ".wav")
 _MOST_HOURS, _MOST_BYTES = 24, 2**33
 """Hours and bytes of a file."""

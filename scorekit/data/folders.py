@@ -6,8 +6,6 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.data._folder_files import FolderFiles
 from scorekit.data._pictures import SUFFIXES, Mode, PictureSource
 
-__all__ = ["folder"]
-
 
 @checked
 def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mode | None = None) -> PictureSource:

@@ -21,8 +21,6 @@ from typing import Any, Generic, TypeVar
 
 from scorekit.arguments import PositiveInt, checked
 
-__all__ = ["Prefetch", "prefetch"]
-
 _T = TypeVar("_T")
 
 

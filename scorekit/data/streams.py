@@ -35,8 +35,6 @@ import numpy as np
 from scorekit.arguments import Count, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check, warn_caller
 
-__all__ = ["Source", "Stream", "batch_at", "local_rows", "stream"]
-
 
 @checked
 def local_rows(batch_size: PositiveInt, process_index: NonNegativeInt = 0, process_count: PositiveInt = 1) -> slice:

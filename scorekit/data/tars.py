@@ -7,8 +7,6 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.data._pictures import MOST_PICTURE, SUFFIXES, Mode, PictureSource
 from scorekit.data._tar_files import TarFiles
 
-__all__ = ["tar"]
-
 
 @checked
 def tar(

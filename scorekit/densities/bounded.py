@@ -13,8 +13,6 @@ from scorekit.checks import check, check_axes, check_real, check_shape
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["Bounds", "Uniform", "bounds", "uniform"]
-
 
 @pytree_dataclass
 class Bounds:

@@ -10,8 +10,6 @@ from scorekit.checks import check_finite
 from scorekit.densities.gaussian import Gaussian
 from scorekit.typing import ArrayLike
 
-__all__ = ["fit_gaussian"]
-
 
 @checked
 def fit_gaussian(x: ArrayLike, rank: NonNegativeInt | None = None, floor: NonNegativeScalar = 0.0) -> Gaussian:

@@ -18,8 +18,6 @@ from scorekit.checks import check, check_axes, check_finite, check_positive, che
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
-__all__ = ["Gaussian", "gaussian"]
-
 
 @pytree_dataclass
 class Gaussian:

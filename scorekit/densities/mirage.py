@@ -18,8 +18,6 @@ from scorekit.checks import check_axes, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Prediction
 
-__all__ = ["GaussianMirage", "gaussian_mirage"]
-
 _Dim: TypeAlias = Annotated[int, Count(2)]
 
 

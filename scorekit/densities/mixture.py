@@ -13,8 +13,6 @@ from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
-__all__ = ["Mixture", "mixture", "ring"]
-
 
 @pytree_dataclass
 class Mixture:

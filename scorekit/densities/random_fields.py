@@ -29,8 +29,6 @@ from scorekit.checks import check, check_axes, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 
-__all__ = ["RandomField", "power_law", "random_field"]
-
 
 @pytree_dataclass
 class RandomField:

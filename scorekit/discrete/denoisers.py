@@ -26,8 +26,6 @@ from scorekit.discrete.process import Process
 from scorekit.trees import as_pytree
 from scorekit.typing import Array
 
-__all__ = ["TokenDenoiser", "denoiser_from_network", "exact_denoiser"]
-
 TokenDenoiser = Callable[[Array, Array], Array]
 """``(z_t, t) -> log p(x_i | z_t)``: ``(B, ...)`` integers and a time to log-probabilities ``(B, ..., V)``."""
 

@@ -53,8 +53,6 @@ from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.trees import as_pytree, expand, pytree_dataclass
 from scorekit.typing import Array
 
-__all__ = ["RateDenoiser", "classifier_free", "classifier_guidance", "rate_guidance"]
-
 
 def _value(scale, z_t, t, log_p):
     return expand(value_at(scale, z_t, t), z_t)[..., None].astype(log_p.dtype)

@@ -50,8 +50,6 @@ from scorekit.times import uniform as uniform_times
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["TokenLossAux", "discrete_variational_bound", "token_loss", "token_loss_at", "variational_bound"]
-
 
 class TokenLossAux(NamedTuple):
     """Auxiliary outputs of :func:`token_loss`, per example ``(B,)`` except the first.

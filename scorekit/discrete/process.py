@@ -47,8 +47,6 @@ from scorekit.schedules import time_derivative
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Schedule
 
-__all__ = ["Process", "absorbing", "perturb", "posterior", "sample_prior", "uniform"]
-
 
 @pytree_dataclass
 class Process:

@@ -34,8 +34,6 @@ from scorekit.discrete.solvers import TokenSolver
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-__all__ = ["first_hitting_sample", "sample"]
-
 _MUST = "return normalised log-probabilities that are not NaN (see denoiser_from_network)"
 
 

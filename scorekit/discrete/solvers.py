@@ -35,8 +35,6 @@ from scorekit.discrete.process import Process
 from scorekit.trees import expand, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-__all__ = ["Ancestral", "ConfidenceOrdered", "PredictorCorrector", "Remasking", "TauLeaping", "TokenSolver"]
-
 
 class TokenSolver:
     """The contract: a subclass writes ``transition``, or ``step`` where the tokens of a step depend on each other.

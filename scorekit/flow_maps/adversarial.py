@@ -45,16 +45,6 @@ from scorekit.checks import check_floating, check_like, check_per_example
 from scorekit.trees import sum_per_example
 from scorekit.typing import Array, PyTree
 
-__all__ = [
-    "AdversarialForm",
-    "Discriminator",
-    "adversarial_loss",
-    "balancing_weight",
-    "discriminator_loss",
-    "feature_matching_loss",
-    "gradient_penalty",
-]
-
 AdversarialForm: TypeAlias = Literal["softplus", "hinge"]
 """The loss of a discriminator and of its generator: the non-saturating loss of GANs, or the hinge loss."""
 

@@ -54,15 +54,6 @@ from scorekit.solvers.ode import Euler
 from scorekit.trees import as_pytree, combine, event_size, is_traced, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 
-__all__ = [
-    "Distance",
-    "consistency_distillation_loss",
-    "consistency_function",
-    "consistency_training_loss",
-    "pseudo_huber",
-    "squared_error",
-]
-
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
 _ROUNDING = 1e-6

@@ -32,8 +32,6 @@ from scorekit.checks import check, check_like, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.typing import Array, ArrayLike, Schedule
 
-__all__ = ["curriculum", "earlier_time", "step_weight", "tuning_time"]
-
 
 @checked
 def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Between(1)]) -> Array:

@@ -55,8 +55,6 @@ from scorekit.process import perturb
 from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, Denoiser, FlowMap, LogDet, Prediction, PyTree, Schedule
 
-__all__ = ["divergence_loss", "exact_log_det", "log_det_from_network"]
-
 _stop = jax.lax.stop_gradient
 
 

@@ -46,8 +46,6 @@ from scorekit.checks import check, check_broadcasts, check_finite, check_floatin
 from scorekit.trees import batch_size
 from scorekit.typing import Array, ArrayLike, PyTree
 
-__all__ = ["DriftKernel", "DriftWeights", "drift_weights", "drifting_loss", "kernel_drift"]
-
 DriftKernel: TypeAlias = Literal["gaussian", "laplace"]
 """The kernel of a drift."""
 

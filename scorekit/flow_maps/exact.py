@@ -13,8 +13,6 @@ from scorekit.checks import check_floating, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.typing import FlowMap, Prediction, Schedule
 
-__all__ = ["exact_map"]
-
 
 @checked
 def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, steps: PositiveInt = 64) -> FlowMap:

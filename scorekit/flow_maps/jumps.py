@@ -36,8 +36,6 @@ from scorekit.times import TimeSampler, draw, stratified_uniform
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, Schedule
 
-__all__ = ["Jumps", "guided_velocity", "middle_time", "shortcut_steps", "two_times"]
-
 
 class Jumps(NamedTuple):
     """Jumps from t to s, one per example.

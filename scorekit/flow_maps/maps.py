@@ -47,8 +47,6 @@ from scorekit.predictions import Target, TargetName, as_target
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, ArrayLike, FlowMap, PyTree, Schedule
 
-__all__ = ["clock", "condition_on_clocks", "flow_map_from_network", "semigroup_error"]
-
 
 @checked
 def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow") -> Array:

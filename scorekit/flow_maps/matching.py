@@ -48,8 +48,6 @@ from scorekit.times import Times
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule, Weighting
 
-__all__ = ["fake_score_loss", "matching_loss"]
-
 
 @checked
 def matching_loss(

@@ -48,8 +48,6 @@ from scorekit.times import Times, stratified_uniform
 from scorekit.trees import batch_size, combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Network, Prediction, PyTree, Schedule, Weighting
 
-__all__ = ["Steps", "chord", "halvings", "progressive_loss", "student_steps"]
-
 
 class Steps(NamedTuple):
     """Steps of a student, one per example.

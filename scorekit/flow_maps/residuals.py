@@ -58,8 +58,6 @@ from scorekit.schedules import time_derivative
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typing import Array, Denoiser, FlowMap, Prediction, PyTree, Schedule
 
-__all__ = ["adaptive_weighted", "eulerian_loss", "lagrangian_loss", "semigroup_loss"]
-
 _LONGEST_STEP = 1.5  # in shortest lengths: between them and the next ones, which are twice as long
 _stop = jax.lax.stop_gradient
 

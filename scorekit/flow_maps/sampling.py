@@ -11,8 +11,6 @@ from scorekit.solvers import SolverBase, noise_levels
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array
 
-__all__ = ["FlowMapSolver"]
-
 
 class _Jump(NamedTuple):
     """Coefficients of a step: ``x_s = x0 x0 + eps eps + std z`` with the pair of the map from t to ``end``."""

@@ -11,8 +11,6 @@ from scorekit.checks import check_floating, check_levels, check_time
 from scorekit.densities import Gaussian
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
-__all__ = ["exact_denoiser"]
-
 
 @checked
 def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, causal: bool = False) -> Denoiser:

@@ -10,8 +10,6 @@ from scorekit.process import transition
 from scorekit.trees import as_pytree, combine, where
 from scorekit.typing import Array, Denoiser, Prediction, PyTree, Schedule
 
-__all__ = ["history_guidance"]
-
 
 @checked
 def history_guidance(

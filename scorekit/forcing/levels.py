@@ -33,8 +33,6 @@ from scorekit.forcing._checks import check_ends_at_zero
 from scorekit.solvers.grids import check_grid
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["autoregressive", "full_sequence", "pyramid"]
-
 
 @checked
 def full_sequence(ts: ArrayLike, length: PositiveInt) -> Array:

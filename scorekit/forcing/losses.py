@@ -40,8 +40,6 @@ from scorekit.times import Times, TimeSampler, draw, uniform
 from scorekit.trees import is_traced, normal_like, where
 from scorekit.typing import Array, ArrayLike, Key, Network, PyTree, Schedule, Weighting
 
-__all__ = ["denoising_loss", "denoising_loss_at", "draw_times"]
-
 
 @checked
 def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> Times:

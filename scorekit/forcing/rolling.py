@@ -37,8 +37,6 @@ from scorekit.process import sample_prior
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
 
-__all__ = ["RollOut", "RollState", "roll_out", "sample_long"]
-
 
 class RollState(NamedTuple):
     """The state of a roll-out between two chunks of frames.

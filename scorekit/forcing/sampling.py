@@ -13,8 +13,6 @@ from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["sample"]
-
 
 @checked
 def sample(

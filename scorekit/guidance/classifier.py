@@ -13,8 +13,6 @@ from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
 from scorekit.typing import Array, Denoiser, PyTree, Schedule
 
-__all__ = ["classifier_guidance"]
-
 _LOWEST = -16.0  # log-SNR; see the docstring
 
 

@@ -24,8 +24,6 @@ from scorekit.guidance.rules import branches, guidance_rule, rule
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
-__all__ = ["autoguidance", "cfg_plus_plus", "classifier_free", "classifier_free_batched", "compose", "negative"]
-
 
 def _mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
     """``base + sum_i w_i (other_i - base)`` on both halves."""

@@ -39,8 +39,6 @@ from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
-__all__ = ["composed"]
-
 _FLOOR = 0.1
 """Smallest precision given several observations, in any direction, relative to the prior's."""
 

@@ -41,8 +41,6 @@ from scorekit.checks import check
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number
 
-__all__ = ["classifier_free_log_density", "classifier_guided_log_density", "log_product"]
-
 _LogDensity: TypeAlias = Callable[..., Array]
 """``x -> log p(x)``, ``(B,)``, up to a constant; or a function of ``(x_t, t)`` or of any other arguments."""
 

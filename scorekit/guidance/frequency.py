@@ -13,8 +13,6 @@ from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.trees import combine
 from scorekit.typing import Denoiser, Number, Prediction
 
-__all__ = ["frequency_decoupled"]
-
 
 def _by_bands(predictions, x_t, t, scale, *factors):
     cond, uncond = predictions

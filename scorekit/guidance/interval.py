@@ -14,8 +14,6 @@ from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, pr
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
 
-__all__ = ["interval"]
-
 
 @pytree_dataclass
 class _Interval(StatefulDenoiser):

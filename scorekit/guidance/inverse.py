@@ -62,8 +62,6 @@ from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
 from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
 
-__all__ = ["dps", "mmps", "pigdm", "replacement"]
-
 
 def _linearised(operator, x0, observation):
     """``A``, ``A'`` at x0 and the residual ``y - A(x0)``."""

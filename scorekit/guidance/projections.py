@@ -30,8 +30,6 @@ from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x
 from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, Denoiser, Number, PyTree, Schedule
 
-__all__ = ["apg", "cfg_zero_star", "tangential"]
-
 
 def _dot(a: PyTree, b: PyTree) -> Array:
     """The inner product per example, ``(B,)``, in at least float32."""

@@ -23,8 +23,6 @@ from scorekit.guidance.stateful import predict as predict_with_state
 from scorekit.trees import as_pytree, batch_size, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
-__all__ = ["Traits", "branches", "guidance_rule", "rule"]
-
 _F = TypeVar("_F", bound=Callable[..., Denoiser])
 
 

@@ -24,8 +24,6 @@ import jax
 from scorekit.checks import check_prediction
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
-__all__ = ["StatefulDenoiser", "init_denoiser_state", "predict", "with_state"]
-
 
 class StatefulDenoiser:
     """Base class of denoisers whose prediction depends on earlier evaluations.

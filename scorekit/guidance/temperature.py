@@ -9,8 +9,6 @@ from scorekit.predictions import Eps
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Schedule
 
-__all__ = ["temperature"]
-
 
 def _scaled_score(predictions, x_t, t, schedule, tau):
     (prediction,) = predictions

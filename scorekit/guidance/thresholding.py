@@ -22,8 +22,6 @@ from scorekit.predictions import with_x0
 from scorekit.trees import combine, expand
 from scorekit.typing import Denoiser, Schedule
 
-__all__ = ["dynamic_threshold", "rescale", "static_threshold"]
-
 
 def _static(predictions, x_t, t, schedule, limit):
     (prediction,) = predictions

@@ -9,8 +9,6 @@ from scorekit._numerics import wide
 from scorekit._scales import Scale
 from scorekit.arguments import Finite, Positive, checked
 
-__all__ = ["weight_schedule"]
-
 
 def _linear(noise, data, t):
     return noise + (data - noise) * (1.0 - t)

@@ -33,8 +33,6 @@ from scorekit.schedules import edm
 from scorekit.trees import combine
 from scorekit.typing import ArrayLike, PyTree, Schedule
 
-__all__ = ["bridge_noise", "brownian_schedule"]
-
 
 @checked
 def brownian_schedule(std: Positive = 1.0) -> Schedule:

@@ -26,8 +26,6 @@ from typing import Any
 
 from scorekit._files import parse_json, regular_file
 
-__all__ = ["as_path", "check_regular", "in_bucket", "read_json", "write_atomic"]
-
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
     """Whether a path is one of an object store: whether it has a scheme, ``://``."""

@@ -35,8 +35,6 @@ from scorekit.predictions import Target
 from scorekit.process import sample_prior
 from scorekit.typing import Array, Denoiser, Key, Network, PyTree, Schedule
 
-__all__ = ["Loaded", "load"]
-
 
 @dataclasses.dataclass(frozen=True)
 class _Apply:

@@ -30,8 +30,6 @@ from scorekit.checks import check_classes, check_like, nan_unless
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-__all__ = ["BitsPerDim", "bits_per_dim", "dequantised_bits_per_dim"]
-
 _Bins: TypeAlias = Annotated[int, Count(2)]
 _Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
 _Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]

@@ -27,8 +27,6 @@ from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
-__all__ = ["VariationalBound", "boundary_terms", "discrete_variational_bound", "variational_bound"]
-
 
 class VariationalBound(NamedTuple):
     """The terms of a bound on ``-log p(x0)``, nats per example ``(B,)``.

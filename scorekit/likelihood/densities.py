@@ -83,8 +83,6 @@ from scorekit.samplers import recommended, sample
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Key, LogDet, Number, Schedule
 
-__all__ = ["ModelDensity", "flow_density", "flow_map_density", "line_density", "score_density"]
-
 
 @pytree_dataclass
 class ModelDensity:

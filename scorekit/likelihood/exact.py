@@ -26,8 +26,6 @@ from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.trees import batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, LogDet, PyTree, Schedule
 
-__all__ = ["LogLikelihood", "log_likelihood"]
-
 _FEW_TANGENTS = 3
 """Up to so many tangents per evaluation are integrated with the state, in six evaluations a step; a quadrature of more
 is cheaper: three evaluations with all of them, and six with one."""

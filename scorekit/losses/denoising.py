@@ -57,18 +57,6 @@ from scorekit.times import Times, TimeSampler, draw, uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, Key, Network, Prediction, PyTree, Schedule, Weighting
 
-__all__ = [
-    "Binned",
-    "ClassificationAux",
-    "LossAux",
-    "bin_by_noise_level",
-    "classification_loss",
-    "classification_loss_at",
-    "denoising_loss",
-    "denoising_loss_at",
-    "uncertainty_weighted",
-]
-
 
 class Binned(NamedTuple):
     """A quantity summed over bins of the noise level: ``mean = sum / count``.

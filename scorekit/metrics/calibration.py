@@ -59,19 +59,6 @@ from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_not_nan
 from scorekit.typing import ArrayLike
 
-__all__ = [
-    "CalibrationTest",
-    "CoverageBand",
-    "coverage_band",
-    "coverage_test",
-    "expected_coverage",
-    "interval_coverage",
-    "posterior_ranks",
-    "predictive_p_values",
-    "rank_test",
-    "tarp",
-]
-
 _Levels = Annotated[ArrayLike | Sequence[float], Between(0, 1, "both")]
 """Nominal coverages."""
 

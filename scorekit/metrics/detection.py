@@ -27,8 +27,6 @@ from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
 from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["Interval", "aupr", "auroc", "bootstrap_interval", "fpr_at_tpr"]
-
 
 def _scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[Array, Array]:
     check_real(in_scores=in_scores, out_scores=out_scores)

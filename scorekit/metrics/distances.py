@@ -31,8 +31,6 @@ from scorekit.checks import check, nan_unless_finite
 from scorekit.metrics._distances import check_features, check_rows, map_distances
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["energy_distance", "extrapolated_frechet_distance", "frechet_distance", "sliced_wasserstein", "vendi_score"]
-
 
 def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
     """``2 E|X - Y| - E|X - X'| - E|Y - Y'|``, estimated without bias.

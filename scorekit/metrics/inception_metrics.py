@@ -33,8 +33,6 @@ from scorekit.metrics._distances import LARGEST, check_largest, float64_rows
 from scorekit.metrics.statistics import FeatureStatistics
 from scorekit.typing import ArrayLike
 
-__all__ = ["InceptionScore", "KernelDistance", "fid", "inception_score", "kid"]
-
 
 class KernelDistance(NamedTuple):
     """The result of :func:`kid`; slightly negative means are possible."""

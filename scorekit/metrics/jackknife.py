@@ -11,8 +11,6 @@ from scorekit.arguments import Count, checked
 from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, PyTree
 
-__all__ = ["jackknife_error"]
-
 
 @checked
 def jackknife_error(

@@ -31,8 +31,6 @@ from scorekit.arguments import Between, Each, PositiveInt, checked
 from scorekit.checks import check_classes, check_finite
 from scorekit.typing import ArrayLike
 
-__all__ = ["LinearProbe", "fit_linear_probe", "probe_accuracy"]
-
 _PENALTIES = tuple(float(penalty) for penalty in np.logspace(-5, 2, 15))
 """Relative to the number of examples; features are scaled to unit variance."""
 

@@ -28,8 +28,6 @@ from scorekit.checks import nan_unless_finite
 from scorekit.metrics._distances import check_features, check_rows, map_distances
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "nearest_distances", "precision_recall"]
-
 
 class PrecisionRecall(NamedTuple):
     """The result of :func:`precision_recall`.

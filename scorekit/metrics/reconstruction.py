@@ -7,8 +7,6 @@ from scorekit.arguments import PositiveScalar, checked
 from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["psnr"]
-
 
 @checked
 def psnr(x: ArrayLike, truth: ArrayLike, data_range: PositiveScalar = 2.0) -> Array:

@@ -24,8 +24,6 @@ import numpy as np
 
 from scorekit.checks import check_finite
 
-__all__ = ["class_accuracy", "classification_accuracy_score", "fit_reference_classifier"]
-
 _FIT_LIMIT = 10_000  # most examples that a classifier is fitted to: the cost grows with their square
 
 

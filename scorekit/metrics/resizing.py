@@ -39,8 +39,6 @@ from scorekit.checks import nan_unless
 from scorekit.metrics.inception import SIDE
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["CONVENTIONS", "Convention", "inception_input", "resize"]
-
 Convention: TypeAlias = Literal["tf1", "torch", "clean"]
 """The name of a way to resize images for the network of a FID."""
 CONVENTIONS: tuple[Convention, ...] = ("tf1", "torch", "clean")

@@ -8,8 +8,6 @@ from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["retrieval_accuracy"]
-
 
 @checked
 def retrieval_accuracy(scores: ArrayLike, right: ArrayLike, k: PositiveInt = 1) -> Array:

@@ -21,8 +21,6 @@ from scorekit.checks import check_count
 from scorekit.metrics._distances import float64_rows
 from scorekit.typing import ArrayLike
 
-__all__ = ["FeatureStatistics", "feature_statistics", "merge_over_processes", "merge_statistics"]
-
 
 class FeatureStatistics(NamedTuple):
     """The number, mean and covariance of features.

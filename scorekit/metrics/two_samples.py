@@ -9,8 +9,6 @@ from scorekit.checks import check_finite
 from scorekit.metrics.calibration import CalibrationTest
 from scorekit.typing import ArrayLike
 
-__all__ = ["two_sample_test"]
-
 
 @checked
 def two_sample_test(

@@ -20,8 +20,6 @@ from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-__all__ = ["LogVariance"]
-
 SILU_MAGNITUDE = 0.596
 """The root mean square of ``silu(x)`` for standard normal x."""
 

@@ -51,17 +51,6 @@ from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_classes, check_floating
 from scorekit.typing import Array, ArrayLike
 
-__all__ = [
-    "Quantised",
-    "code_counts",
-    "nearest_code",
-    "perplexity",
-    "quantise",
-    "residual_quantise",
-    "revival_loss",
-    "sum_of_codes",
-]
-
 
 class Quantised(NamedTuple):
     """Quantised vectors and the losses that train codebook and vectors.

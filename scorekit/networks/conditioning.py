@@ -37,8 +37,6 @@ from scorekit.checks import check_between, check_floating, check_like, check_per
 from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["ABSENT", "Masked", "drop_conditions", "drop_labels", "noise_augmented"]
-
 
 class Masked(NamedTuple):
     """A vector, a dense map or tokens as a condition, and a mask of the examples that have it.

@@ -44,14 +44,6 @@ from scorekit.networks._module import Module, SomeSizes
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
-__all__ = [
-    "DiscriminatorOutput",
-    "FeatureDiscriminator",
-    "MultiPeriodDiscriminator",
-    "MultiScaleDiscriminator",
-    "RandomWindowDiscriminator",
-]
-
 
 class FeatureDiscriminator(Module):
     """Logits at every position of some layers of a denoiser, conditioned by projection.

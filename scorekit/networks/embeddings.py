@@ -22,8 +22,6 @@ from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_exam
 from scorekit.networks._module import Module
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["Conditioning", "fourier_features", "timestep_features", "with_new_parameters"]
-
 
 @checked
 def fourier_features(

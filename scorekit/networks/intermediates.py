@@ -29,8 +29,6 @@ import jax
 from scorekit.arguments import PositiveInt, checked
 from scorekit.typing import Array, ArrayLike, PyTree
 
-__all__ = ["features", "layer_names", "pool"]
-
 
 def _apply(module, variables, x, noise, labels, layers, **conditions):
     """The outputs of the named layers, and the names of all layers in order of completion."""

@@ -16,8 +16,6 @@ from scorekit.networks.conditioning import Masked
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["MLP"]
-
 
 class MLP(Conditioned):
     """Residual network for vectors, conditioned by scale and shift of its layer norms.

@@ -21,8 +21,6 @@ from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["TextEncoder", "TextFeatures"]
-
 
 class TextFeatures(NamedTuple):
     """The output of a :class:`TextEncoder` for a batch of texts.

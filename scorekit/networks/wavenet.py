@@ -15,8 +15,6 @@ from scorekit.networks._spatial import depth_to_space, embed_map, space_to_depth
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["WaveNet"]
-
 
 class WaveNet(Conditioned):
     """Gated dilated convolutions with residual and skip connections: a non-causal WaveNet.

@@ -26,8 +26,6 @@ from scorekit.checks import check, check_finite, check_floating
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
-__all__ = ["AdaptiveResult", "adaptive_ode"]
-
 
 class AdaptiveResult(NamedTuple):
     """The result of :func:`adaptive_ode`.

@@ -43,8 +43,6 @@ from scorekit.schedules import cosine
 from scorekit.trees import event_size, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, PyTree, Schedule, Solver
 
-__all__ = ["AnnealedResult", "annealed_posterior"]
-
 
 class AnnealedResult(NamedTuple):
     """Samples of a posterior.

@@ -26,8 +26,6 @@ from scorekit.samplers.sampling import sample
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["MetropolisResult", "corrupt_denoise", "langevin", "metropolis_langevin", "sgld"]
-
 
 class MetropolisResult(NamedTuple):
     """The result of a Metropolis-adjusted chain.

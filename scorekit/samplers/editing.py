@@ -19,8 +19,6 @@ from scorekit.samplers.sampling import sample
 from scorekit.trees import normal_like
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["sdedit", "translate"]
-
 
 @checked
 def sdedit(

@@ -26,8 +26,6 @@ from scorekit.solvers import LinearSolver, Row, SolverBase
 from scorekit.trees import combine, is_traced, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Schedule
 
-__all__ = ["FewSteps", "few_steps"]
-
 _TOLERANCE = 1e-3  # in the angle, of the grid that the weights belong to
 
 

@@ -14,8 +14,6 @@ from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
 
-__all__ = ["invert"]
-
 
 @checked
 def invert(

@@ -21,8 +21,6 @@ from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
-__all__ = ["LoggedSample", "sample_with_log_probs", "trajectory_log_probs"]
-
 
 class LoggedSample(NamedTuple):
     """The result of :func:`sample_with_log_probs`.

@@ -40,8 +40,6 @@ from scorekit.samplers.resampling import effective_sample_size, systematic_resam
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
-__all__ = ["ParticleResult", "product_sample", "twisted_sample"]
-
 
 class ParticleResult(NamedTuple):
     """Weighted samples: ``sum_i exp(log_weights_i) f(x_i)`` estimates the mean of f.

@@ -9,8 +9,6 @@ from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
 from scorekit.typing import Array, Schedule, Solver
 
-__all__ = ["recommended"]
-
 _POWER = 2.5  # of the grid, for the deterministic solvers
 _DETERMINISTIC = {
     1: AdamsBashforth(order=3, coordinate="angle"),

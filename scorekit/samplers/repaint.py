@@ -13,8 +13,6 @@ from scorekit.process import perturb, transition
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["repaint", "repaint_path"]
-
 
 @checked
 def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: PositiveInt) -> list[int]:

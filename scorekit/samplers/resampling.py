@@ -9,8 +9,6 @@ from scorekit.arguments import checked
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["effective_sample_size", "systematic_resample"]
-
 
 def effective_sample_size(log_weights: ArrayLike) -> Array:
     """``(sum_i w_i)^2 / sum_i w_i^2``: the equivalent number of particles of equal weight, 1 to n.

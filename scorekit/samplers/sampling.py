@@ -13,8 +13,6 @@ from scorekit.checks import check_floating
 from scorekit.trees import is_traced
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["nfe", "sample"]
-
 
 @checked
 def sample(

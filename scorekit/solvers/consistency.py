@@ -7,8 +7,6 @@ from scorekit.arguments import BelowOne
 from scorekit.solvers._base import LinearSolver, Row, noise_levels
 from scorekit.trees import pytree_dataclass
 
-__all__ = ["MultistepConsistency"]
-
 
 @pytree_dataclass
 class MultistepConsistency(LinearSolver):

@@ -21,8 +21,6 @@ from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_per_example, where
 from scorekit.typing import Array, Number, PyTree
 
-__all__ = ["AnnealedLangevin", "PredictorCorrector", "StochasticHeun", "edm_stochastic"]
-
 _NoiseMax: TypeAlias = Annotated[Number, Between(0, infinite=True)]
 
 

@@ -12,8 +12,6 @@ from scorekit.solvers._base import SolverBase
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
 from scorekit.typing import PyTree
 
-__all__ = ["DPS"]
-
 
 @pytree_dataclass
 class DPS(SolverBase):

@@ -37,16 +37,6 @@ from scorekit.solvers._weights import (
 )
 from scorekit.trees import pytree_dataclass, static
 
-__all__ = [
-    "IPNDM",
-    "AdamsBashforth",
-    "DPMSolverPP2M",
-    "DPMSolverPP3M",
-    "ExponentialAdamsBashforth",
-    "deis",
-    "linear_multistep",
-]
-
 
 @pytree_dataclass
 class AdamsBashforth(Multistep):

@@ -21,8 +21,6 @@ from scorekit.solvers._weights import exponential, first_order, gain, half_log_s
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array
 
-__all__ = ["RK4", "DPMSolver", "Euler", "Heun", "Midpoint"]
-
 
 @pytree_dataclass
 class Euler(LinearSolver):

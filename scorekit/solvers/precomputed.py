@@ -17,8 +17,6 @@ from scorekit.solvers._base import SolverBase
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
 
-__all__ = ["PrecomputedSolver", "precomputed"]
-
 
 @pytree_dataclass
 class PrecomputedSolver(SolverBase):

@@ -33,8 +33,6 @@ from scorekit.solvers._weights import (
 from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
 
-__all__ = ["Ancestral", "DPMSolverPP2MSDE", "DPMSolverPP3MSDE", "EulerMaruyama", "ReverseDiffusion", "SASolver", "ddim"]
-
 
 @pytree_dataclass
 class Ancestral(LinearSolver):

@@ -12,8 +12,6 @@ from scorekit.solvers._weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where
 from scorekit.typing import Array
 
-__all__ = ["UniPC"]
-
 
 class _PolynomialStep(NamedTuple):
     """``x_end = ratio x_start + sum_j weights_j u_j``: a polynomial step along several slopes."""

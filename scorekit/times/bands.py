@@ -20,8 +20,6 @@ from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array
 
-__all__ = ["Band", "band"]
-
 
 @pytree_dataclass
 class Band(TimeSampler):

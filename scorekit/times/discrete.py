@@ -36,8 +36,6 @@ from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
 
-__all__ = ["Annealed", "Discrete", "annealed", "at_progress", "discrete"]
-
 _Times: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, 1)]
 
 

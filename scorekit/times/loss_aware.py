@@ -31,8 +31,6 @@ from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number
 
-__all__ = ["Adaptive", "adaptive", "update_adaptive"]
-
 
 @pytree_dataclass
 class Adaptive(TimeSampler):

@@ -34,21 +34,6 @@ from scorekit.times._ranges import check_range
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Schedule
 
-__all__ = [
-    "LogNormalSigma",
-    "LogitNormal",
-    "TimeSampler",
-    "Times",
-    "Uniform",
-    "UniformLogSNR",
-    "draw",
-    "log_normal_sigma",
-    "logit_normal",
-    "stratified_uniform",
-    "uniform",
-    "uniform_log_snr",
-]
-
 
 class Times(NamedTuple):
     """Times and their importance weights.

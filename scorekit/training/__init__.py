@@ -10,6 +10,7 @@ from scorekit._lazy import attach
 
 if TYPE_CHECKING:
     from scorekit._meshes import Shard, gathered
+    from scorekit.training._widths import POWER_EMA_WIDEST
     from scorekit.training.assignment import optimal_assignment
     from scorekit.training.checkpoints import Checkpoints, Restored
     from scorekit.training.devices import (
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     )
     from scorekit.training.ema import (
         POWER_EMA_PREFIX,
-        POWER_EMA_WIDEST,
         ema_decay,
         init_ema,
         power_ema_gamma,

@@ -6,8 +6,6 @@ from optax.assignment import hungarian_algorithm
 from scorekit.checks import check_finite, check_floating
 from scorekit.typing import Array
 
-__all__ = ["optimal_assignment"]
-
 
 def optimal_assignment(cost: Array) -> Array:
     """The permutation that minimises ``sum_i cost[i, pi_i]``, by the Hungarian algorithm of optax.

@@ -48,8 +48,6 @@ from scorekit.training._restoring import (
 from scorekit.training._trees import from_nested, to_nested
 from scorekit.typing import PyTree
 
-__all__ = ["Checkpoints", "Restored"]
-
 
 class Restored(NamedTuple):
     """The result of :meth:`Checkpoints.restore_latest`.

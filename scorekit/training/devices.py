@@ -33,8 +33,6 @@ from scorekit.arguments import PositiveInt, checked
 from scorekit.training._placement import AXES, check_rows, place, state_spec
 from scorekit.typing import PyTree
 
-__all__ = ["batch_sharding", "make_mesh", "place_batch", "place_state", "replicate", "replicated", "state_sharding"]
-
 _T = TypeVar("_T")
 
 

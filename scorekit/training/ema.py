@@ -38,19 +38,8 @@ import numpy as np
 
 from scorekit.arguments import Between, Fraction, NonNegative, checked
 from scorekit.checks import check_floating, check_like
-from scorekit.training._widths import POWER_EMA_WIDEST, Decays, Width, Widths
+from scorekit.training._widths import Decays, Width, Widths
 from scorekit.typing import Array, PyTree
-
-__all__ = [
-    "POWER_EMA_PREFIX",
-    "POWER_EMA_WIDEST",
-    "ema_decay",
-    "init_ema",
-    "power_ema_gamma",
-    "power_ema_rate",
-    "power_ema_width",
-    "update_ema",
-]
 
 POWER_EMA_PREFIX = "power_"
 """The prefix of the name of a power-function average, before its relative width."""

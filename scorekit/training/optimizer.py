@@ -38,8 +38,6 @@ import optax
 from scorekit.arguments import Between, Each, Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.typing import Array, PyTree
 
-__all__ = ["OptimizerName", "learning_rate_schedule", "make_optimizer", "projected"]
-
 OptimizerName = Literal["adamw", "muon"]
 """The name of an optimiser of :func:`make_optimizer`."""
 

@@ -37,8 +37,6 @@ from scorekit.training.ema import power_ema_gamma, power_ema_width
 from scorekit.training.state import TrainState
 from scorekit.typing import ArrayLike, PyTree
 
-__all__ = ["SnapshotDtype", "post_hoc_ema", "post_hoc_weights", "save_snapshots"]
-
 SnapshotDtype = Literal["float32", "bfloat16"]
 """The type in which snapshots are stored."""
 

@@ -31,8 +31,6 @@ from scorekit.training._restoring import (
 from scorekit.training._trees import from_nested
 from scorekit.typing import PyTree
 
-__all__ = ["restore_extra", "restore_params"]
-
 
 @checked
 def restore_params(

@@ -16,8 +16,6 @@ from scorekit.training.ema import init_ema
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, Key, PyTree
 
-__all__ = ["TrainState", "check_finite", "init_state"]
-
 
 @pytree_dataclass
 class TrainState:

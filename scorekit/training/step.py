@@ -16,8 +16,6 @@ from scorekit.training.state import TrainState
 from scorekit.trees import batch_size, where
 from scorekit.typing import Array, Key, PyTree
 
-__all__ = ["Loss", "Metrics", "Prepare", "TrainStep", "make_train_step"]
-
 Prepare: TypeAlias = Callable[[Key, PyTree], PyTree]
 """``(key, batch) -> batch``: makes all random draws of a step, for the global batch."""
 

@@ -35,8 +35,6 @@ from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tuned import Tuned
 from scorekit.typing import Array, Schedule, Solver
 
-__all__ = ["SavedGrid", "load_grid", "restore_solver", "save_grid"]
-
 _FORMAT = "scorekit tuned grid, version 1"
 
 

@@ -56,8 +56,6 @@ from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced
 from scorekit.tuning._unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["Pairs", "Trial", "Tuned", "distances", "fine_pairs", "tune"]
-
 _TINY = 1e-14  # keeps the root of a squared distance differentiable, far below what float32 resolves
 
 

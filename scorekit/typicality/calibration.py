@@ -35,15 +35,6 @@ from scorekit.trees import pytree_dataclass
 from scorekit.typicality._checks import check_statistics
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = [
-    "DensityOfStates",
-    "TypicalityTest",
-    "density_of_states",
-    "gaussian_of_states",
-    "p_values",
-    "typicality_test",
-]
-
 
 @pytree_dataclass
 class DensityOfStates:

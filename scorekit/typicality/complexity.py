@@ -13,8 +13,6 @@ import zlib
 
 import numpy as np
 
-__all__ = ["code_length"]
-
 
 def code_length(x: np.ndarray) -> np.ndarray:
     """The code length of each image with the row filters of PNG and zlib: an upper bound on its complexity.

@@ -36,15 +36,6 @@ from scorekit.trees import is_traced
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike
 
-__all__ = [
-    "CoinTable",
-    "coin_table",
-    "log_sphere_area",
-    "mirage_typical_radius",
-    "shell_mass",
-    "typical_mass",
-]
-
 _Dim: TypeAlias = Annotated[ArrayLike, Between(1)]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)

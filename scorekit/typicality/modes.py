@@ -10,8 +10,6 @@ from scorekit.checks import check_floating, check_prediction
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
-__all__ = ["seek_mode"]
-
 
 @checked
 def seek_mode(

@@ -30,8 +30,6 @@ from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
-__all__ = ["Entropy", "excess_information", "local_typicality", "monte_carlo_entropy", "typical_set"]
-
 
 @checked
 def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:

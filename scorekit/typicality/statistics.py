@@ -54,8 +54,6 @@ from scorekit.process import perturb
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
-__all__ = ["path_statistics", "reconstruction_errors", "score_curvature", "score_norms"]
-
 _Times: TypeAlias = Annotated[ArrayLike, Between(0, 1, "low")]
 
 

@@ -48,9 +48,11 @@ def missing(package: str) -> list[str]:
     no_equation = set(NO_EQUATION.get(package.removeprefix("scorekit."), "").split())
     found, seen, used = [], set(), set()
     for module in modules(package):
-        listed = getattr(module, "__all__", None)
-        wrong = unlisted(inspect.getsource(module), listed)
-        if listed is not None and module.__name__.count(".") > 1:
+        source, inner = inspect.getsource(module), module.__name__.count(".") > 1
+        public = [name for name in top_level(source) if not name.startswith("_")]
+        listed = getattr(module, "__all__", public if inner else None)
+        wrong = unlisted(source, listed)
+        if inner:
             parent = importlib.import_module(module.__name__.rpartition(".")[0])
             wrong += unoffered(module.__name__, listed, parent.__name__, getattr(parent, "__all__", []))
         found += [f"{module.__name__}: {what}" for what in wrong]

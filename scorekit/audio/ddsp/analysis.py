@@ -29,8 +29,6 @@ from scorekit.audio.fourier import frame, hann, magnitude, num_frames, phase
 from scorekit.checks import check
 from scorekit.typing import Array
 
-__all__ = ["Controls", "analyse", "refine_f0"]
-
 _RIDGE = 1e-5  # added to the normal equations, relative to a partial that is alone
 
 

@@ -20,8 +20,6 @@ from scorekit.audio.representations import Representation
 from scorekit.checks import check
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["PITCH_CHANNELS", "note_controls", "synthesise"]
-
 PITCH_CHANNELS = 8
 """The first channels of a frame of :func:`note_controls`: seven bits of the pitch, and the deviation from it."""
 _BITS, _FINE = PITCH_CHANNELS - 1, 0.1  # bits of a MIDI pitch, and semitones of a unit of the deviation

@@ -35,8 +35,6 @@ from scorekit.audio.fourier import hann, num_frames, overlap_add
 from scorekit.checks import check, check_floating
 from scorekit.typing import Array, ArrayLike, Key
 
-__all__ = ["accumulate_phase", "exp_sigmoid", "filtered_noise", "harmonics", "loudness", "reverberate", "upsample"]
-
 
 @checked
 def upsample(

@@ -16,10 +16,8 @@ from scorekit.checks import check_floating
 from scorekit.networks._levels import ascend, descend
 from scorekit.networks._module import Sizes, SomeSizes
 from scorekit.networks._spatial import DType, depth_to_space, space_to_depth
-from scorekit.networks.autoencoders._code_levels import CodedNetwork, CodeLevel
+from scorekit.networks.autoencoders._code_levels import CodedNetwork
 from scorekit.typing import Array
-
-__all__ = ["Autoencoder", "CodeLevel", "fixed_noise_kl"]
 
 
 class Autoencoder(CodedNetwork):

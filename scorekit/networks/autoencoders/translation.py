@@ -32,8 +32,6 @@ from scorekit.checks import check_classes, check_floating
 from scorekit.networks._module import Module
 from scorekit.typing import Array, ArrayLike, PyTree
 
-__all__ = ["TranslationNetwork", "reverse_gradient"]
-
 
 @checked
 def reverse_gradient(x: PyTree, scale: FiniteScalar = 1.0) -> PyTree:

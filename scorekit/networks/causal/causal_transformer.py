@@ -22,8 +22,6 @@ from scorekit.networks.causal._causal import (
 from scorekit.networks.embeddings import Conditioning, timestep_features
 from scorekit.typing import Array
 
-__all__ = ["CausalTransformer"]
-
 
 class CausalTransformer(CausalNetwork):
     """An autoregressive transformer whose norms are conditioned as in DiT (adaLN-Zero).

@@ -15,8 +15,6 @@ from scorekit.networks.causal._causal import CausalNetwork, EmbeddedMap, Shifted
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array
 
-__all__ = ["CausalWaveNet"]
-
 
 class CausalWaveNet(CausalNetwork):
     """Gated dilated convolutions of the past, with residual and skip connections: WaveNet.

@@ -15,8 +15,6 @@ from scorekit.networks.causal._causal import CausalNetwork, EmbeddedMap, Shifted
 from scorekit.networks.embeddings import Conditioning
 from scorekit.typing import Array
 
-__all__ = ["PixelCNN"]
-
 
 class PixelCNN(CausalNetwork):
     """Gated convolutions of the rows above and of the row to the left: a PixelCNN without a blind spot.

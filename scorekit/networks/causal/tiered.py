@@ -10,8 +10,6 @@ from scorekit.networks._module import Module
 from scorekit.networks.causal._causal import CausalState, check_inputs
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["TieredNetwork"]
-
 
 class _TieredState(NamedTuple):
     """The states of both networks, the last frame of values, and the rows that the upper one made of those before."""

@@ -13,8 +13,6 @@ from scorekit.networks.conditioning import Masked
 from scorekit.networks.flows._steps import Flow, num_outputs, summed, transformed
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["AutoregressiveFlow"]
-
 
 class AutoregressiveFlow(Flow, kw_only=True):
     """Transforms each position with parameters that a causal WaveNet computes from the positions before it.

@@ -10,8 +10,6 @@ from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.flows._steps import ActNorm, Coupling, Flow, InvertibleConv
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["CouplingFlow"]
-
 
 class CouplingFlow(Flow, kw_only=True):
     """Couplings at several scales: both directions cost the same, and neither is sequential.

@@ -38,8 +38,6 @@ from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.unets._unet_blocks import check_spatial_shape, pooled
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["Classifier", "DualEncoder"]
-
 
 class Classifier(Module):
     """``(x_t, noise) -> logits`` of ``p(y | x_t)`` at every noise level.

@@ -16,8 +16,6 @@ from scorekit.networks.embeddings import Conditioning
 from scorekit.networks.unets._unet_blocks import GroupNorm, check_spatial_shape, encoder, factors, stage
 from scorekit.typing import Array, ArrayLike
 
-__all__ = ["UNet"]
-
 _GRID_CHANNELS = 16  # channels of the coarse grid of spatially varying conditioning
 
 
