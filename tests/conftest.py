@@ -97,7 +97,7 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def frozen_heap():
     """Reading a damaged checkpoint collects garbage: not among all that other tests have left."""
     gc.collect()

@@ -221,14 +221,11 @@ SCHEDULES = {
         lambda: shifted(geometric_ve(), 3.0), lambda t: (np.ones_like(t), 0.03 * np.longdouble(5000.0) ** t)
     ),
     "shifted_flow": Case(lambda: shifted(rectified_flow(), 3.0), _flow_shift(3)),
-    "shifted_table": Case(lambda: shifted(from_betas(DDPM), 2.0), _moved(preserving(_ddpm), 2)),
     "zero_terminal_linear_vp": Case(lambda: zero_terminal_snr(linear_vp()), _zero_terminal(_vp), 3e-9),
     "zero_terminal_table": Case(
         lambda: zero_terminal_snr(from_betas(STABLE_DIFFUSION)), _zero_terminal(preserving(_sd)), 3e-8
     ),
     "functions": Case(lambda: schedule_from_functions(*_plain_flow), _flow),
-    "functions_log_snr": Case(lambda: schedule_from_functions(*_plain_flow, log_snr=_flow_log_snr), _flow),
-    "functions_time_at": Case(lambda: schedule_from_functions(*_plain_flow, time_at=_flow_time), _flow),
     "functions_all": Case(
         lambda: schedule_from_functions(*_plain_flow, log_snr=_flow_log_snr, time_at=_flow_time), _flow
     ),

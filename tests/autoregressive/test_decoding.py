@@ -36,6 +36,7 @@ MODELS = {
 beam = jax.jit(ar.beam_search, static_argnums=(1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chain", "wavenet", pytest.param("transformer", marks=pytest.mark.slow)])
 def test_a_full_beam_is_every_sequence_in_order(name):
     model = MODELS[name]()

@@ -28,6 +28,18 @@ def tilted_table(cond, uncond, scale):
     return scale * first + (1 - scale) * second
 
 
+@jax.jit
+def errors(model, exact, threshold):
+    found = []
+    for particles, runs in ((32, 256), (512, 64)):
+        one = lambda key, n=particles: ar.sample_joint(key, model, n, LENGTH, threshold=threshold)
+        results = jax.vmap(one)(jax.random.split(jax.random.key(0), runs))
+        distance = 0.5 * jnp.abs(jax.vmap(histogram)(results) - jnp.exp(exact)).sum(1)
+        normalizers = jnp.exp(results.log_normalizer)
+        found.append((distance.mean(), normalizers.mean(), normalizers.std() / runs**0.5))
+    return found
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 def test_the_error_falls_as_one_over_the_root_of_the_particles(threshold):
     """With weights alone, with resampling where they are uneven, and with resampling before every code."""
@@ -35,20 +47,7 @@ def test_the_error_falls_as_one_over_the_root_of_the_particles(threshold):
     exact = guide_joint(*(ar.log_prob_table(each, LENGTH) for each in PAIR), SCALE).log_prob.ravel()
     conditionals = jnp.exp(ar.log_prob_table(model, LENGTH)).ravel()
     assert 0.5 * jnp.sum(jnp.abs(conditionals - jnp.exp(exact))) > 0.15  # guidance of the conditionals is not that
-
-    @jax.jit
-    def errors(threshold):
-        found = []
-        for particles, runs in ((32, 256), (512, 64)):
-            one = lambda key, n=particles: ar.sample_joint(key, model, n, LENGTH, threshold=threshold)
-            results = jax.vmap(one)(jax.random.split(jax.random.key(0), runs))
-            tables = jax.vmap(histogram)(results)
-            distance = 0.5 * jnp.abs(tables - jnp.exp(exact)).sum(1)
-            normalizers = jnp.exp(results.log_normalizer)
-            found.append((distance.mean(), normalizers.mean(), normalizers.std() / runs**0.5))
-        return found
-
-    (few, z, z_error), (many, _, _) = errors(threshold)
+    (few, z, z_error), (many, _, _) = errors(model, exact, threshold)
     np.testing.assert_allclose(few / many, 4.0, rtol=0.12)  # the root of 16
     assert abs(z - jnp.exp(jax.nn.logsumexp(tilted_table(*PAIR, SCALE)))) < 4 * z_error  # unbiased with few
 

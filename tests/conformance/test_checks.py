@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import time
 import types
 
 import numpy as np
@@ -54,11 +53,6 @@ def test_a_schedule_is_checked_at_a_few_times(count):
     assert [each.status for each in c.Schedule(**flow, **rates).checks()][-2:] == ["pass", "pass"]
     with pytest.raises(ValueError, match=r"times must be \(n,\) with n >= 3, got shape \(2,\)"):
         list(c.Schedule(**{**flow, "times": np.array([0.0, 1.0])}).checks())
-
-
-def test_the_factor_is_named():
-    report = c.check("", {"": c.Schedule(**(VP | {"alpha": lambda t: ALPHA(t, 2), "sigma": lambda t: SIGMA(t, 2)}))})
-    assert "g^2 is 0.5 times d sigma^2 / dt - 2 f sigma^2" in str(report)
 
 
 # ---- losses --------------------------------------------------------------------------------------------------------
@@ -175,7 +169,7 @@ def one_by_one(denoiser, n, length, rng, reveal=1):
 
 def test_samplers_of_tokens():
     assert failed(c.TokenSampler(run=one_by_one)) == []
-    assert failed(c.TokenSampler(run=functools.partial(one_by_one, reveal=4))) == ["law"]
+    assert failed(c.TokenSampler(run=functools.partial(one_by_one, reveal=2))) == ["law"]
     assert failed(c.TokenSampler(run=lambda denoiser, n, length, rng: np.full((n, length), 2))) == ["law"]
 
 
@@ -186,7 +180,7 @@ def test_samplers_of_tokens():
     ("change", "expected"),
     [
         (lambda log_p: log_p, []),
-        (lambda log_p: log_p + 0.05, ["log-density"]),
+        (lambda log_p: log_p + 0.02, ["log-density"]),
         (lambda log_p: log_p / 2, ["log-density", "slope"]),
         (lambda log_p: log_p + 1e6 * np.random.default_rng(0).standard_normal(log_p.shape), ["log-density", "slope"]),
         (lambda log_p: np.full_like(log_p, np.nan), ["log-density", "slope"]),
@@ -342,64 +336,3 @@ def test_an_adapter_that_raises_is_a_failed_check(tmp_path):
     assert "a &amp; b" in page
     assert "<mine>" not in page
     assert page.count('<tr class="f">') == 1
-
-
-# ---- planted defects -----------------------------------------------------------------------------------------------
-
-PLANTED = {
-    "schedule: a factor of 2 in the integral": (
-        c.Schedule(**VP),
-        c.Schedule(**(VP | {"alpha": lambda t: ALPHA(t, 2), "sigma": lambda t: SIGMA(t, 2)})),
-    ),
-    "schedule: half of the log-SNR": (
-        c.Schedule(**VP),
-        c.Schedule(**(VP | {"log_snr": lambda t: 0.5 * LOG_SNR(t)})),
-    ),
-    "loss: another noise level than that of the noise": (
-        c.Loss(value=loss),
-        c.Loss(value=functools.partial(loss, scale=0.9)),
-    ),
-    "loss: another clean example": (
-        c.Loss(value=loss),
-        c.Loss(value=functools.partial(loss, kept=0.9)),
-    ),
-    "sampler: weights of a second order": (
-        c.Sampler(run=heun, order=2),
-        c.Sampler(run=functools.partial(heun, weight=0.48), order=2),
-    ),
-    "sampler: no last step": (
-        c.Sampler(run=heun),
-        c.Sampler(run=functools.partial(heun, last=-1)),
-    ),
-    "sampler: 10 % too much noise": (
-        c.Sampler(run=ancestral, stochastic=True, order=1),
-        c.Sampler(run=functools.partial(ancestral, share=1.1), stochastic=True, order=1),
-    ),
-    "tokens: two at a time": (
-        c.TokenSampler(run=one_by_one),
-        c.TokenSampler(run=functools.partial(one_by_one, reveal=2)),
-    ),
-    "likelihood: a constant of 0.02 nats": (
-        c.Likelihood(log_prob=lambda problem, x: problem.log_density(x)),
-        c.Likelihood(log_prob=lambda problem, x: problem.log_density(x) + 0.02),
-    ),
-    "posterior: 10 % too narrow": (
-        c.Posterior(sample=posterior),
-        c.Posterior(sample=functools.partial(posterior, width=0.9)),
-    ),
-    "posterior: one mode": (c.Posterior(sample=posterior), c.Posterior(sample=one_mode)),
-    "metric: half of the rows": (
-        c.Metric(value=frechet, kind="frechet"),
-        c.Metric(value=lambda x, y: frechet(x[::2], y[::2]), kind="frechet"),
-    ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PLANTED)
-def test_planted_defects_are_found_by_default_settings(name):
-    right, wrong = PLANTED[name]
-    start = time.process_time()
-    assert failed(right) == []
-    assert failed(wrong) != []
-    assert time.process_time() - start < 180 / len(PLANTED)

@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums, resource
 from tensorflow_datasets.core.utils import lazy_imports_utils
 from tensorflow_datasets.image_classification import mnist
-from tensorflow_datasets.testing import mocking
 
 from scorekit.data import load
 from scorekit.data.tfds import tensorflow_stand_in
@@ -97,17 +96,6 @@ def test_svhn_cropped(tmp_path):
     stage(tmp_path, "svhn_cropped", files)
     assert_holds(load("svhn_cropped", "train", tmp_path), *sets["train"])
     assert_holds(load("svhn_cropped", "test", tmp_path), *sets["test"])
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "svhn_cropped"])
-def test_official_sets_under_mock_data(tmp_path, monkeypatch, name):
-    # TFDS binds its mock of __getitems__ to no instance, so that it takes the keys for `self`.
-    monkeypatch.setattr(mocking, "_getitems", lambda keys, generator: [generator[key] for key in keys])
-    with tfds.testing.mock_data(num_examples=5):
-        images = load(name, "train", tmp_path)
-    assert images.x.shape == (5, 28, 28, 1) if "mnist" in name else (5, 32, 32, 3)
-    assert images.x.dtype == np.uint8
-    assert images.label.shape == (5,)
 
 
 def test_stub_is_removed_and_raises_for_other_attributes():

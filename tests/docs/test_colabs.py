@@ -184,7 +184,3 @@ def test_the_site_says_which_notebook_it_executes(site, monkeypatch, tmp_path):
     first, second = (path.name for path in COLABS[:2])
     assert said[::2] == [f"executing notebook 1 of 2: {first}", f"executing notebook 2 of 2: {second}"]
     assert said[1::2] == [first, second]
-
-
-def test_there_are_notebooks():
-    assert COLABS

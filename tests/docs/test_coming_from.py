@@ -136,6 +136,7 @@ def sampled(monkeypatch, denoiser, schedule, solver, x, ts, draws):
 PORTS = [(page.stem, *row) for page in PAGES for row in ports_pages.rows(page.stem)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "theirs", "ours", "printed"), PORTS, ids=[f"{row[0]}: {row[1]}" for row in PORTS])
 def test_calls_give_the_numbers_of_the_other_package(monkeypatch, package, theirs, ours, printed):
     """In float64, with the code of the page, to the difference that the row prints."""

@@ -1,7 +1,5 @@
 """The code of the pages runs, and their tables say what the code says."""
 
-import ast
-import importlib
 import pkgutil
 import re
 from pathlib import Path
@@ -79,36 +77,3 @@ def test_what_the_pages_name_exists():
             pkgutil.resolve_name(name)
         for file in re.findall(r"\b(?<!/)(?:experiments|colabs|docs|tests)/[\w/]+\.(?:py|ipynb|md)", text):
             assert (ROOT / file).exists(), file
-
-
-def test_an_alias_of_a_class_of_another_package_is_documented_as_data(monkeypatch):
-    """As a class it would bring all methods of ``jax.Array`` and a warning of Sphinx 9.2."""
-    pytest.importorskip("sphinx")  # of the extra docs
-    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
-    page = importlib.import_module("reference").page("scorekit.typing")
-    table, entries = page[: page.index(".. autodata")], page[page.index(".. autodata") :]
-    assert "   Schedule\n" in table
-    assert "   Array\n" not in table
-    assert ".. autodata:: scorekit.typing.Array\n   :no-value:" in entries
-
-
-def test_examples_of_docstrings_are_shown_on_short_lines(monkeypatch):
-    """Text and output stay as they are, and so does what the code says."""
-    pytest.importorskip("sphinx")
-    pytest.importorskip("ruff")
-    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
-    text = ["One line.", "", "Args:", "  x: a\\b.", ""]
-    code = f">>> print(sum([{', '.join(str(k) for k in range(40))}], start=0), 'and', 'more')  # a sum"
-    lines = [*text, code, "780 and more"]
-    importlib.import_module("examples").shorten(None, "function", "f", None, None, lines)
-    assert (lines[: len(text)], lines[-1]) == (text, "780 and more")
-    assert max(map(len, lines)) <= WIDEST < len(code)
-    shown = "\n".join(line[4:] for line in lines[len(text) : -1])
-    assert ast.dump(ast.parse(shown)) == ast.dump(ast.parse(code[4:]))
-
-
-def test_the_reference_has_the_fields_of_named_tuples_once(monkeypatch):
-    pytest.importorskip("sphinx")
-    monkeypatch.syspath_prepend(str(DOCS / "_extensions"))
-    page = importlib.import_module("reference").page("scorekit.typing")
-    assert ".. autoclass:: scorekit.typing.Prediction\n   :members:\n   :exclude-members: x0, eps\n" in page

@@ -14,27 +14,28 @@ import scorekit
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 SLOW = {
     "audio": """
-        ddsp.analysis ddsp.representation ddsp.synthesis frequency mel_features mel_spectrograms
+        ddsp.analysis ddsp.representation ddsp.synthesis fourier frequency mel_features mel_spectrograms
         representations stft structure""",
-    "autoregressive": "conditionals exact models particles smoothing",
+    "autoregressive": "conditionals exact guidance models particles smoothing",
     "bridges": "blackjax diffrax numpyro",
     "data": "arrays augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses sampling solvers",
     "flow_maps": "adversarial consistency curricula divergence drifting matching progressive residuals",
-    "forcing": "losses rolling",
+    "forcing": "guidance losses rolling",
     "guidance": "composition inverse sequences",
+    "interpolants": "couplings",
     "io": "loading",
     "likelihood": "bound densities exact",
     "losses": "denoising",
     "metrics": "detection distances inception neighbours resize vgg",
     "networks": """
-        autoencoders.autoencoder autoencoders.translation autoencoder_kl causal causal.causal_transformer
-        causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features flows
+        autoencoders.autoencoder autoencoders.translation autoencoder_kl causal codebooks causal.causal_transformer
+        causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features flows intermediates
         flows.autoregressive_flow mlp text_encoder unets.encoders wavenet""",
-    "samplers": "annealing chains editing inversion log_prob particles repaint sampling",
+    "samplers": "adaptive annealing chains editing inversion log_prob particles repaint sampling",
     "times": "samplers",
-    "tuning": "tune",
+    "tuning": "tune tuned",
     "typicality": "_scores calibration exact statistics",
 }
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""

@@ -29,9 +29,8 @@ def check_scores(dim, dtype, tolerance):
     np.testing.assert_allclose(drift / bandwidth**2, score(data, w) - score(samples, v), atol=tolerance)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 64])
-def test_gaussian_drift_is_the_difference_of_the_scores_of_smoothed_sets(dim):
-    check_scores(dim, np.float32, 1e-4)
+def test_gaussian_drift_is_the_difference_of_the_scores_of_smoothed_sets():
+    check_scores(64, np.float32, 1e-4)
 
 
 @in_float64

@@ -18,7 +18,7 @@ from scorekit.typing import Prediction
 X = np.random.default_rng(0).normal(size=(5, 2))
 
 
-@pytest.mark.parametrize("name", ["cosine", "edm", "geometric_ve", "learned", "rectified_flow", "sub_vp"])
+@pytest.mark.parametrize("name", ["edm", "rectified_flow", "sub_vp"])
 @in_float64
 def test_two_step_prediction_step_equals_two_teacher_steps(name):
     schedule = SCHEDULES[name].make()

@@ -51,6 +51,7 @@ def test_noise_stays_with_its_class(loudest):
     assert not np.array_equal(found, np.asarray(transport(x0, eps)))
 
 
+@pytest.mark.slow
 def test_blocks_are_paired_by_themselves_and_trees_by_all_leaves():
     x0, eps = draws(24, 3)
     greedy = lambda cost: jnp.argsort(cost[0])  # a permutation too

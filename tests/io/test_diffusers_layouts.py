@@ -136,6 +136,7 @@ def pipeline(tmp_path):
     return tmp_path, configs
 
 
+@pytest.mark.slow
 def test_a_pipeline_opens_with_one_call(pipeline):
     folder, _ = pipeline
     loaded = io.load(folder)

@@ -60,7 +60,7 @@ def quadrature(density, dim, n=60):
     return np.concatenate(x), np.concatenate([share * w for share in shares])
 
 
-@pytest.mark.parametrize(("dim", "bits"), [(1, 64), (2, 64), (1, 32), (2, 32)])
+@pytest.mark.parametrize(("dim", "bits"), [(1, 64), (2, 32)])
 @pytest.mark.parametrize("kind", ["gaussian", pytest.param("mixture", marks=pytest.mark.slow)])
 def test_implicit_is_the_fisher_divergence_without_its_constant(kind, dim, bits):
     with jax.enable_x64(bits == 64):

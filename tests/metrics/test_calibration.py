@@ -76,18 +76,16 @@ def rejected(diagnostic, repetitions, *arguments, **changes):
 
 
 NEEDED = {
-    ranks: {1: 1500, 2: 1250, 16: 750},
-    intervals: {1: 1250, 2: 1000, 16: 400},
-    density: {1: 1250, 2: 600, 16: 80},
-    distance: {1: 2500, 2: 1800, 16: 500},
-    distance_from_samples: {1: 1500, 2: 1000, 16: 150},
-    classifier: {1: 7000, 2: 4000, 16: 800},
+    ranks: {1: 1500, 16: 750},
+    intervals: {1: 1250, 16: 400},
+    density: {1: 1250, 16: 80},
+    distance: {1: 2500, 16: 500},
+    distance_from_samples: {1: 1500, 16: 150},
+    classifier: {1: 7000, 16: 800},
 }
 """Simulations with which at least 90 % of the posteriors that are 10 % too narrow are found, by dimension."""
 slow = lambda test: pytest.mark.slow if test is classifier else ()
-CASES = [
-    pytest.param(test, dim, id=f"{test.__name__}-{dim}", marks=slow(test)) for test in NEEDED for dim in (1, 2, 16)
-]
+CASES = [pytest.param(test, dim, id=f"{test.__name__}-{dim}", marks=slow(test)) for test in NEEDED for dim in (1, 16)]
 
 
 @pytest.mark.parametrize(("diagnostic", "dim"), CASES)
@@ -98,7 +96,7 @@ def test_an_exact_posterior_passes_and_one_10_percent_too_narrow_is_found(diagno
 
 
 @pytest.mark.parametrize("diagnostic", [ranks, pytest.param(classifier, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("dim", [1, 2, 16])
+@pytest.mark.parametrize("dim", [1, 16])
 def test_a_mean_off_by_a_fifth_of_a_standard_deviation_is_found(diagnostic, dim):
     assert rejected(diagnostic, 10, dim, 1000, shift=0.2) >= 9
 

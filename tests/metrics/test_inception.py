@@ -40,6 +40,7 @@ def test_features_are_those_of_torch_fidelity_and_pytorch_fid(golden, tensors):
     assert relative(golden["torch/2048"], golden["tf1/2048"]) > 1e-3
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_and_missing_or_unknown_tensors_named(tensors):
     assert (
         sum(value.size for value in tensors.values()) == 23_885_392

@@ -43,6 +43,7 @@ def test_features_and_inputs_are_those_of_torchvision_from_either_file(tensors, 
     assert len(again.checksum) == 64
 
 
+@pytest.mark.slow
 def test_missing_and_unknown_tensors_and_files_are_named(tmp_path):
     small = {name: np.zeros((1,) * len(shape), np.float32) for name, shape in _shapes().items()}
     assert vgg.recognises(small)

@@ -46,11 +46,13 @@ def test_a_set_is_known_by_its_size_and_by_each_element():
     assert np.abs(other - once).min() > 1e-6
 
 
+@pytest.mark.slow
 def test_a_sequence_has_an_order():
     apply = made(map_shape=(T, C))
     assert np.abs(apply(dense_map=VALUE) - apply(dense_map=VALUE[:, ::-1])).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_conditions_add_and_absent_ones_are_null_tokens():
     apply = made(vector_size=3, token_size=C)
     both = apply(vector=X, tokens=VALUE)

@@ -29,24 +29,22 @@ def traced(network, *inputs, **options):
         return tuple(dtypes(tree) for tree in jax.eval_shape(run))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CASES)
-def test_denoising_networks_are_float32(name, dtype):
+def test_denoising_networks_are_float32(name):
     kind, axes = CASES[name]
     network = build(kind, axes, **OPTIONS.get(name, {}))
-    x, noise = np.ones((BATCH, *SIDES[axes], 2), dtype), np.ones(BATCH)
+    x, noise = np.ones((BATCH, *SIDES[axes], 2)), np.ones(BATCH)
     conditions = np.zeros(BATCH, int), np.ones((BATCH, 2)), np.ones((BATCH, *MAP_SHAPES[axes]))  # float64, as of numpy
     assert traced(network, x, noise, *conditions) == FLOAT32
-    assert traced(network, x, noise) == FLOAT32
+    assert traced(network, x.astype(np.float32), noise) == FLOAT32
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_classifier_and_autoencoder_are_float32(dtype):
-    x = np.ones((2, 4, 4, 1), dtype)
+def test_classifier_and_autoencoder_are_float32():
+    x = np.ones((2, 4, 4, 1))
     assert traced(networks.Classifier(num_classes=3, channels=8), x, np.ones(2)) == FLOAT32
     autoencoder = networks.Autoencoder(latent_channels=2, channels=8, codes=3)
     assert traced(autoencoder, x) == FLOAT32
-    z = np.ones((2, 2, 2, 2), dtype)
+    z = np.ones((2, 2, 2, 2))
     assert traced(autoencoder, z, method="decode") == FLOAT32
     assert traced(autoencoder, z, method="quantise") == FLOAT32
     sizes = {"data_channels": 1, "latent_channels": 2, "channels": 4, "multipliers": (1, 2), "groups": 2}

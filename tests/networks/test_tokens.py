@@ -124,13 +124,6 @@ def test_a_network_without_tokens_is_what_it_was(case):
     np.testing.assert_allclose(case(VALUE, PRESENT, params), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
-def test_remat_is_the_same_network(case):
-    again = case.network.clone(remat=True)
-    found = case.compile(again.apply)(case.params, X, NOISE, None, VECTOR, tokens=Masked(VALUE, PRESENT))
-    np.testing.assert_allclose(found, case(VALUE, PRESENT), rtol=1e-4, atol=1e-4)
-
-
 def test_one_list_of_tokens_is_for_all_and_one_flag_for_an_example():
     value, present = as_tokens(Masked(VALUE[0], np.array([True, False, True])), SIZE, BATCH)
     np.testing.assert_array_equal(present, np.array([[True] * TOKENS, [False] * TOKENS, [True] * TOKENS]))

@@ -13,7 +13,7 @@ from scorekit import denoisers, densities, schedules
 from scorekit._integration.probability_flow import probability_flow
 from scorekit.samplers.adaptive import adaptive_ode
 
-SOME = ("linear_vp", "sub_vp", "cosine", "geometric_ve", "edm_from_zero", "rectified_flow", "ddpm_table", "learned")
+SOME = ("sub_vp", "geometric_ve", "edm_from_zero", "rectified_flow", "ddpm_table")
 
 
 def start_of(schedule, n=6):

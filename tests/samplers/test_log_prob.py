@@ -12,9 +12,7 @@ from scorekit.samplers.log_prob import sample_with_log_probs, trajectory_log_pro
 
 SOLVERS = {
     "ancestral": solvers.Ancestral(),
-    "ancestral_half": solvers.Ancestral(eta=0.5),
-    "euler_maruyama": solvers.EulerMaruyama(),
-    "euler_maruyama_log_snr": solvers.EulerMaruyama(clock="log_snr"),
+    "euler_maruyama": solvers.EulerMaruyama(clock="log_snr"),
     "reverse_diffusion": solvers.ReverseDiffusion(),
     "2m_sde": solvers.DPMSolverPP2MSDE(),
     "3m_sde": solvers.DPMSolverPP3MSDE(eta=0.7),
@@ -115,7 +113,7 @@ def episodes(solver, key, x):
     return last[:, 0], tangents[0][:, 0], jnp.sum(new - old, 0), scores
 
 
-@pytest.mark.parametrize("name", ["ancestral", "2m_sde", "sa"])
+@pytest.mark.parametrize("name", ["ancestral", "sa"])
 def test_identities_of_importance_sampling_and_of_policy_gradients(name):
     x = np.random.default_rng(2).normal(size=(100_000, 1)).astype(np.float32)
     last, pathwise, log_ratio, scores = map(np.asarray, episodes(SOLVERS[name], jax.random.key(3), x))
@@ -134,6 +132,7 @@ def test_identities_of_importance_sampling_and_of_policy_gradients(name):
     agrees((last - last.mean()) * episode - pathwise)  # the gradient of the expected reward, two ways
 
 
+@pytest.mark.slow
 def test_log_probs_of_a_pytree_sum_over_its_leaves():
     path = np.random.default_rng(5).normal(size=(5, 3, 4)).astype(np.float32)
     split = {"a": path[..., :1], "b": path[..., 1:].reshape(5, 3, 3, 1)}
@@ -158,6 +157,7 @@ def test_one_step_solvers_take_a_part_of_a_trajectory(results):
     np.testing.assert_allclose(piece, again[1:3], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_states_have_float32_log_probabilities():
     @jax.jit
     def run(x):

@@ -49,7 +49,7 @@ def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_use
     assert max(errors[1] / errors[0], errors[2] / errors[1]) < 0.6, errors
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 9, 10, 300])
+@pytest.mark.parametrize("steps", [1, 4, 9, 20])
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochastic):
     solver, ts = recommended(schedules.edm(), steps, stochastic=stochastic, t_max=0.9, t_min=0.1)
@@ -58,7 +58,7 @@ def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochas
     assert solver.stochastic == stochastic
 
 
-@pytest.mark.parametrize("name", ["cosine", "rectified_flow", "sigmoid", "linear_vp", "edm"])
+@pytest.mark.parametrize("name", ["cosine", "rectified_flow", "linear_vp"])
 def test_the_grid_begins_where_the_target_is_defined(name):
     schedule = SCHEDULES[name].make()
     latest = 0.999 if schedule.alpha(1.0) == 0 else 1.0

@@ -74,10 +74,10 @@ def quad(function, a, b):
     return integrate.quad_vec(function, a, b, epsabs=1e-13, epsrel=1e-13)[0]
 
 
-THREE = pytest.mark.parametrize("name", ["linear_vp", "edm", pytest.param("rectified_flow", marks=pytest.mark.slow)])
+TWO = pytest.mark.parametrize("name", ["linear_vp", "edm"])
 
 
-@THREE
+@TWO
 @in_float64
 def test_dpmpp_3m_is_that_of_diffusers(name):
     """diffusers, ``multistep_dpm_solver_third_order_update``; the second step in exponential form."""
@@ -99,7 +99,7 @@ def test_dpmpp_3m_is_that_of_diffusers(name):
     np.testing.assert_allclose(got(S.DPMSolverPP3M(), lv), x, rtol=1e-10)
 
 
-@THREE
+@TWO
 @pytest.mark.parametrize("prediction", ["x0", "eps"])
 @pytest.mark.parametrize("variable", ["log_snr", "t"])
 @in_float64
@@ -122,7 +122,7 @@ def test_exponential_multistep_is_the_integral_of_the_interpolant(name, predicti
     np.testing.assert_allclose(got(solver, lv), x, rtol=1e-8)
 
 
-@THREE
+@TWO
 @pytest.mark.parametrize(
     ("coordinate", "scale", "clock", "slope"),
     [
@@ -143,7 +143,7 @@ def test_adams_bashforth_is_the_integral_of_the_interpolant(name, coordinate, sc
     np.testing.assert_allclose(got(S.AdamsBashforth(order=4, coordinate=coordinate), lv), x, rtol=1e-9)
 
 
-@THREE
+@TWO
 @in_float64
 def test_unipc_predicts_and_corrects_with_moment_equations(name):
     """UniPC with varying coefficients: weights that integrate all polynomials of half the log-SNR exactly."""
@@ -168,7 +168,7 @@ def test_unipc_predicts_and_corrects_with_moment_equations(name):
     np.testing.assert_allclose(got(S.UniPC(predictor=2), lv), predicted, rtol=1e-8)
 
 
-@THREE
+@TWO
 @in_float64
 def test_single_step_dpm_solvers_are_those_of_the_authors(name):
     """DPM-Solver++(2S) and (3S) as in the authors' repository, and DPM-Solver-2 of the first paper."""
@@ -211,7 +211,7 @@ def test_single_step_dpm_solvers_are_those_of_the_authors(name):
         np.testing.assert_allclose(got(solver, lv), x, rtol=1e-9)
 
 
-@THREE
+@TWO
 @in_float64
 def test_stochastic_dpm_solvers_are_those_of_k_diffusion(name):
     """``sample_dpmpp_2m_sde`` (midpoint) and ``sample_dpmpp_3m_sde``, on ``x / alpha`` against sigma / alpha."""
@@ -245,7 +245,7 @@ def test_stochastic_dpm_solvers_are_those_of_k_diffusion(name):
 
 
 @pytest.mark.slow
-@THREE
+@TWO
 @in_float64
 def test_sa_solver_is_the_integral_of_the_interpolant(name):
     lv, x, old, eta = Values(name), START, [], 0.6
@@ -322,7 +322,7 @@ def test_annealed_langevin_is_ncsn():
     np.testing.assert_allclose(got(S.AnnealedLangevin(steps=3, step_size=step), lv, KEY), x, rtol=1e-9)
 
 
-@THREE
+@TWO
 @in_float64
 def test_dpmpp_2m_is_algorithm_2_of_its_paper(name):
     lv, x, old = Values(name), START, []

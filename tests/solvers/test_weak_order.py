@@ -34,7 +34,6 @@ SOLVERS = {
     "2m_sde": (S.DPMSolverPP2MSDE(), None, 1.0),
     "2m_sde_half": (S.DPMSolverPP2MSDE(eta=0.5), 2, 0.5),
     "3m_sde_half": (S.DPMSolverPP3MSDE(eta=0.5), 2, 0.5),
-    "sa_1_half": (S.SASolver(steps=1, eta=0.5), 1, 0.5),
     "sa_2_half": (S.SASolver(steps=2, eta=0.5), 2, 0.5),
     "sa_3": (S.SASolver(steps=3), None, 1.0),
     "sa_3_half": (S.SASolver(steps=3, eta=0.5), 3, 0.5),
@@ -98,11 +97,9 @@ def errors(solvers, schedule, grids, exact):
     return [[jnp.abs(a - b) for a, b in zip(each, exact, strict=True)] for each in moments]
 
 
-# Each solver with one of the schedules, in turn, and some with a second one.
+# Each solver with one of the schedules, in turn.
 LABELS = ("linear_vp", "geometric_ve", "rectified_flow", "edm")
-SECOND = [("2m_sde_half", "linear_vp"), ("sa_3", "geometric_ve"), ("churn", "edm"), ("ancestral", "geometric_ve")]
-SECOND += [("ddim_half", "linear_vp"), ("euler_maruyama", "linear_vp"), ("euler_maruyama", "geometric_ve")]
-EVERY = list(dict.fromkeys([*SECOND, *((name, LABELS[k % 4]) for k, name in enumerate(SOLVERS))]))
+EVERY = [(name, LABELS[k % 4]) for k, name in enumerate(SOLVERS)]
 
 
 @pytest.mark.slow
@@ -185,7 +182,7 @@ def error_of_variance(schedule, n, **corrector):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp"])
+@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve"])
 @in_float64
 def test_predictor_corrector_is_first_order_where_its_snr_falls_with_the_step(name):
     """Variance: slope 1 for ``snr^2`` in proportion to the step; for a fixed snr a bias of the size of ``snr^2``."""
@@ -199,7 +196,7 @@ def test_predictor_corrector_is_first_order_where_its_snr_falls_with_the_step(na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["linear_vp", "geometric_ve", "sub_vp", "rectified_flow"])
+@pytest.mark.parametrize("name", ["sub_vp", "rectified_flow"])
 @in_float64
 def test_corrector_helps_for_any_number_of_steps(name):
     """The size of its step depends on the preceding step alone: it helps after 1 step as after 10."""

@@ -152,15 +152,13 @@ def tiny(value):
     return {"w": jnp.full(2, value, jnp.float32)}
 
 
-@pytest.mark.parametrize("reopen", [False, True])
-def test_newest_and_best_checkpoints_are_kept(tmp_path, reopen):
+def test_newest_and_best_checkpoints_are_kept_also_by_the_next_process(tmp_path):
     losses = {1: 0.5, 2: 0.1, 3: 0.4, 4: float("nan"), 5: 0.3, 6: 0.35}
     checkpoints = Checkpoints(tmp_path, keep=2, keep_best=2, metric="loss")
     for step, loss in losses.items():
         checkpoints.save(step, tiny(step), {"loss": loss, "other": 1.0})
-        if reopen:
-            checkpoints.close()
-            checkpoints = Checkpoints(tmp_path, keep=2, keep_best=2, metric="loss")
+        checkpoints.close()
+        checkpoints = Checkpoints(tmp_path, keep=2, keep_best=2, metric="loss")
     assert checkpoints.steps() == [2, 5, 6]
     checkpoints.save(7, tiny(7))  # no metrics: kept as one of the newest only
     checkpoints.save(8, tiny(8), {"loss": 0.9})
@@ -328,7 +326,7 @@ def test_extra_is_readable_without_orbax(saved):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("delay", [0.02, 0.2])
 def test_process_killed_while_saving(tmp_path, delay):
     program = textwrap.dedent(f"""
         import jax.numpy as jnp

@@ -132,6 +132,7 @@ def test_coin_table_matches_scipy():
     assert np.argmax(ours[:, 2]) == 12  # the likeliest number of heads is 12
 
 
+@pytest.mark.slow
 def test_no_terms_of_a_long_coin_table_cancel():
     for p, n in ((0.5, 1), (0.3, 2), (0.01, 100), (0.5, 10**6), (0.3, 10**6)):
         table = typicality.coin_table(p, n)

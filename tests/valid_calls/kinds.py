@@ -2,12 +2,8 @@
 
 A row of these tables is a valid call. Its arrays are wrapped in what they are: :class:`Data`, :class:`Classes`,
 :class:`Shaped` or :class:`Time`. Other arguments are passed as they are. :func:`attacks` makes the hostile values of an
-array, :func:`attempt` gives the verdict:
-
-* "clear": an error that names the argument;
-* "documented": an answer that the function documents, or NaN from NaN: what is wrong stays visible;
-* "obscure": another error;
-* "silent": an answer as if nothing were wrong.
+array, :func:`wrong_answer` says what is wrong with the answer: right is an error that names the argument, and
+NaN for NaN; another error is "obscure", and an answer as if nothing were wrong is "silent".
 
 The second part of an argument lists the attacks that get an answer, with words where it is not the usual one:
 "integer" (counts as float32), "shape" (any shape or any leading axes), "empty" (no value gives no value), "axes" and
@@ -156,30 +152,19 @@ def attacks(row: Call) -> Iterator[Attack]:
                 yield Attack(name, attack, value)
 
 
-class Outcome(NamedTuple):
-    """What came of an attack: "clear", "documented", "obscure" or "silent", and the words or the answer."""
-
-    verdict: str
-    text: str
-
-
-def attempt(row: Call, attack: Attack) -> Outcome:
-    """Calls the function with one hostile argument, and what it returns if that is a function."""
+def wrong_answer(row: Call, attack: Attack) -> str:
+    """What is wrong with the answer to a hostile argument: nothing, "obscure" or "silent" with its words."""
     argument = row.arguments[attack.argument]
     try:
         found = row(**{attack.argument: argument.of(attack.value)})
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(found) if hasattr(leaf, "dtype") or np.isscalar(leaf)]
     except Exception as error:
-        text = f"{type(error).__name__}: {error}"
         names = [attack.argument, *argument.alias.split("; ")]
         named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", str(error)) for name in names if name)
         clear = named and isinstance(error, ValueError | TypeError)
-        return Outcome("clear" if clear else "obscure", text.split("\n")[0][:200])
-    if attack.name in argument.documented:
-        return Outcome("documented", argument.answered)
-    if attack.name == "nan" and any(_broken(leaf) for leaf in leaves):
-        return Outcome("documented", "NaN gives NaN")
-    return Outcome("silent", str(found).replace("\n", " ")[:120])
+        return "" if clear else f"obscure: {type(error).__name__}: {error}".split("\n")[0][:200]
+    stays_visible = attack.name == "nan" and any(_broken(leaf) for leaf in leaves)
+    return "" if stays_visible else "silent: " + str(found).replace("\n", " ")[:120]
 
 
 def _broken(leaf: np.ndarray) -> bool:

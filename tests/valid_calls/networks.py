@@ -1,4 +1,4 @@
-"""Networks: a valid call of each; its attributes are tried at the ends of their bounds by tracing alone."""
+"""Networks: a valid call of each."""
 
 import functools
 from typing import Any
@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import networks
-from scorekit.arguments import bounds_of
 from valid_calls.common import EACH, FLOATS, KEY, floats, ones
-from valid_calls.kinds import Call, Classes, Data, call
+from valid_calls.kinds import Classes, Data, call
 
 VECTORS, SIGNALS, IMAGES = (np.ones(shape, np.float32) for shape in ((2, 3), (2, 4, 1), (2, 2, 2, 1)))
 _PICTURES, _SOUND = ones(2, 4, 4, 3), ones(1, 8, 1)
@@ -22,13 +21,6 @@ NETWORKS: dict[str, Any] = {}
 def shapes(network, *inputs, **options):
     """The shapes of the output of a network, from tracing alone."""
     return jax.eval_shape(lambda: network.init_with_output(KEY, *inputs, **options)[0])
-
-
-def attributes(name: str, row: Call) -> Call:
-    """The row of a network as a function of its attributes, which is only traced."""
-    network = NETWORKS[name]
-    given = {key: getattr(network, key) for key in bounds_of(type(network))}
-    return Call(lambda **changed: shapes(network.clone(**changed), *row.plain().values()), given)
 
 
 @functools.cache
@@ -157,5 +149,3 @@ ROWS = {
         index=Classes(np.array([[0, 1]]), num_classes=2), codes=Data(_CODES[None], alias="index")
     ),
 }
-for _name in ("Autoencoder", "Classifier", "SongUNet", "UNet"):  # two levels, since their attributes are only traced
-    NETWORKS[f"networks.{_name}"] = NETWORKS[f"networks.{_name}"].clone(multipliers=(1, 1))

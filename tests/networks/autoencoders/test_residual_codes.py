@@ -149,6 +149,7 @@ def test_equal_levels_are_residual_quantisation_of_the_latent():
         np.testing.assert_allclose(level.target, targets[m], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_parameter_of_a_hierarchy_has_a_gradient(params):
     @jax.jit
     @jax.grad

@@ -53,6 +53,7 @@ def around(h, distance):
     return np.concatenate([padded[i * distance : i * distance + len(h)] for i in range(3)], axis=-1)
 
 
+@pytest.mark.slow
 def test_the_encoder_increases_what_the_classifier_decreases(params):
     """The gradient through the network is that of the classifier, and ``-confusion`` times that of the encoder."""
 

@@ -81,6 +81,7 @@ def test_the_density_integrates_to_one(name):
     np.testing.assert_allclose(np.exp(log_p).sum() * (line[1] - line[0]) ** dim, 1.0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_the_density_of_a_linear_flow_is_that_of_its_gaussian():
     flow, _, x = case("16 dimensions")
     params = jax.jit(flow.init)(jax.random.key(1), x)  # couplings begin as the identity
