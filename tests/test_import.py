@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = [
     "flax",
     "optax",
@@ -80,6 +82,7 @@ def test_the_core_loads_no_method_and_no_battery():
     assert not {"scorekit.networks.dit", "scorekit.networks.mlp"} & set(report["networks"])
 
 
+@pytest.mark.slow
 def test_public_names_resolve_when_all_modules_are_loaded_too():
     assert run(RESOLVED) == []
 

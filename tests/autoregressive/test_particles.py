@@ -98,15 +98,6 @@ def test_cached_states_follow_their_particles(network, seed):
     assert 0.5 * jnp.abs(table - halves).sum() > 0.3  # a state of another particle would be another law
 
 
-def test_particles_under_x64_are_those_of_float32():
-    model = ar.classifier_free(*PAIR, SCALE)
-    single = RUN(jax.random.key(0), model, 64, LENGTH, threshold=1.0)
-    with jax.enable_x64(True):
-        double = RUN(jax.random.key(0), model, 64, LENGTH, threshold=1.0)
-    assert (double.x.dtype, double.x.shape) == (single.x.dtype, single.x.shape)
-    assert abs(float(double.log_normalizer) - float(single.log_normalizer)) < 1
-
-
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_a_joint_that_is_not_finite_has_no_samples(threshold):
     """NaN after the code 0, which is drawn in some particles, and codes that are possible for neither model."""

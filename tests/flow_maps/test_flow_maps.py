@@ -171,6 +171,7 @@ def test_times_outside_the_path_are_named(change):
     assert np.isnan(traced(0.5, np.nan)).all()
 
 
+@pytest.mark.slow
 def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
     schedule, flow_map = schedules.cosine(), flow_maps.exact_map(plane(), schedules.cosine())
     assert not FlowMapSolver().stochastic

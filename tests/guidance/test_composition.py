@@ -101,6 +101,7 @@ def test_they_are_exact_for_many_parameters_and_observations(dim, n):
     jax.enable_x64(True)(lambda: assert_exact(SCHEDULES["ve"], dim, n, 1e-7))()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gaussian", "jacobian"])
 @in_float64
 def test_samples_have_the_mean_and_the_covariance_of_the_closed_form(method):
@@ -162,6 +163,7 @@ def test_jacobians_that_are_no_covariances_give_finite_answers_and_gradients():
     assert np.all(np.isfinite(jax.jit(jax.grad(loss))(jnp.ones((2, 2)))))
 
 
+@pytest.mark.slow
 def test_covariances_a_little_wider_than_the_prior_give_a_tenth_of_its_precision():
     """A hundred precisions of 1 / 1.02 would add up to -0.96."""
     given = {"covariances": np.full((100, 1, 1), 1.02), "prior_covariance": np.eye(1)}

@@ -80,6 +80,7 @@ def test_hutch_plus_plus_has_less_error_than_hutchinson_and_says_how_much():
     assert error["hutch++"] < 0.4 * error["rademacher"]
 
 
+@pytest.mark.slow
 @in_float64
 def test_gradients_of_hutch_plus_plus_are_those_of_the_trace_where_it_is_exact():
     matrix, y = np.random.default_rng(0).normal(size=(3, 3)), np.ones((2, 3))

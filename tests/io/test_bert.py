@@ -126,6 +126,7 @@ def write(folder, tensors, **config):
     (folder / "config.json").write_text(json.dumps({"num_attention_heads": HEADS, **config}))
 
 
+@pytest.mark.slow
 def test_a_folder_with_names_below_bert_is_read(tmp_path, converted):
     write(tmp_path, {f"bert.{name}": array for name, array in named_tensors().items()})
     loaded = bert.load(tmp_path)

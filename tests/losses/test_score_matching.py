@@ -96,6 +96,7 @@ def test_the_variance_falls_from_sliced_to_implicit(dim):
     assert exact < estimated < 0.8 * sliced
 
 
+@pytest.mark.slow
 @in_float64
 def test_finite_differences_are_of_second_order():
     x = data("mixture", 3).sample(jax.random.key(1), (50,))

@@ -127,6 +127,7 @@ PLACE = np.array([[[0.0], [0.5]], [[1.0], [0.999]]], np.float32)
 VECTORS = np.array([[0.1, -1.0], [2.0, 0.3]], np.float32)
 
 
+@pytest.mark.slow
 def test_random_windows_are_where_they_should_be_and_nothing_else_is_seen():
     _, apply = randomised(WINDOWS, WAVES, PLACE, LABELS[:2], VECTORS)
     apply = jax.jit(apply)

@@ -92,6 +92,7 @@ def test_bias_of_few_steps():
     np.testing.assert_allclose(errors, [-0.34, -0.065, 0.0], atol=0.03)
 
 
+@pytest.mark.slow
 def test_trees_of_arrays_and_mapped_observations():
     schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
     prior = exact_denoiser(data, schedule)

@@ -75,6 +75,7 @@ def first_of_eps(schedule):
     return lambda t_max: recommended(schedule, 8, target="eps", t_max=t_max)[1][0]
 
 
+@pytest.mark.slow
 def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
     schedule = schedules.rectified_flow()
     tabulated = lambda steps: few_steps(schedule, steps, sigma_data=0.5)

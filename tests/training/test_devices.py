@@ -112,6 +112,7 @@ def test_batch_may_be_on_any_device(parallel):
         np.testing.assert_array_equal(step(state(), batch)[1]["loss"], expected)
 
 
+@pytest.mark.slow
 def test_fsdp_splits_parameters_averages_and_moments():
     state, _ = train(4, fsdp=2)
     kernel = lambda tree: tree["params"]["dense_0"]["kernel"]

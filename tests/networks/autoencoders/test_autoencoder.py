@@ -85,6 +85,7 @@ def test_encode_and_decode_are_equivariant_to_shifts():
     np.testing.assert_allclose(later[:, 56:-48], y[:, 48:-56], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_crops_are_encoded_as_within_the_full_signal():
     network, x = SIGNALS, RNG.normal(size=(1, 240, 2)).astype(np.float32)
     params = jax.jit(network.init)(KEY, x)

@@ -99,6 +99,7 @@ def test_vectors_that_are_not_finite_have_no_code_at_any_level():
     np.testing.assert_array_equal(np.isnan(beyond), [[False] * 2, [True] * 2, [True] * 2])
 
 
+@pytest.mark.slow
 def test_unused_codes_of_each_level_are_drawn_to_the_vectors_of_that_level():
     x, books = RNG.normal(size=(12, 2)).astype(np.float32), RNG.normal(size=(2, 4, 2)).astype(np.float32)
     books[:, 3] = 50.0
