@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from docstrings import undocumented, unlisted, unoffered
+from docstrings import top_level, undocumented, unlisted, unoffered
 
 import scorekit
 
