@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 
 import pytest
 from jax.experimental import multihost_utils
@@ -66,25 +65,20 @@ def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_takers_never_hold_it_together_while_others_release_it(tmp_path):
-    holders, most, taken = [], [], []
+def test_a_lock_that_its_holder_removes_in_this_moment_is_made_anew(tmp_path, monkeypatch):
+    """Between the opening and the locking of the file: a lock of the removed file would be nobody's."""
+    path, flock, calls = tmp_path / lock.NAME, lock.fcntl.flock, []
 
-    def take():
-        for _ in range(200):
-            with contextlib.suppress(ProgramError), lock.hold(tmp_path):
-                holders.append(0)
-                most.append(len(holders))
-                holders.pop()
-                taken.append(0)
+    def late(file, how):
+        if not calls:
+            path.unlink()
+        calls.append(flock(file, how))
 
-    threads = [threading.Thread(target=take) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(taken) >= 4
-    assert set(most) == {1}
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(lock.fcntl, "flock", late)
+    with lock.hold(tmp_path):
+        assert len(calls) == 2
+        with pytest.raises(ProgramError, match="trains here"), lock.hold(tmp_path):
+            pass
 
 
 @pytest.mark.parametrize("failed", [False, True])
