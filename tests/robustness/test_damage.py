@@ -73,4 +73,4 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_read(saved, tmp_pa
             seen[str(file), len(steps)] = outcome(folder, truth)
     allowed = {"step 1 with a warning", "step 2", "an error that names it"}
     assert {case: text for case, text in seen.items() if text not in allowed} == {}
-    assert sum(text != "step 2" for text in seen.values()) >= 10, seen
+    assert sum(text != "step 2" for text in seen.values()) >= 8, seen

@@ -3,9 +3,18 @@
 from experiments.cli.endings import ProgramError
 from experiments.training.hooks import Hook, Step
 from scorekit import training
+from scorekit.training import TrainState
 
 EVERY = 10
 """Steps between those that are waited for."""
+
+
+def check(state: TrainState, limit: int) -> None:
+    """Raises a ``ProgramError`` if the latest ``limit`` steps were not finite; waits for the state."""
+    try:
+        training.check_finite(state, limit)
+    except FloatingPointError as error:
+        raise ProgramError(f"config.training.skip_limit={limit}: {error}") from error
 
 
 class SkipLimit(Hook):
@@ -16,7 +25,4 @@ class SkipLimit(Hook):
 
     def after(self, step: Step) -> None:
         if step.last or step.number % self._every == 0:
-            try:
-                training.check_finite(step.state, self._limit)
-            except FloatingPointError as error:
-                raise ProgramError(f"config.training.skip_limit={self._limit}: {error}") from error
+            check(step.state, self._limit)

@@ -103,6 +103,7 @@ def test_only_missing_batches_are_drawn_and_another_seed_shares_none(workdir, dr
     assert [path.name for path in kept] == [f"batch_0000{i}.npy" for i in range(3)]
     np.testing.assert_array_equal(np.load(kept[2]), expected[16:24])
 
+    drawn.anew()
     err = fails("sample", f"--workdir={workdir}", NUM, *FEW, "--config.sampling.guidance_scale=1e38", at_once=False)
     assert "28 of 28 samples are not finite" in err  # and are not kept
     drawn.anew()
