@@ -238,8 +238,10 @@ def test_codes_and_times_that_are_missing_have_no_loss(noise):
     assert np.isnan(run(ONE, ONE, jnp.array([jnp.nan])))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint32])
-@pytest.mark.parametrize("process", [discrete.uniform(256), discrete.absorbing(255), discrete.absorbing(127)])
+@pytest.mark.parametrize(
+    ("process", "dtype"),
+    [(discrete.uniform(256), np.uint8), (discrete.absorbing(255), np.int8), (discrete.absorbing(127), np.uint32)],
+)
 def test_tokens_of_small_integers_are_those_of_large_ones(process, dtype):
     v, seen = process.num_tokens, []
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(256, v)), jnp.float32)

@@ -15,20 +15,20 @@ ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.
 SLOW = {
     "audio": """
         ddsp.analysis ddsp.representation ddsp.synthesis fourier frequency mel_features mel_spectrograms
-        representations stft structure""",
+        music representations stft structure""",
     "autoregressive": "conditionals exact guidance models particles smoothing",
     "bridges": "blackjax diffrax numpyro",
     "data": "arrays augmentation",
     "densities": "mixture random_fields spectra",
-    "discrete": "denoisers guidance losses sampling solvers",
+    "discrete": "denoisers guidance losses process sampling solvers",
     "flow_maps": "adversarial consistency curricula divergence drifting matching progressive residuals",
     "forcing": "guidance losses rolling",
     "guidance": "composition inverse sequences",
     "interpolants": "couplings",
     "io": "loading",
     "likelihood": "bound densities exact",
-    "losses": "denoising",
-    "metrics": "detection distances inception neighbours resize vgg",
+    "losses": "contrastive denoising",
+    "metrics": "calibration detection distances inception neighbours resize vgg",
     "networks": """
         autoencoders.autoencoder autoencoders.translation autoencoder_kl causal codebooks causal.causal_transformer
         causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features flows intermediates

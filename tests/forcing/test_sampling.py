@@ -75,6 +75,7 @@ def test_equal_levels_are_the_ordinary_sampler(solver):
     assert float(jnp.abs(expected).max()) > 0.5
 
 
+@pytest.mark.slow
 def test_gradients_into_the_schedule_are_those_of_the_ordinary_sampler():
     ts, x = solvers.grids.uniform(3), jax.random.normal(jax.random.key(1), (2, 2, 1))
 

@@ -117,7 +117,8 @@ def test_samples_have_the_mean_and_the_covariance_of_the_closed_form(method):
     assert np.max(np.abs(factor @ factor.T - covariance) / np.outer(std, std)) < 0.05
 
 
-@pytest.mark.parametrize("dim", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dim", [1, 2])
 @in_float64
 def test_compositions_of_mixtures_are_exact_near_t_0_and_for_one_observation_only(dim):
     schedule = SCHEDULES["vp"]

@@ -51,7 +51,9 @@ def state(schedule, t):
     return float(schedule.alpha(t)) * MEAN + float(schedule.sigma(t)) * X
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("edm", "sub_vp") else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+)
 @in_float64
 def test_mmps_is_exact_for_gaussian_data(name):
     """To machine precision at every t; at t = 1, where alpha may be 0, x0 to its root."""

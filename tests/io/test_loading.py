@@ -223,6 +223,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_exported_is_loaded_unchanged(tmp_path, case):
     before = small(case)

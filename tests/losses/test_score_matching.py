@@ -106,7 +106,8 @@ def test_finite_differences_are_of_second_order():
     assert abs(np.log2(of(0.02) / of(0.01)) - 2) < 0.05
 
 
-@pytest.mark.parametrize("dim", [1, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dim", [1, 16])
 def test_denoising_is_implicit_score_matching_of_noisy_data(dim):
     """``E|s + eps / sigma|^2 / 2 = E loss(x_t) + D / (2 sigma^2)``, of the loss of the library and of FD-DSM."""
     schedule, n = schedules.rectified_flow(), 40_000

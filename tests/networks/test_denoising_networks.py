@@ -14,7 +14,7 @@ from networks.small_networks import BATCH, CASES, CLASSES, MAP_SHAPES, SIDES, bu
 
 from scorekit.networks import ABSENT, EDM2, Masked, SongUNet, drop_conditions
 
-SLOW = {name for name in CASES if not name.startswith(("DiT-2d", "MLP", "UNet-2d", "WaveNet"))}
+SLOW = {name for name in CASES if not name.startswith(("MLP", "UNet-2d", "WaveNet"))}
 SAME = {"ADM-1d", "DiT-1d", "UNet-1d", "VDMUNet-1d"}
 """Their blocks are those of two dimensions, where the whole contract is tested; here shapes are."""
 RNG = np.random.default_rng(0)

@@ -30,6 +30,7 @@ def test_trajectory_holds_the_state_after_every_step():
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_second_eager_call_says_once_that_jit_is_missing(monkeypatch):
     monkeypatch.setattr(sampling, "_EAGER", set())
     sampling._warn_once.cache_clear()

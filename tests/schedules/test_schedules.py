@@ -19,7 +19,11 @@ from scorekit.schedules import time_derivative
 
 NOT_SCHEDULES = {"time_derivative"}
 
-every_schedule = pytest.mark.parametrize("name", SCHEDULES)
+SLOW = {f"shifted_{name}" for name in ("sub_vp", "cosine", "ve", "functions")}
+SLOW |= {"zero_terminal_linear_vp", "functions_all", "laplace_wide", "sigmoid_steep", "sigmoid_skewed"}
+every_schedule = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCHEDULES]
+)
 INNER = [1e-6, 1e-4, 0.01, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-4, 1 - 1e-6]
 TIMES = np.float32([0.0, *INNER, 1.0])
 

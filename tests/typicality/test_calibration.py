@@ -120,7 +120,7 @@ def test_typicality_test_is_uniform_for_in_distribution_batches():
     np.testing.assert_allclose(found.threshold, grid[np.searchsorted(mass, 0.95)], rtol=0.08)
 
 
-@pytest.mark.parametrize("resamples", [1, 18, 19, 200])
+@pytest.mark.parametrize("resamples", [1, 18, 19])
 def test_a_batch_is_rejected_where_its_p_value_is_at_most_the_level(resamples):
     calibration, batches = (jax.random.normal(jax.random.key(i), size) for i, size in enumerate([(500,), (2000, 5)]))
     test = functools.partial(typicality.typicality_test, jax.random.key(2), 0.0, calibration, resamples=resamples)

@@ -10,7 +10,7 @@ import pytest
 from scorekit.networks import Autoencoder, code_counts, quantise, residual_quantise, revival_loss, sum_of_codes
 
 RNG = np.random.default_rng(0)
-CASES = [(D, dtype) for D in (1, 2, 17) for dtype in (np.float32, np.float64)]
+CASES = [(1, np.float64), (17, np.float32)]
 
 
 @pytest.fixture(params=CASES, ids=str)
