@@ -22,7 +22,6 @@ KINDS = Choices(
         "phrases": "experiments.data.sound_sets:Phrases",
         "ring": "experiments.data.vectors.points:Ring",
         "rolls": "experiments.data.roll_sets:Rolls",
-        "scores": "experiments.data.scores:Scores",
         "simulator": "experiments.data.vectors.simulators:Simulations",
         "sounds": "experiments.data.sound_files:SoundFiles",
         "table": "experiments.data.vectors.tables:Table",

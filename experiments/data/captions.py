@@ -70,22 +70,39 @@ class Pooled(OfField):
 
 
 class Captions:
-    """The different captions of a set, encoded, and which of them each picture has.
+    """The different captions of a set, encoded.
 
     Args:
-      encoded: ``U`` encoded captions; the last is the empty caption.
-      of_pictures: indices ``(N, K)`` of the training pictures' captions.
+      texts: U captions, none of them empty.
+      encoded: what the encoder says of each.
     """
 
-    def __init__(self, encoded: EncodedCaptions, of_pictures: np.ndarray):
-        self._encoded, self.of_pictures = encoded, of_pictures
+    def __init__(self, texts: Sequence[str], encoded: EncodedCaptions):
+        self._row = {text: i for i, text in enumerate([*texts, ""])}
+        self._encoded = EncodedCaptions(*(np.concatenate([value, np.zeros_like(value[:1])]) for value in encoded))
+
+    def rows_of(self, pictures: Sequence) -> np.ndarray:
+        """The captions of each picture as indices ``(N, K)``, repeated where a picture has fewer than K.
+
+        Args:
+          pictures: for each picture a list of captions, or one caption.
+        """
+        listed = lists(pictures)
+        most = max(map(len, listed))
+        return np.asarray([np.resize([self._row[text] for text in texts], most) for texts in listed], np.int32)
 
     def fields(self, index: np.ndarray) -> Batch:
         """The fields of a batch with these captions ``(B,)``."""
         return {f"caption_{name}": value[index] for name, value in self._encoded._asdict().items()}
 
     def drawn(self, batch: Batch, *, seed: int, step: int, first_row: int) -> Batch:
-        """The batch with one of the captions of each picture, a function of seed, step and row of the global batch."""
+        """The batch with one of the captions of each picture, a function of seed, step and row of the global batch.
+
+        Args:
+          batch: rows with ``captions`` ``(B, K)``, which :meth:`rows_of` gives.
+          seed, step: seed and step of the run.
+          first_row: index of the first of these rows.
+        """
         of_rows = batch["captions"]
         chosen = draws(seed, step, first_row, len(of_rows), 0, of_rows.shape[1])
         rest = {name: value for name, value in batch.items() if name != "captions"}
@@ -116,27 +133,17 @@ class Source(NamedTuple):
     length: int | None = None
     data_dir: str | None = None
 
-    def of_sets(self, train: Sequence | None, test: Sequence | None, name: str) -> tuple[Captions, Batch]:
-        """The captions of training pictures, and the fields of the first caption of each test picture.
+    def of_sets(self, sets: Sequence[Sequence | None], name: str) -> Captions:
+        """The captions of the pictures of some sets, of which each picture has a list of captions, or one caption.
 
-        Args:
-          train: for each picture a list of captions, or one caption; None if there are none.
-          test: likewise.
-          name: name of the data set, for the error message.
+        ``name`` is the name of the data, for the error message; a set is None if it has no captions.
         """
-        if train is None or test is None:
+        if any(part is None for part in sets):
             raise ConfigError(f"config.conditions: tokens and vector must not be captions of {name}, which has none")
-        listed = [lists(part) for part in (train, test)]
-        known = sorted({text for part in listed for texts in part for text in texts if text})
+        known = sorted({text for part in sets for texts in lists(part or ()) for text in texts if text})
         if not known:
             raise ConfigError(f"config.conditions: all captions of {name} are empty")
-        encoded = self.encode(known, keep=True)
-        row = {text: i for i, text in enumerate([*known, ""])}
-        most = max(len(texts) for texts in listed[0])
-        of_train = np.asarray([np.resize([row[text] for text in texts], most) for texts in listed[0]], np.int32)
-        with_empty = EncodedCaptions(*(np.concatenate([value, np.zeros_like(value[:1])]) for value in encoded))
-        captions = Captions(with_empty, of_train)
-        return captions, captions.fields(np.asarray([row[texts[0]] for texts in listed[1]], np.int32))
+        return Captions(known, self.encode(known, keep=True))
 
     def encode(self, texts: Sequence[str], *, keep: bool = False, given: str | None = None) -> EncodedCaptions:
         """The states, masks and pooled vectors of captions, in half precision.
@@ -179,10 +186,10 @@ def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -
     """The subjects of pictures as integers, equal for pictures of one subject: for each set ``(N,)``, int32.
 
     Args:
-      texts: the captions of each set, as for :func:`of_sets`.
+      texts: for each set and picture a list of captions, or one caption.
       named: for each set the subjects in words, in place of the first captions; None if they have no such names.
 
-    >>> [found.tolist() for found in subjects([["a cat", ""], ["a cat", ["a dog", "a cat"]]], [None, None])]
+    >>> [numbers.tolist() for numbers in subjects([["a cat", ""], ["a cat", ["a dog", "a cat"]]], [None, None])]
     [[1, 0], [1, 2]]
     """
     words = [
@@ -196,8 +203,8 @@ def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -
 def _from_file(path: str, texts: Sequence[str]) -> EncodedCaptions:
     given = f"config.conditions.captions.encoder={path}"
     try:
-        found = read_arrays(Path(path).expanduser())
-        arrays = {name: found[name] for name in _ARRAYS}
+        stored = read_arrays(Path(path).expanduser())
+        arrays = {name: stored[name] for name in _ARRAYS}
     except (ValueError, KeyError, OSError) as error:
         raise ConfigError(f"{given}: must be a file .npz with {', '.join(_ARRAYS)}: {error}") from error
     captions, states, mask, pooled = (arrays[name] for name in _ARRAYS)

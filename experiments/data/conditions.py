@@ -51,7 +51,6 @@ TABLES = {
         "A dense map as a condition, likewise.",
         average_pool="images:average_pool",
         log_mel="sounds:log_mel",
-        low_passed="sounds:low_passed",
         low_rate="sounds:low_rate",
         mel_magnitudes="sounds:mel_magnitudes",
         piano_roll="sound_sets:piano_roll",

@@ -1,5 +1,6 @@
 """What every data set answers: its batches, what the network receives, how samples are shown and scored."""
 
+import functools
 import itertools
 import math
 import operator
@@ -55,8 +56,6 @@ class Dataset:
       class_names: names of the classes by number; empty where they have none.
       examples: number of training examples, None when they are drawn anew for every step.
       bins: number of values of discrete data, None for continuous data.
-      test: the test set, ``{"x": (N, ...), "label": (N,)}`` and further fields of the kind.
-      train: training examples to compare with, likewise.
       max_evaluated: most test examples that a loss or bound is measured on.
       max_held_out: most test examples of the held-out loss of a network or classifier.
       max_reconstructed: most test examples of the held-out loss of an autoencoder.
@@ -82,8 +81,6 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     examples: int | None
     bins: int | None = None
-    test: Batch
-    train: Batch
     max_evaluated: int = 2000
     max_held_out: int = 1000
     max_reconstructed: int = 1000
@@ -113,6 +110,20 @@ class Dataset:
         allowed = f"at least {self.min_samples} for the metrics of these data"
         require(given >= self.min_samples, "evaluation.num_samples", given, allowed)
         return given
+
+    @functools.cached_property
+    def train(self) -> Batch:
+        """Training examples to compare with: all, or a sample of them."""
+        return self.read(0)
+
+    @functools.cached_property
+    def test(self) -> Batch:
+        """The test set, ``{"x": (N, ...), "label": (N,)}`` and further fields of the kind, or a sample of it."""
+        return self.read(1)
+
+    def read(self, part: int) -> Batch:
+        """The examples of the training set (0) or the test set (1), which are read on first use."""
+        raise NotImplementedError
 
     def batch(self, seed: int, step: int, size: int) -> Batch:
         """The batch of one step, a pure function of its arguments."""
@@ -318,6 +329,22 @@ def evenly(total: int, count: int) -> np.ndarray:
     ([0, 4, 8], [0, 1])
     """
     return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+
+
+def divided(total: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows below ``total`` to train on, and ``count`` others, evenly spaced.
+
+    >>> [rows.tolist() for rows in divided(5, 2)]
+    [[1, 2, 3], [0, 4]]
+    """
+    held_out = evenly(total, count)
+    return np.delete(np.arange(total), held_out), held_out
+
+
+def beside_held_out(dataset: Dataset) -> Preview:
+    """Ten held-out examples, evenly spaced, and samples of their classes beside them."""
+    few = rows_of(dataset.test, evenly(len(dataset.test["label"]), 10))
+    return Preview(few["label"], ["sample", "held out"], few)
 
 
 def held_out_of(dataset: Dataset, labels: np.ndarray) -> Batch:

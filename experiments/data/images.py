@@ -21,7 +21,7 @@ from experiments.data import transforms
 from experiments.data.builders import DATA_DIR, register, sets
 from experiments.data.captions import POOLED, TOKENS, Captions, lists, subjects
 from experiments.data.conditions import EMBEDDING
-from experiments.data.dataset import Batch, evenly, keep_not_finite, rows_of, zero_not_finite
+from experiments.data.dataset import Batch, divided, evenly, keep_not_finite, rows_of, zero_not_finite
 from experiments.data.display import FrequencyAxis, Pictures, Preview, Scorer
 from experiments.data.sources import Arrays, Part, Streaming, open_splits, read_rows, reading
 from scorekit import data, metrics
@@ -67,8 +67,6 @@ class ImageSet(Streaming):
         averaged down to it; None is as they are.
       image_crop: side of random squares to train on, for stages of a cascade; None is the full image.
       streaming: whether images are read from disk as they are needed; None streams sets of more than 4 GiB.
-      workers: threads that read ahead.
-      on_error: "raise" ends the run at an image that cannot be read, "skip" leaves it out.
       augment: "flip", "crop", or "edm", which also needs ``conditions.vector.name=augmentation``; None is none.
       train_split: part to train on: a split of TFDS, or a subfolder of ``path``.
       test_split: part to measure on, likewise.
@@ -86,8 +84,6 @@ class ImageSet(Streaming):
     image_size: Annotated[int, Count(1, 2**16)] | None = None
     image_crop: Annotated[int, Count(1, 2**16)] | None = None
     streaming: bool | None = None
-    workers: Annotated[int, Count(0, 1024)] = 4
-    on_error: Annotated[Literal["raise", "skip"], OneOf("raise", "skip")] = "raise"
     augment: Annotated[str, OneOf("flip", "crop", "edm")] | None = None
     train_split: Annotated[str, Text("a split or folder")] = "train"
     test_split: Annotated[str, Text("a split or folder")] = "test"
@@ -114,7 +110,6 @@ class ImageSet(Streaming):
         self.num_classes = max(train.num_classes, test.num_classes) if self.labelled else 1
         named = self.labelled and len(train.classes) == self.num_classes
         self.class_names = train.classes if named else ()
-        self._added: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     @functools.cached_property
     def _in_memory(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,40 +126,28 @@ class ImageSet(Streaming):
         return None if train is None or test is None else (lists(train), lists(test))
 
     @functools.cached_property
-    def _captioned(self) -> tuple[Captions | None, Batch]:
-        """The captions of the training pictures, and the fields of the first caption of each test picture."""
-        if self.captions is None:
-            return None, {}
-        return self.captions.of_sets(*(part.get("caption") for part in self._in_memory), self.name)
+    def _captions(self) -> Captions | None:
+        """The captions of both sets, encoded, where they are a condition."""
+        sets = [part.get("caption") for part in self._in_memory]
+        return None if self.captions is None else self.captions.of_sets(sets, self.name)
 
     @functools.cached_property
     def _rows(self) -> tuple[Batch, Batch]:
         """The fields of both sets before they are cropped."""
         parts = [{name: part[name] for name in ("x", "label")} for part in self._in_memory]
-        captions, of_test = self._captioned
-        if captions is not None:
-            named = [part.get("subject") for part in self._in_memory]
-            for part, found in zip(parts, subjects(self.texts, named), strict=True):  # type: ignore[arg-type]
-                part["subject"] = found
-            parts[0]["captions"] = captions.of_pictures
-            parts[1].update(of_test)
-        for name, values in self._added.items():
-            for part, value in zip(parts, values, strict=True):
-                part[name] = value
+        if self._captions is not None and self.texts is not None:
+            named = subjects(self.texts, [part.get("subject") for part in self._in_memory])
+            for part, texts, subject in zip(parts, self.texts, named, strict=True):
+                part |= {"subject": subject, "captions": self._captions.rows_of(texts)}
         return parts[0], parts[1]
 
-    @functools.cached_property
-    def train(self) -> Batch:
-        """The training images, or a sample of them."""
-        part, captions = dict(self._rows[0]), self._captioned[0]
-        if captions is not None:
-            part |= captions.fields(part.pop("captions")[:, 0])
-        return transforms.centred(part, self.image_crop)
-
-    @functools.cached_property
-    def test(self) -> Batch:
-        """The test images, or a sample of them."""
-        return transforms.centred(self._rows[1], self.image_crop)
+    def read(self, part):
+        """The images, or a sample of them, with the first caption of each, and of each the middle square."""
+        rows = self._rows[part]
+        if self._captions is not None:
+            rest = {name: value for name, value in rows.items() if name != "captions"}
+            rows = {**rest, **self._captions.fields(rows["captions"][:, 0])}
+        return transforms.centred(rows, self.image_crop)
 
     def _read(self, source: Any, rows: np.ndarray) -> dict[str, Any]:
         """These rows in memory."""
@@ -179,8 +162,9 @@ class ImageSet(Streaming):
 
     def add(self, name: str, train: np.ndarray, test: np.ndarray) -> None:
         """Adds a field to all examples in memory, ``(N, ...)`` each."""
-        self._added[name] = (train, test)
-        for cached in ("_rows", "train", "test"):
+        for part, values in zip(self._rows, (train, test), strict=True):
+            part[name] = values
+        for cached in ("train", "test"):
             self.__dict__.pop(cached, None)
 
     def stored(self):
@@ -193,8 +177,8 @@ class ImageSet(Streaming):
         assert self.bins is not None
         at = {"seed": seed, "step": step, "first_row": first_row}
         part = transforms.cropped(part, self.image_crop, **at)
-        if self._captioned[0] is not None:
-            part = self._captioned[0].drawn(part, **at)
+        if self._captions is not None:
+            part = self._captions.drawn(part, **at)
         return transforms.augmented(self.augment, part, self.bins, **at)
 
     def to_model(self, x):
@@ -303,8 +287,7 @@ class Folder(ImageSet):
             splits, rows = open_splits(root, self.train_split, self.test_split, opened), (None, None)
             if splits is None:
                 splits = 2 * (opened(root),)
-                held_out = evenly(len(splits[0]), max(_LEAST, min(len(splits[0]) // 10, _HELD_OUT)))
-                rows = np.delete(np.arange(len(splits[0])), held_out), held_out
+                rows = divided(len(splits[0]), max(_LEAST, min(len(splits[0]) // 10, _HELD_OUT)))
             train, test = (Part(*part, name=root.name or str(root)) for part in zip(splits, rows, strict=True))
             if min(len(train), len(test)) < _LEAST:
                 raise ValueError(

@@ -12,8 +12,8 @@ import numpy as np
 from experiments.cli.config import require
 from experiments.cli.fields import Text
 from experiments.data import rolls
-from experiments.data.dataset import Batch, Dataset, evenly, rows_of
-from experiments.data.display import Pictures, Preview
+from experiments.data.dataset import Batch, Dataset, beside_held_out, divided, evenly
+from experiments.data.display import Pictures
 from experiments.data.keys import KEYS, key_of_notes
 from experiments.data.sources import reading, split_folders
 from scorekit.arguments import OneOf
@@ -87,7 +87,6 @@ class Rolls(Dataset):
       drawn: the song of a seed.
       codings: the choices of ``config.symbols.name``.
       seconds: the length of an example.
-      consecutive: whether the test set has all windows of a song, one after the other; without, one, anywhere.
     """
 
     name = "rolls"
@@ -97,7 +96,6 @@ class Rolls(Dataset):
     vectors = ()
     only_symbols = True
     max_evaluated, max_held_out, evaluation_batch = 256, 128, 32
-    consecutive = False
     drawn = staticmethod(drawn_song)
 
     label: Annotated[str, OneOf("key", "instrument", "none")] = "key"
@@ -137,17 +135,15 @@ class Rolls(Dataset):
         """The number of songs to train on."""
         return len(self.songs)
 
-    @functools.cached_property
-    def train(self) -> Batch:
-        """Windows of some training songs."""
-        return self._windows(self.songs, _anywhere(self.songs, evenly(len(self.songs), _TEST)))
+    def read(self, part):
+        """Windows of some training songs, or of all held-out songs."""
+        songs = self.both[part]
+        windows = self.held_out_windows(songs) if part else _anywhere(songs, evenly(len(songs), _TEST))
+        return self._windows(songs, windows)
 
-    @functools.cached_property
-    def test(self) -> Batch:
-        """Windows of the held-out songs."""
-        songs = self.both[1]
-        every = [(i, at) for i, song in enumerate(songs) for at in range(0, len(song.states) - WINDOW + 1, WINDOW)]
-        return self._windows(songs, every if self.consecutive else _anywhere(songs, range(len(songs))))
+    def held_out_windows(self, songs: Sequence[Song]) -> Sequence[tuple[int, int]]:
+        """The windows of the test set, by song and first step: one of each song, anywhere."""
+        return _anywhere(songs, range(len(songs)))
 
     @functools.cached_property
     def _starts(self) -> np.ndarray:
@@ -182,8 +178,7 @@ class Rolls(Dataset):
         return Pictures(np.asarray(samples if samples.ndim == 4 else rolls.pictures(samples)))
 
     def preview(self):
-        few = rows_of(self.test, slice(10))
-        return Preview(few["label"], ["sample", "held out"], few)
+        return beside_held_out(self)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -200,7 +195,6 @@ class MidiFiles(Rolls):
     """
 
     name = "midi"
-    consecutive = True
 
     path: Annotated[str, Text("a folder of MIDI files")]
 
@@ -214,8 +208,7 @@ class MidiFiles(Rolls):
                 train, test = (_files(folder, root) for folder in folders)
             else:
                 both = _files(root, root)
-                at = evenly(len(both), max(round(_HELD_OUT * len(both)), 1))
-                train, test = [path for i, path in enumerate(both) if i not in at], [both[i] for i in at]
+                train, test = ([both[i] for i in at] for at in divided(len(both), max(round(_HELD_OUT * len(both)), 1)))
             if not train or not test:
                 raise ValueError("must have two MIDI files (.mid) or more to train on and to hold out")
         return train, test
@@ -224,6 +217,9 @@ class MidiFiles(Rolls):
     def both(self):
         with reading(self.path):
             return _songs(self._opened[0]), _songs(self._opened[1])
+
+    def held_out_windows(self, songs):
+        return [(i, at) for i, song in enumerate(songs) for at in range(0, len(song.states) - WINDOW + 1, WINDOW)]
 
 
 def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, int]]:

@@ -89,15 +89,10 @@ def to_states(played: Sequence[Played], steps: int) -> tuple[np.ndarray, int]:
         cost = lambda voices, new=new: sum(abs(REGISTERS[v] - n.pitch) for v, n in zip(voices, new, strict=True))
         for voice, note in zip(min(itertools.combinations(free, len(new)), key=cost), new, strict=True):
             until[voice] = note.last
-            write(states, voice, note)
+            begins = 2 * (note.pitch - LOWEST) + 1
+            states[note.first : note.last, voice] = begins + 1
+            states[note.first, voice] = begins
     return states, left_out
-
-
-def write(states: np.ndarray, voice: int, note: Played) -> None:
-    """Writes a note into a voice of states ``(steps, VOICES)``."""
-    state = 2 * (note.pitch - LOWEST) + 1
-    states[note.first : note.last, voice] = state + 1
-    states[note.first, voice] = state
 
 
 def to_played(states: np.ndarray) -> list[Played]:

@@ -4,15 +4,14 @@ import functools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 
 from experiments.cli.config import require
 from experiments.cli.fields import Text
 from experiments.data.captions import POOLED, TOKENS, Captions, Source
-from experiments.data.dataset import Batch, evenly, rows_of
-from experiments.data.display import Preview
+from experiments.data.dataset import Batch, evenly
 from experiments.data.sounds import Sounds, normalised
 from experiments.data.sources import Streaming, open_splits, read_rows, reading
 from scorekit import data
@@ -36,8 +35,6 @@ class SoundFiles(Streaming, Sounds):
       sample_rate: samples a second, in Hz; files of another rate are resampled. None is the rate of the first.
       label: "class", a folder or the class in a list of files, or "none" for a single class.
       streaming: whether training draws clips as they are needed; without, fixed clips are kept in memory.
-      workers: threads that read ahead.
-      on_error: "raise" ends the run at a file that cannot be read, "skip" leaves it out.
       captions: encoder of captions, where they are a condition; else None.
     """
 
@@ -50,8 +47,6 @@ class SoundFiles(Streaming, Sounds):
     sample_rate: Annotated[int, Count(100, 768_000)] | None = None
     label: Annotated[str, OneOf("class", "none")] = "class"
     streaming: bool = True
-    workers: Annotated[int, Count(0, 1024)] = 4
-    on_error: Annotated[Literal["raise", "skip"], OneOf("raise", "skip")] = "raise"
     captions: Source | None = None
 
     def __post_init__(self):
@@ -68,25 +63,16 @@ class SoundFiles(Streaming, Sounds):
         self.represent(self.crop, train.sample_rate)
         self.unit = f"clips of {self.crop / train.sample_rate:.3g} s at {train.sample_rate / 1000:g} kHz"
 
-    @functools.cached_property
-    def train(self) -> Batch:
-        """The fixed clips to train on, or a sample of them."""
-        return self._read(self.sources[0], _SAMPLE if self.streaming else len(self.sources[0]))
+    def read(self, part):
+        """The fixed clips to train on, or a sample of them, or of those that are held out."""
+        all_of_them = part == 0 and not self.streaming
+        return self._read(self.sources[part], len(self.sources[part]) if all_of_them else _SAMPLE)
 
     @functools.cached_property
-    def test(self) -> Batch:
-        """A sample of the held-out clips."""
-        return self._read(self.sources[1], _SAMPLE)
-
-    @functools.cached_property
-    def _captioned(self) -> tuple[Captions, dict[str | None, int]] | None:
-        """The encoded captions, and the row of each text."""
-        if self.captions is None:
-            return None
-        train, test = self.sources
-        texts = train.captions() + test.captions() if train.captioned and test.captioned else None
-        captions, _ = self.captions.of_sets(texts, texts, self.name)
-        return captions, dict(zip(texts or (), captions.of_pictures[:, 0].tolist(), strict=True))
+    def _captions(self) -> Captions | None:
+        """The captions of both sets, encoded, where they are a condition."""
+        sets = [source.captions() if source.captioned else None for source in self.sources]
+        return None if self.captions is None else self.captions.of_sets(sets, self.name)
 
     def _read(self, source: Any, count: int) -> Batch:
         """So many clips, evenly spaced, in memory."""
@@ -105,17 +91,12 @@ class SoundFiles(Streaming, Sounds):
         if self.peak is not None:
             x = normalised(x, self.peak)
         batch = {"x": x, "label": np.zeros_like(label) if self.label == "none" else label}
-        if self._captioned is None:
+        if self._captions is None:
             return batch
-        captions, rows = self._captioned
-        return {**batch, **captions.fields(np.asarray([rows[text] for text in part["caption"]]))}
+        return {**batch, **self._captions.fields(self._captions.rows_of(part["caption"])[:, 0])}
 
     def stored(self):
         return self.train
 
     def finished(self, part, seed, step, first_row):
         return self._represented(part) if self.streaming else part
-
-    def preview(self):
-        few = rows_of(self.test, evenly(len(self.test["x"]), 10))
-        return Preview(few["label"], ["sample", "held out"], few)

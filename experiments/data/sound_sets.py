@@ -120,15 +120,9 @@ class SoundSet(Sounds):
         )
         return train, test
 
-    @functools.cached_property
-    def train(self) -> Batch:
-        """The beginnings of the training sounds."""
-        return self.crops(self._full[0], np.zeros(len(self._sets[0].x), int))
-
-    @functools.cached_property
-    def test(self) -> Batch:
-        """The beginnings of the test sounds."""
-        return self.crops(self._full[1], np.zeros(len(self._sets[1].x), int))
+    def read(self, part):
+        """The beginnings of the sounds."""
+        return self.crops(self._full[part], np.zeros(len(self._sets[part].x), int))
 
     def crops(self, part: Batch, first: np.ndarray) -> Batch:
         """The examples that begin at positions ``first`` of sounds."""

@@ -1,13 +1,11 @@
 """Common parts of all sounds: 16-bit codes, crops, a representation for the network, and maps of any sound.
 
 Args:
-  cutoff: frequency at which the gain is 1/2, in cycles per sample.
   f_min: the lowest frequency, in Hz.
   factor: ratio of the sample rates.
   fft_size: samples of a frame.
   hop: samples between frames.
   num_mels: number of mel bands.
-  radius: samples of the filter on either side.
   scale: factor of the samples.
 """
 
@@ -23,18 +21,16 @@ import numpy as np
 
 from experiments.cli.config import require
 from experiments.cli.fields import Text
-from experiments.data.dataset import Dataset, keep_not_finite, rows_of, zero_not_finite
-from experiments.data.display import FrequencyAxis, Preview
+from experiments.data.dataset import Dataset, beside_held_out, keep_not_finite, zero_not_finite
+from experiments.data.display import FrequencyAxis
 from experiments.data.display import Sounds as SoundsView
 from experiments.data.representation import REPRESENTATIONS, axes_of, build_representation
 from scorekit import audio
 from scorekit.arguments import Between, Count, Positive, PositiveInt
-from scorekit.guidance import operators
 
 _FftSize: TypeAlias = Annotated[int, Count(2, 2**20)]
 _Hop: TypeAlias = Annotated[int, Count(1, 2**20)]
 _Size: TypeAlias = Annotated[int, Count(1, 2**16)]
-_Cutoff: TypeAlias = Annotated[float, Between(0, 0.5, "both")]
 _Frequency: TypeAlias = Annotated[float, Between(0)]
 Map: TypeAlias = Callable[[Mapping[str, Any]], Any]
 """A function from a batch to a dense map."""
@@ -64,13 +60,6 @@ def low_rate(dataset: "Sounds", factor: PositiveInt = 4, scale: Positive = 1.0) 
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]
 
 
-def low_passed(dataset: "Sounds", cutoff: _Cutoff = 0.125, radius: _Size = 32) -> Map:
-    """A dense map: the sound without its high frequencies, as the network receives sounds."""
-    kernel = jnp.asarray(operators.low_pass_kernel(cutoff, radius), jnp.float32)
-    blur = operators.blur(kernel, "zero")
-    return lambda batch: blur(dataset.to_model(jnp.asarray(batch["raw"])))
-
-
 @dataclass(kw_only=True, eq=False)
 class Sounds(Dataset):
     """Sounds as 16-bit codes; a subclass says which, and calls :meth:`represent`.
@@ -93,7 +82,7 @@ class Sounds(Dataset):
     """
 
     unit = "sounds"
-    maps = ("log_mel", "low_passed", "low_rate", "mel_magnitudes")
+    maps = ("log_mel", "low_rate", "mel_magnitudes")
     max_evaluated, max_held_out, max_reconstructed, evaluation_batch = 256, 256, 64, 64
     fields = ()
     by_pitch = False
@@ -117,7 +106,6 @@ class Sounds(Dataset):
         if self.by_pitch:
             allowed = f"another one: {self.name} has no pitch"
             require("pitch" in self.fields, "data.representation.name", self._axes, allowed)
-            self.maps = tuple(name for name in self.maps if name != "low_passed")  # encodes sounds alone
         x = jax.ShapeDtypeStruct((1, length), np.int16)
         self.shape = jax.eval_shape(self.inputs, {"x": x, "pitch": jax.ShapeDtypeStruct((1,), np.int32)}).shape[1:]
 
@@ -156,8 +144,7 @@ class Sounds(Dataset):
         return SoundsView(samples, self.sample_rate)
 
     def preview(self):
-        first = rows_of(self.test, slice(10))
-        return Preview(first["label"], ["sample", "held out"], first)
+        return beside_held_out(self)
 
     def guidance_labels(self):
         return None

@@ -6,14 +6,16 @@ import itertools
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from experiments.cli.config import ConfigError, require
 from experiments.data.dataset import Batch, Dataset, rows_of
 from scorekit import data
+from scorekit.arguments import Count, OneOf
 from scorekit.io import resolved
 
 
@@ -37,10 +39,10 @@ def split_folders(root: Path, train_split: str, test_split: str) -> tuple[Path, 
     """The subfolders of the training and test set; None where there are none."""
     names = {"train_split": train_split, "test_split": test_split}
     there = [resolved(root / name, within=root) for name in names.values() if (root / name).is_dir()]
-    for field, name in names.items():
+    for split, name in names.items():
         present = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) if there else ""
         fits = not there or (root / name).is_dir()
-        require(fits, f"data.{field}", name, f"a folder in {root}, which has {present}")
+        require(fits, f"data.{split}", name, f"a folder in {root}, which has {present}")
     return (root / train_split, root / test_split) if there else None
 
 
@@ -119,23 +121,26 @@ def read_rows(source: Any, rows: np.ndarray, workers: int, on_error: str, what: 
     if not examples:
         raise ValueError(f"none of the {what} can be read: {min(broken)}")
     label = np.array([example["label"] for example in examples], np.int32)
-    texts = [field for field in ("caption", "subject") if field in examples[0]]
-    listed = {field: [example[field] for example in examples] for field in texts}
+    texts = [name for name in ("caption", "subject") if name in examples[0]]
+    listed = {name: [example[name] for example in examples] for name in texts}
     return {"x": np.stack([example["x"] for example in examples]), "label": label, **listed}
 
 
+@dataclass(kw_only=True, eq=False)
 class Streaming(Dataset):
     """A set whose training examples are read as they are needed, or drawn from memory.
 
-    Attributes:
-      sources: of the training and of the test examples.
+    Args:
       workers: threads that read ahead.
       on_error: "raise" ends the run at an example that cannot be read, "skip" leaves it out.
+
+    Attributes:
+      sources: of the training and of the test examples.
     """
 
-    sources: tuple[Any, Any]
-    workers: int
-    on_error: Any
+    workers: Annotated[int, Count(0, 1024)] = 4
+    on_error: Annotated[Literal["raise", "skip"], OneOf("raise", "skip")] = "raise"
+    sources: tuple[Any, Any] = field(init=False, repr=False)
 
     def stored(self) -> Batch:
         """The training examples in memory that batches are drawn from, where the set does not stream."""

@@ -15,7 +15,6 @@ Args:
 """
 
 import contextlib
-import functools
 import math
 from collections.abc import Callable, Generator
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -64,9 +63,7 @@ class Coding(NamedTuple):
 
 def pixels(dataset: Any, levels: _Values | None = None) -> Coding:
     """The values of the pixels of an image."""
-    bins = dataset.bins
-    if bins is None:
-        raise ValueError(f"name must be another one than pixels: {dataset.name} has no pixels of discrete values")
+    bins = _bins_of(dataset, "pixels")
     num = bins if levels is None else levels
     if num > bins:
         raise ValueError(f"levels must be at most the {bins} values of {dataset.name}, got {num}")
@@ -82,16 +79,20 @@ def planes(dataset: Any, base: _Values | None = None) -> Coding:
     log-probability of its value, since no two pairs stand for the same value. A pair that stands for no value, which a
     model may draw, becomes the largest value.
     """
-    bins = dataset.bins
-    if bins is None:
-        raise ValueError(f"name must be another one than planes: {dataset.name} has no pixels of discrete values")
+    bins = _bins_of(dataset, "planes")
     size = math.isqrt(bins - 1) + 1 if base is None else base
     if size >= bins:
         raise ValueError(f"base must be below the {bins} values of {dataset.name}, got {size}")
     encode = lambda x: np.stack(np.divmod(np.asarray(x, np.int32), size), axis=1)
-    decode = lambda found: to_unit(jnp.minimum(size * found[:, 0] + found[:, 1], bins - 1), bins)
+    decode = lambda codes: to_unit(jnp.minimum(size * codes[:, 0] + codes[:, 1], bins - 1), bins)
     num_codes = max(size, -(-bins // size))
     return Coding(num_codes, (2, *dataset.shape), encode, decode, exact=True)
+
+
+def _bins_of(dataset: Any, name: str) -> int:
+    if dataset.bins is None:
+        raise ValueError(f"name must be another one than {name}: {dataset.name} has no pixels of discrete values")
+    return dataset.bins
 
 
 def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1024)] = 1) -> Coding:
@@ -107,8 +108,8 @@ def mu_law(dataset: Any, codes: _Values = 256, factor: Annotated[int, Count(1, 1
         sound = audio.pcm_to_float(jnp.asarray(x))
         return audio.mu_law_encode(sound if factor == 1 else audio.low_rate(sound, factor), codes)
 
-    def decode(found):
-        sound = audio.mu_law_decode(found, codes)
+    def decode(encoded):
+        sound = audio.mu_law_decode(encoded, codes)
         return dataset.at_peak(sound if factor == 1 else audio.high_rate(sound, factor))
 
     return Coding(codes, (length // factor,), encode, decode, exact=False)
@@ -130,7 +131,7 @@ def codes(dataset: Any, level: Annotated[int, Count(1, 1024)] | None = None) -> 
         z = np.asarray(x, np.float64)
         return np.argmin(np.sum(table**2, axis=-1) - 2.0 * z @ table.T, axis=-1).astype(np.int32)
 
-    decode = lambda found: dataset.from_model(dataset.codes[found])
+    decode = lambda codes: dataset.from_model(dataset.codes[codes])
     return Coding(len(table), tuple(dataset.shape[:-1]), encode, decode, exact=False)
 
 
@@ -144,16 +145,16 @@ def _level(dataset: Any, grids: list[tuple[int, ...]], level: int | None) -> Cod
     flat = jax.jit(lambda x: jnp.concatenate([each.reshape(len(x), -1) for each in dataset.code_levels(x)[:level]], 1))
     ends, factor = np.cumsum(sizes), dataset.shape[0] // grid[0]
 
-    def split(found: Array) -> list[Array]:
+    def split(codes: Array) -> list[Array]:
         parts = zip(ends, sizes, grids, strict=False)
-        return [found[:, end - size : end].reshape(-1, *shape) for end, size, shape in parts if end <= found.shape[1]]
+        return [codes[:, end - size : end].reshape(-1, *shape) for end, size, shape in parts if end <= codes.shape[1]]
 
     def condition(given: Array) -> Array:
         folded = dataset.from_codes(split(given)).reshape(len(given), *(n for side in grid for n in (side, factor)), -1)
         axes = range(1, folded.ndim - 1)
         return folded.transpose(0, *axes[::2], *axes[1::2], -1).reshape(len(given), *grid, -1)
 
-    given, decode = sum(sizes[:-1]), lambda found: dataset.decode_codes(split(found.reshape(len(found), -1)))
+    given, decode = sum(sizes[:-1]), lambda codes: dataset.decode_codes(split(codes.reshape(len(codes), -1)))
     return Coding(
         dataset.num_codes, grid, flat, decode, exact=False, given=given, condition=condition if given else None
     )
@@ -163,7 +164,7 @@ def roll(dataset: Any) -> Coding:
     """The voices of a piano roll in steps of 64 ms: nothing, the note is held, or one of 49 notes begins."""
     if not hasattr(dataset, "songs"):
         raise ValueError(f"name must be codes, mu_law or pixels: {dataset.name} has no voices")
-    decode = lambda found: rolls.pictures(rolls.from_codes(found))
+    decode = lambda codes: rolls.pictures(rolls.from_codes(codes))
     return Coding(rolls.NUM_CODES, tuple(dataset.shape), rolls.to_codes, decode, exact=True)
 
 
@@ -181,20 +182,20 @@ def events(
     shape = dataset.of_notes([[]]).shape[1:]
 
     def encode(x):
-        found = np.full((len(x), length), code.end, np.int32)
-        for row, example in zip(found, x, strict=True):
+        sequences = np.full((len(x), length), code.end, np.int32)
+        for row, example in zip(sequences, x, strict=True):
             tokens = code.encode(dataset.to_notes(example), seconds=seconds, window=True)[:length]
             row[: len(tokens)] = tokens
-        return found
+        return sequences
 
-    def raw(found):
-        decoded = [code.decode(row, seconds) for row in np.asarray(found)]
+    def raw(sequences):
+        decoded = [code.decode(row, seconds) for row in np.asarray(sequences)]
         if wrong := [score.remarks[0] for score in decoded if score.remarks]:
-            print(f"{len(wrong)} of {len(found)} sequences of events repaired, such as: {wrong[0]}", flush=True)
+            print(f"{len(wrong)} of {len(sequences)} sequences of events repaired, such as: {wrong[0]}", flush=True)
         return np.asarray(dataset.of_notes([score.notes for score in decoded]), np.float32)
 
-    def decode(found):
-        return jax.pure_callback(raw, jax.ShapeDtypeStruct((len(found), *shape), jnp.float32), found)
+    def decode(sequences):
+        return jax.pure_callback(raw, jax.ShapeDtypeStruct((len(sequences), *shape), jnp.float32), sequences)
 
     if cut := int(np.sum(encode(dataset.test["x"])[:, -1] != code.end)):
         print(f"{cut} held-out examples have more than {length} events and are cut", flush=True)
@@ -254,27 +255,20 @@ class Symbols(Encoded):
         self.coding, self._order, self._back = coding, np.asarray(order), np.argsort(order)
         self.shape, self.bins = (len(order),), coding.num_codes
 
-    @functools.cached_property
-    def train(self) -> Batch:
-        return self._in_blocks(self.inner.train)
-
-    @functools.cached_property
-    def test(self) -> Batch:
-        return self._in_blocks(self.inner.test)
+    def read(self, part):
+        rows = self.inner.test if part else self.inner.train
+        return {**in_blocks(self._encode, rows["x"], min(50, len(rows["x"]))), "label": rows["label"]}
 
     def _encode(self, x: np.ndarray) -> Batch:
-        found, given = np.asarray(self.coding.encode(x)).reshape(len(x), -1), self.coding.given
-        return {"x": found[:, given:][:, self._order], **({"given": found[:, :given]} if given else {})}
-
-    def _in_blocks(self, part: Batch) -> Batch:
-        return {**in_blocks(self._encode, part["x"], min(50, len(part["x"]))), "label": part["label"]}
+        codes, given = np.asarray(self.coding.encode(x)).reshape(len(x), -1), self.coding.given
+        return {"x": codes[:, given:][:, self._order], **({"given": codes[:, :given]} if given else {})}
 
     def batch(self, seed, step, size):
         return self._encoded(self.inner.batch(seed, step, size))
 
     def batches(self, seed, first_step, size, process_index=0, process_count=1) -> Generator[Batch, None, None]:
-        with contextlib.closing(self.inner.batches(seed, first_step, size, process_index, process_count)) as found:
-            yield from map(self._encoded, found)
+        with contextlib.closing(self.inner.batches(seed, first_step, size, process_index, process_count)) as batches:
+            yield from map(self._encoded, batches)
 
     def _encoded(self, batch: Batch) -> Batch:
         return {**self._encode(batch["x"]), "label": batch["label"]}

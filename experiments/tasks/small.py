@@ -28,7 +28,7 @@ FEW = {
     "data": {"simulations": 2000},
 }
 """Fields of a section, which are at most this, where the section has them."""
-SLICED = ("captioned", "notes", "performances", "phrases", "rolls", "scores", "tfds")
+SLICED = ("captioned", "notes", "performances", "phrases", "rolls", "tfds")
 """Kinds of data of whose splits a part can be taken."""
 TRAIN, TEST = "train[:64]", "test[:64]"
 

@@ -1,6 +1,5 @@
 """Points of a known density, and what all data without places share."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Annotated
@@ -49,13 +48,8 @@ class Ring(Vectors):
         self.num_classes = 8 if self.labelled else 1
         self._sample = jax.jit(self.density.sample_with_labels, static_argnums=1)
 
-    @functools.cached_property
-    def train(self):
-        return self._points(jax.random.key(1), 2000)
-
-    @functools.cached_property
-    def test(self):
-        return self._points(jax.random.key(2), 2000)
+    def read(self, part):
+        return self._points(jax.random.key(1 + part), 2000)
 
     def _points(self, key, n):
         x, label = self._sample(key, (n,))

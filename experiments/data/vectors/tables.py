@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.cli.config import ConfigError, require
 from experiments.cli.fields import Text
-from experiments.data.dataset import OfField, evenly, held_out_of, keep_not_finite, rows_of
+from experiments.data.dataset import OfField, divided, held_out_of, keep_not_finite, rows_of
 from experiments.data.display import Points, Preview, Scorer
 from experiments.data.vectors.columns import entries, inside, moments_of, named, numbers, parse_bounds, read_columns
 from experiments.data.vectors.points import Vectors, distances_to
@@ -155,8 +155,7 @@ class Table(Vectors):
             raise ValueError(f"there must be at least {LEAST} rows, there are {total}")
         number = min(total // 10, HELD_OUT) if validation is None else round(validation * total)
         require(2 <= number <= total - 2, "data.validation", validation, f"two of {total} rows at least, and not all")
-        held_out = evenly(total, number)
-        kept = np.delete(np.arange(total), held_out)
+        kept, held_out = divided(total, number)
         arrays = [name for name in self.condition if columns[name].ndim == 3 or f"{name}_mask" in columns]
         one = not arrays or len(self.condition) == 1
         require(one, "data.condition", condition, f"columns, or the name of one array, as {', '.join(arrays)}")

@@ -1,1 +1,1 @@
-"""Sound and music: waveforms, spectrograms, vocoders and synthesisers; scores, performances and transcriptions."""
+"""Sound and music: waveforms, spectrograms, vocoders and synthesisers; performances and transcriptions."""

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from programs import captioned_squares
 
-from experiments.data import roll_sets, scores
+from experiments.data import roll_sets
 from experiments.data.builders import sets
 from scorekit import audio
-from scorekit.data.phrases import Note
 
 SECONDS, FRAME_RATE = 4.096, 62.5
 
@@ -67,11 +66,10 @@ def pictures(*_):
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
-    """Sets of sounds, scores and captioned pictures that are made here, and fewer drawn songs."""
+    """Sets of sounds and captioned pictures that are made here, and fewer drawn songs."""
     monkeypatch.setattr(sets, "load_notes", notes)
     monkeypatch.setattr(sets, "load_phrases", phrases)
     monkeypatch.setattr(sets, "load_captioned", pictures)
-    monkeypatch.setattr(scores, "_kept", lambda *_: 20 * [[[Note(60, 64, 0.0, 4.0)]]])
     monkeypatch.setattr(roll_sets, "_TRAIN", 20)
     monkeypatch.setattr(roll_sets, "_TEST", 4)
 

@@ -139,7 +139,6 @@ AUTOENCODER = """
 """
 NOTES = """
     data.name=phrases data.representation.name=controls | must be another one: soundfont_phrases/4khz has no pitch
-    conditions.map.name=low_passed data.representation.name=controls | conditions.map.name=low_passed: must be one of
 """
 
 DIT = ("network.name=dit", "network.patch=1")

@@ -1,6 +1,5 @@
 """What kinds of data share: names, conditions of an example, and examples that are not finite."""
 
-import itertools
 import re
 from types import SimpleNamespace
 
@@ -13,34 +12,24 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.data import conditions
-from experiments.data.dataset import Dataset, moments
+from experiments.data.dataset import moments
 from experiments.data.images import average_pool
 from experiments.data.sound_sets import pitch_velocity
 from experiments.data.vectors.points import Ring
 from experiments.tasks.latents.latent_data import Latents
 
 
-@pytest.mark.parametrize(
-    "name", ["mnist", "sklearn_digits:1.0.0", "mnist:3.*.*", "kaggle:set/a-b.c", "corrupted/fog_1"]
-)
-def test_names_of_tfds_are_accepted(monkeypatch, name):
+def test_names_of_tfds_are_accepted_and_others_are_config_errors(monkeypatch):
+    for name, words in (("sklearn_digit", "did you mean sklearn_digits"), ("mnist/x", "mnist/x"), ("../x", "a path")):
+        assert words in error_of(data.build, changed(smoke, f"data.set={name}"))
+
     def open_images(name, split, data_dir):
         raise LookupError(name)
 
     monkeypatch.setattr("scorekit.data.open_images", open_images)
-    with pytest.raises(LookupError, match=re.escape(name)):
-        data.build(changed(smoke, f"data.set={name}"))
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("sklearn_digit", "did you mean sklearn_digits"), ("mnist/x", "mnist/x"), ("../mnist", "never a path")],
-)
-def test_unknown_names_are_config_errors(name, words):
-    assert words in error_of(data.build, changed(smoke, f"data.set={name}"))
-
-
-def test_unknown_kinds_are_config_errors():
+    for name in ("mnist", "sklearn_digits:1.0.0", "mnist:3.*.*", "kaggle:set/a-b.c", "corrupted/fog_1"):
+        with pytest.raises(LookupError, match=re.escape(name)):
+            data.build(changed(smoke, f"data.set={name}"))
     message = error_of(data.build, changed(smoke, "data.name=foldr"))
     assert message.startswith("config.data.name=foldr: must be one of captioned, folder, ")
     assert message.endswith("(did you mean folder?)")
@@ -108,13 +97,3 @@ def test_training_ends_at_the_first_batch_that_is_not_finite(monkeypatch, tmp_pa
     broken_after(monkeypatch, 2 + 2, value)  # two sets, two batches
     err = fails("train", *POINTS, f"--workdir={tmp_path / 'run'}", at_once=False)
     assert err.splitlines()[-1].startswith("error: config.data: x of 1 of 16 examples of batch 3 is not finite")
-
-
-def test_every_kind_of_data_gives_each_process_its_rows():
-    class Numbers(Dataset):
-        def batch(self, seed, step, size):
-            return {"x": 1000 * seed + size * step + np.arange(size)}
-
-    parts = [list(itertools.islice(Numbers().batches(1, 5, 6, p, 3), 2)) for p in range(3)]
-    joined = [np.concatenate([part[i]["x"] for part in parts]) for i in (0, 1)]
-    assert np.concatenate(joined).tolist() == list(range(1030, 1042))

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import json
 import sys
 
 import numpy as np
@@ -43,54 +42,40 @@ def test_clips_are_streamed_with_the_classes_of_their_folders(own):
     dataset = load(path=str(own), workers=2)
     assert (dataset.name, dataset.unit, dataset.class_names) == ("bells", "clips of 0.512 s at 4 kHz", ("high", "low"))
     assert (dataset.examples, dataset.held_out(), dataset.streaming, dataset.shape) == (54, 2, True, (2048, 1))
-    full = list(itertools.islice(dataset.batches(7, 0, 8), 3))
-    assert full[0].keys() == {"x", "label"}
-    for count in (1, 2):
-        parts = [next(dataset.batches(7, 2, 8, p, count)) for p in range(count)]
-        for name in ("x", "label"):
-            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), full[2][name])
-    np.testing.assert_array_equal(dataset.batch(7, 1, 8)["x"], full[1]["x"])
+    assert set(dataset.batch(7, 0, 8)["label"]) == {0, 1}
     fixed = load(path=str(own), streaming=False, peak=0.5, label="none")
     assert (len(fixed.train["x"]), fixed.num_classes, fixed.class_names) == (54, 1, ())
-    x = np.concatenate([fixed.batch(0, i, 27)["x"] for i in range(2)])
-    np.testing.assert_array_equal(np.sort(x, axis=0), np.sort(fixed.train["x"], axis=0))
-    np.testing.assert_allclose(np.abs(x).max(axis=1), 2**14, atol=1)
+    for part in (fixed.batch(0, 0, 9), load(path=str(own), peak=0.5).batch(0, 0, 9)):
+        np.testing.assert_allclose(np.abs(part["x"].astype(int)).max(axis=1), 2**14, atol=1)
 
 
 def test_captions_are_a_condition_of_every_clip(own, tmp_path):
     root = tmp_path / "captioned"
     root.mkdir()
-    texts = {}
     for i in range(6):
-        texts[f"{i}.wav"] = f"sound {i % 3}"
         audio.write(root / f"{i}.wav", np.full(3000, (i + 1) / 10), RATE)
-    (root / "captions.jsonl").write_text(
-        "\n".join(json.dumps({"file_name": name, "text": text}) for name, text in texts.items())
-    )
+        (root / f"{i}.txt").write_text(f"sound {i % 3}")
     states = np.arange(3, dtype=np.float16)[:, None, None] * np.ones((3, 4, 8), np.float16)
     known = np.array([f"sound {i}" for i in range(3)])
     np.savez(tmp_path / "encoder.npz", captions=known, states=states, mask=np.ones((3, 4), bool), pooled=states[:, 0])
     captions = Source(str(tmp_path / "encoder.npz"))
     dataset = load(path=str(root), captions=captions)
     for part in (dataset.batch(0, 0, 8), next(dataset.batches(0, 3, 8)), dataset.train, dataset.test):
-        found = Tokens()(preprocess(dataset, part))
+        tokens = Tokens()(preprocess(dataset, part))
         number = np.round(part["x"][:, 0] / 2**15 * 10).astype(int) - 1
-        np.testing.assert_array_equal(found[:, 0, 0], number % 3)
+        np.testing.assert_array_equal(tokens[:, 0, 0], number % 3)
     without = load(path=str(own), captions=captions)
     words = "config.conditions: tokens and vector must not be captions of bells, which has none"
     assert words in error_of(lambda: without.test)
 
 
-def test_silent_clips_are_counted_and_sets_of_them_an_error(tmp_path):
+def test_silent_clips_are_counted_and_sets_of_them_or_of_two_rates_are_errors(tmp_path):
     for i in range(4):
         audio.write(tmp_path / f"{i}.wav", np.full(3000, float(i == 1)), RATE)
     dataset = load(path=str(tmp_path))
-    with pytest.warns(UserWarning, match=r"2 of 3 clips of test_silent_clips.* are silent"):
+    with pytest.warns(UserWarning, match=r"2 of 3 clips of .* are silent"):
         message = error_of(lambda: [dataset.train, dataset.test])
     assert "there must be sound, all of 1 clips are silent" in message
-
-
-def test_sets_of_two_rates_need_one(tmp_path):
     for part, rate in (("train", RATE), ("test", 2 * RATE)):
         (tmp_path / part).mkdir()
         audio.write(tmp_path / part / "0.wav", np.full(3000, 0.5), rate)

@@ -41,6 +41,10 @@ def test_sequences_of_all_pixels_are_decoded_to_the_data(digits, order):
     np.testing.assert_allclose(dataset.from_model(jnp.asarray(dataset.test["x"])), digits.real(digits.test), atol=1e-6)
     first = np.asarray(digits.test["x"][0]).ravel()
     np.testing.assert_array_equal(dataset.test["x"][0], first[order(digits.shape)])
+    positions = dataset.positions
+    assert positions.shape == (16, 4 + 4 + 1)
+    row, column = positions[:, :4].argmax(1), positions[:, 4:8].argmax(1)
+    np.testing.assert_array_equal(4 * row + column, order(digits.shape))
 
 
 @pytest.mark.parametrize("order", [raster, subscale])
@@ -74,35 +78,21 @@ def test_the_log_probability_of_a_chain_of_values_is_that_of_its_planes():
     np.testing.assert_allclose(total, np.log(p.ravel()), rtol=1e-5)
 
 
-def test_batches_are_those_of_the_data_as_codes(digits):
+def test_batches_are_those_of_the_data_as_codes_without_encoding_the_training_set(digits):
     dataset = Symbols(digits, pixels(digits, levels=2), raster(digits.shape))
     batch, inner = dataset.batch(3, 4, 5), digits.batch(3, 4, 5)
     np.testing.assert_array_equal(batch["x"].reshape(inner["x"].shape), inner["x"] >= 9)  # of 0 to 16
     np.testing.assert_array_equal(batch["label"], inner["label"])
     batches = dataset.batches(3, 4, 6, process_index=1, process_count=2)
     np.testing.assert_array_equal(next(batches)["x"], dataset.batch(3, 4, 6)["x"][3:])
-
-
-def test_a_batch_does_not_encode_the_training_set(digits):
-    dataset = Symbols(digits, pixels(digits), raster(digits.shape))
-    dataset.batch(0, 0, 5)
     assert not {"train", "test"} & vars(dataset).keys()
-    np.testing.assert_array_equal(dataset.train["x"].reshape(digits.train["x"].shape), digits.train["x"])
-
-
-def test_positions_are_the_coordinates_in_the_order_of_the_sequence(digits):
-    positions = Symbols(digits, pixels(digits), subscale(digits.shape)).positions
-    assert positions is not None
-    assert positions.shape == (16, 4 + 4 + 1)
-    row, column = positions[:, :4].argmax(1), positions[:, 4:8].argmax(1)
-    np.testing.assert_array_equal(4 * row + column, subscale((4, 4)))
+    np.testing.assert_array_equal(dataset.train["x"].reshape(digits.train["x"].shape), digits.train["x"] >= 9)
 
 
 def test_mu_law_codes_are_decoded_to_sounds():
     coding = mu_law(TONE, codes=256)
-    found = coding.encode(jnp.asarray(SOUNDS))
     assert (coding.grid, coding.exact) == ((8,), False)
-    np.testing.assert_allclose(coding.decode(found), SOUNDS / 2**15, atol=1e-2)
+    np.testing.assert_allclose(coding.decode(coding.encode(jnp.asarray(SOUNDS))), SOUNDS / 2**15, atol=1e-2)
     assert mu_law(TONE, factor=4).encode(SOUNDS).shape == (2, 2)
     assert mu_law(TONE, factor=4).decode(jnp.zeros((2, 2), int)).shape == (2, 8)
 
@@ -115,10 +105,10 @@ CODED = types.SimpleNamespace(bins=None, name="latents", shape=(2, 1), codes=VEC
 def test_codes_of_latents_are_the_nearest_and_decoded_as_vectors():
     coding = codes(CODED)
     assert (coding.num_codes, coding.grid) == (3, (2,))
-    found = coding.encode(np.array([[[0.9], [4.0]]]))
-    assert isinstance(found, np.ndarray)  # on the host: a batch waits for no step of the device
-    assert found.tolist() == [[1, 2]]
-    assert coding.decode(found).tolist() == [[[1.0], [5.0]]]
+    encoded = coding.encode(np.array([[[0.9], [4.0]]]))
+    assert isinstance(encoded, np.ndarray)  # on the host: a batch waits for no step of the device
+    assert encoded.tolist() == [[1, 2]]
+    assert coding.decode(encoded).tolist() == [[[1.0], [5.0]]]
     table = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     many = codes(types.SimpleNamespace(codes=jnp.asarray(table), shape=(4, 3), name="latents", from_model=None))
     x = np.random.default_rng(1).normal(size=(20, 4, 3)).astype(np.float32)

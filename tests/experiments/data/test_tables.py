@@ -12,6 +12,8 @@ from experiments.data.vectors.tables import Columns, Table
 
 NAMES = ("a", "b", "c", "place")
 ROWS = np.random.default_rng(0).standard_normal((60, 3)) * [1, 20, 1e4] + [0, 5, 1e6]
+HELD_OUT = np.linspace(0, 59, 6).round().astype(int)
+KEPT = np.delete(np.arange(60), HELD_OUT)
 
 
 def write(path, rows=ROWS, names=NAMES):
@@ -28,8 +30,7 @@ def test_years_and_times_keep_their_differences_and_the_ends_of_their_bounds(tmp
     year, seconds = np.linspace(2000, 2020, 60), 1.7e9 + 100 * ROWS[:, 0]
     rows = np.stack([year, seconds, ROWS[:, 2]], axis=1)
     dataset = load(write(tmp_path / "t.csv", rows), x="a,b", bounds="2000:2020,:")
-    kept = np.delete(np.arange(60), np.linspace(0, 59, 6).round().astype(int))
-    expected = (seconds[kept] - seconds[kept].mean()) / seconds[kept].std()
+    expected = (seconds[KEPT] - seconds[KEPT].mean()) / seconds[KEPT].std()
     np.testing.assert_allclose(dataset.train["x"][:, 1], expected, atol=1e-5)
     assert np.isfinite(dataset.test["x"]).all()
 
@@ -40,11 +41,9 @@ def test_columns_are_standardised_by_the_training_set_and_samples_have_their_uni
     x = np.asarray(dataset.from_model(dataset.train["x"]))
     np.testing.assert_allclose(dataset.train["x"].mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(dataset.train["x"].std(axis=0), 1, atol=1e-5)
-    kept = np.delete(ROWS, np.linspace(0, 59, 6).round().astype(int), axis=0)
+    kept = ROWS[KEPT]
     np.testing.assert_allclose(x, kept[:, [2, 0]], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(dataset.as_batch(x)["x"], dataset.train["x"], atol=1e-4)
-    epoch = np.concatenate([dataset.batch(0, i, 27)["x"] for i in range(2)])
-    np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(dataset.train["x"], axis=0))
     real = dataset.scorer().real
     assert dataset.scorer().samples(x, None)["energy distance"] == pytest.approx(real["energy distance"], abs=1e-4)
 
@@ -56,34 +55,27 @@ def test_conditions_are_the_other_columns(tmp_path, suffix):
         path = tmp_path / "t.npz"
         np.savez(path, a=ROWS[:, 0], bc=ROWS[:, 1:])
     dataset = load(path, x="a", condition="b,c" if suffix == "csv" else "bc")
-    kept = np.delete(ROWS, np.linspace(0, 59, 6).round().astype(int), axis=0)
+    kept = ROWS[KEPT]
     batch = dataset.batch(0, 0, 54)
     rows = np.abs(kept[:, 0] - np.asarray(dataset.from_model(batch["x"]))).argmin(axis=1)
     assert sorted(rows) == list(range(54))
     expected = (kept[:, 1:] - kept[:, 1:].mean(axis=0)) / kept[:, 1:].std(axis=0)
     np.testing.assert_allclose(Columns()(batch), expected[rows], atol=1e-4)
     shown = dataset.shown_conditions(np.zeros(6, np.int32))["condition"]
-    np.testing.assert_allclose(shown, ROWS[np.linspace(0, 59, 6).round().astype(int), 1:], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(shown, ROWS[HELD_OUT, 1:], rtol=1e-5, atol=1e-5)
 
 
-def test_an_observation_in_columns_is_the_array_that_a_model_is_conditioned_on(tmp_path):
-    np.savez(tmp_path / "t.npz", a=ROWS[:, 0], bc=ROWS[:, 1:])
-    dataset = load(tmp_path / "t.npz", x="a", condition="bc")
-    (tmp_path / "o.csv").write_text("bc_1,bc_2\n20,1e6\n5,1.01e6\n")
-    condition = dataset.observed(read_columns(tmp_path / "o.csv"))["condition"]
-    np.testing.assert_array_equal(condition, dataset.observed({"bc": [[20, 1e6], [5, 1.01e6]]})["condition"])
-    with pytest.raises(ValueError, match="must have the columns bc or bc_1, bc_2, it has no bc"):
-        dataset.observed({"bc_0": [1.0], "bc_1": [2.0]})
+ARRAY, COLUMN = [{"tokens": "set"}, {"map": "sequence"}], [{"vector": "columns"}]
 
 
 @pytest.mark.parametrize(
     ("condition", "kind", "fitting"),
     [
         (None, None, [{}]),
-        ("vector", "columns", [{"vector": "columns"}]),
-        ("vector,matrix", "columns", [{"vector": "columns"}]),
-        ("array", "array", [{"tokens": "set"}, {"map": "sequence"}]),
-        ("masked", "array", [{"tokens": "set"}, {"map": "sequence"}]),
+        ("vector", "columns", COLUMN),
+        ("vector,matrix", "columns", COLUMN),
+        ("array", "array", ARRAY),
+        ("masked", "array", ARRAY),
     ],
 )
 def test_a_condition_is_read_by_one_condition_of_its_kind(tmp_path, condition, kind, fitting):
@@ -95,8 +87,7 @@ def test_a_condition_is_read_by_one_condition_of_its_kind(tmp_path, condition, k
     assert dataset.condition_kind == kind
     with pytest.raises(ValueError, match="vector,array: must be columns, or the name of one array, as array"):
         load(tmp_path / "t.npz", x="a", condition="vector,array")
-    every = [{}, {"vector": "columns"}, {"tokens": "set"}, {"map": "sequence"}, {"tokens": "set", "map": "sequence"}]
-    for chosen in every:
+    for chosen in [{}, *COLUMN, *ARRAY, {"tokens": "set", "map": "sequence"}]:
         if chosen in fitting:
             dataset.check_conditions({"vector": "moments", **chosen})
         else:
@@ -121,10 +112,15 @@ def spoiled(row, column, value):
         (ROWS, {"x": "a,place"}, "row 1, column place: must be a finite number, got 'in, town'"),
         (ROWS, {"x": "a,d"}, "config.data.x=a,d: must be some of the columns a, b, c, place, each once"),
         (ROWS, {"x": "a,a"}, "config.data.x=a,a: must be some of the columns a, b, c, place, each once"),
+        (ROWS, {"x": "a", "bounds": "1:0"}, "config.data.bounds=1:0: must be 1 pairs such as"),
+        (
+            np.sort(ROWS, 0),
+            {"x": "a,b", "bounds": "-1:,:"},
+            "row 1, column a: must be within its bounds -1 to inf",
+        ),
         (spoiled(slice(None), [0, 2], 3.0), {"x": "a,b,c"}, "the same in all training rows must be left out, got a, c"),
         (ROWS * [1, 1e200, 1], {"x": "a,b"}, "column b: must have a standard deviation from 1e-30 to 1e+30, got inf"),
         (ROWS * [1, 1e-300, 1], {"x": "a,b"}, "column b: must have a standard deviation from 1e-30 to 1e+30, got 0;"),
-        (ROWS * [1, 1e-60, 1], {"x": "a,b"}, "column b: must have a standard deviation from 1e-30 to 1e+30, got "),
         (ROWS[:9], {"x": "a"}, "there must be at least 20 rows, there are 9"),
         (ROWS, {"condition": "a,b,c,place"}, "config.data.condition=a,b,c,place: must be a part of the columns"),
     ],
@@ -136,14 +132,8 @@ def test_what_is_wrong_names_the_row_and_the_column(tmp_path, rows, fields, word
 
 @pytest.mark.parametrize("name", ["none.csv", "none.npz", "t.txt", "a\0.csv"])
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, name):
-    with pytest.raises(ValueError, match=rf"config\.data\.path={re.escape(str(tmp_path / name))}: ") as caught:
+    with pytest.raises(ValueError, match=rf"^config\.data\.path={re.escape(str(tmp_path / name))}: .*$"):
         load(tmp_path / name)
-    assert "\n" not in str(caught.value)
-
-
-def test_columns_may_be_counted_from_0(tmp_path):
-    (tmp_path / "t.csv").write_text("0,1\n3,4\n")
-    assert read_columns(tmp_path / "t.csv")["1"].tolist() == ["4"]
 
 
 @pytest.mark.slow

@@ -14,20 +14,13 @@ Twelve CPU minutes: at most 2.63 bits a step of held-out phrases (docs/music.md)
     python -m experiments.projects.audio.music.compose --workdir=runs/rolls_transformer --continue=song.mid
 
 Eleven CPU minutes: 1.95 bits a step of held-out phrases (docs/music.md).
-
-``chorales``, the chorales of J. S. Bach (``pip install '.[scores]'``), to harmonise a melody:
-
-    python -m experiments.train --config=experiments/projects/audio/configs/rolls.py:chorales --workdir=runs/chorales
-    python -m experiments.projects.audio.music.compose --workdir=runs/chorales --harmonise=melody.mid
-
-Two CPU minutes: harmonies in the key of the melody, as dissonant as voices that do not belong together (docs/music.md).
 """
 
 from experiments.configs import base
 
 
 def get_config(argument=""):
-    base.check_argument(argument, "transformer", "chorales")
+    base.check_argument(argument, "transformer")
     config = base.get_config("sequence")
     config.data.name = "rolls"
     config.symbols.name = "roll"
@@ -35,10 +28,7 @@ def get_config(argument=""):
     config.network.update(name="dit", patch=5, depth=4, width=96, heads=4)
     config.training.update(steps=3000, batch_size=32, learning_rate=2e-3)
     config.sampling.update(guidance_scale=1.5, steps=128, batch_size=32)
-    if argument == "chorales":
-        config.data.update(name="scores", set="chorales")
-        config.training.steps = 300
-    elif argument == "transformer":
+    if argument == "transformer":
         config.model = "autoregressive"
         config.network.update(name="causal_transformer", depth=3, width=96)
         config.training.update(steps=1000, batch_size=16)

@@ -16,7 +16,7 @@ def test_digits_are_the_scans_of_scikit_learn_and_both_splits_cover_classes_and_
     assert per_part.min() >= 297 // 13 - 5
     scans = pixels.astype(np.uint8).reshape(-1, 8, 8, 1)
     for split, rows in (("train", train), ("test", test)):
-        found = load("sklearn_digits", split, tmp_path)
-        assert (found.bins, found.num_classes) == (17, 10)
+        part = load("sklearn_digits", split, tmp_path)
+        assert (part.bins, part.num_classes) == (17, 10)
         of = lambda x, label: sorted(bytes([c]) + image.tobytes() for image, c in zip(x, label, strict=True))
-        assert of(found.x, found.label) == of(scans[rows], label[rows])
+        assert of(part.x, part.label) == of(scans[rows], label[rows])
