@@ -10,11 +10,12 @@ from experiments.cli.fields import Field, Text
 from experiments.data import conditions
 from experiments.data.builders import DATA_DIR
 from experiments.data.captions import POOLED, TOKENS, Source
-from experiments.data.dataset import Dataset, check_examples
+from experiments.data.dataset import Dataset
+from experiments.data.finite import check_examples
 
 KINDS = Choices(
     {
-        "captioned": "experiments.data.images:Captioned",
+        "captioned": "experiments.data.captioned:Captioned",
         "folder": "experiments.data.images:Folder",
         "midi": "experiments.data.roll_sets:MidiFiles",
         "notes": "experiments.data.sound_sets:Notes",

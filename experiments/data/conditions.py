@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from experiments.cli.choices import Choices
 from experiments.cli.config import ConfigError, choice, require
@@ -26,6 +27,16 @@ def none() -> None:
     """No such condition."""
 
 
+def moments() -> Extract:
+    """A vector of any examples: the mean and standard deviation over all values, ``(B, 2)`` (brightness, contrast)."""
+
+    def both(batch):
+        flat = batch["x"].reshape(batch["x"].shape[0], -1)
+        return jnp.stack([flat.mean(1), flat.std(1)], axis=1)
+
+    return both
+
+
 class Embedding(OfField):
     """The embedding of the image itself, of mean square 1, by the encoders of ``config.conditions.embeddings``."""
 
@@ -44,7 +55,7 @@ TABLES = {
         caption="captions:Pooled",
         columns="vectors.tables:Columns",
         embedding="conditions:Embedding",
-        moments="dataset:moments",
+        moments="conditions:moments",
         pitch_velocity="sound_sets:pitch_velocity",
     ),
     "dense_map": _table(

@@ -18,12 +18,13 @@ import numpy as np
 from experiments.cli.config import require
 from experiments.cli.fields import Text
 from experiments.data import transforms
-from experiments.data.builders import DATA_DIR, register, sets
+from experiments.data.builders import DATA_DIR, register
 from experiments.data.captions import POOLED, TOKENS, Captions, lists, subjects
 from experiments.data.conditions import EMBEDDING
-from experiments.data.dataset import Batch, divided, evenly, keep_not_finite, rows_of, zero_not_finite
-from experiments.data.display import FrequencyAxis, Pictures, Preview, Scorer
-from experiments.data.sources import Arrays, Part, Streaming, open_splits, read_rows, reading
+from experiments.data.dataset import Batch, divided, evenly, rows_of
+from experiments.data.display import FrequencyAxis, Pictures, Scorer
+from experiments.data.finite import keep_not_finite, zero_not_finite
+from experiments.data.sources import Part, Streaming, open_splits, read_rows, reading
 from scorekit import data, metrics
 from scorekit.arguments import Count, OneOf, PositiveInt
 from scorekit.guidance import operators
@@ -128,8 +129,8 @@ class ImageSet(Streaming):
     @functools.cached_property
     def _captions(self) -> Captions | None:
         """The captions of both sets, encoded, where they are a condition."""
-        sets = [part.get("caption") for part in self._in_memory]
-        return None if self.captions is None else self.captions.of_sets(sets, self.name)
+        listed = [part.get("caption") for part in self._in_memory]
+        return None if self.captions is None else self.captions.of_sets(listed, self.name)
 
     @functools.cached_property
     def _rows(self) -> tuple[Batch, Batch]:
@@ -302,47 +303,6 @@ class Tar(Folder):
     """Images in tar files in the layout of WebDataset: ``path`` is a folder of them, one file, or a pattern."""
 
     opener = staticmethod(data.tar)
-
-
-@dataclass(kw_only=True, eq=False)
-class Captioned(ImageSet):
-    """Captioned emoji; combinations of concepts that training never has together are held out.
-
-    Args:
-      set: its TFDS name.
-      data_dir: folder of TFDS.
-      label: "style", "group", or "none" for a single class.
-    """
-
-    set: Annotated[str, Text("the TFDS name of a set of captioned images")] = "captioned_emoji"
-    data_dir: Annotated[str, Text("a folder")] = DATA_DIR
-    label: Annotated[str, OneOf("none", "style", "group")] = "none"
-
-    def __post_init__(self):
-        super().__post_init__()
-        self.labelled = True  # a single class is one as well
-
-    def open(self):
-        with reading():
-            splits = self.train_split, self.test_split
-            parts = [sets.load_captioned(self.set, split, self.data_dir) for split in splits]
-        self.styles, self.credit = parts[0].styles, parts[0].credit
-        return tuple(transforms.Resized(self._source(part), self.image_size) for part in parts)
-
-    def _source(self, part: sets.CaptionedImages) -> Arrays:
-        of_each = {"style": (part.style, part.styles), "group": (part.label, part.classes)}
-        label, classes = of_each.get(self.label, (np.zeros(len(part.x), np.int32), ()))
-        fields = {"classes": classes, "caption": part.captions, "subject": part.names}
-        return Arrays("captioned_emoji", 256, part.x, label, max(1, len(classes)), **fields)
-
-    def preview(self):
-        """Ten samples of each class that test images, and so held-out captions, have; 40 of a single one."""
-        present = np.unique(self.test["label"])[:10]
-        rows = None if self.num_classes == 1 else self.named(present)
-        return Preview(np.repeat(present, 40 if rows is None else 10), rows)
-
-    def guidance_labels(self):
-        return np.resize(np.unique(self.test["label"]), 10).astype(np.int32)
 
 
 def _flat(x) -> np.ndarray:

@@ -21,9 +21,10 @@ import numpy as np
 
 from experiments.cli.config import require
 from experiments.cli.fields import Text
-from experiments.data.dataset import Dataset, beside_held_out, keep_not_finite, zero_not_finite
+from experiments.data.dataset import Dataset, beside_held_out
 from experiments.data.display import FrequencyAxis
 from experiments.data.display import Sounds as SoundsView
+from experiments.data.finite import keep_not_finite, zero_not_finite
 from experiments.data.representation import REPRESENTATIONS, axes_of, build_representation
 from scorekit import audio
 from scorekit.arguments import Between, Count, Positive, PositiveInt

@@ -4,7 +4,7 @@ A finished batch is a file, ``<folder>/<digest>/batch_00012.npy``, with a checks
 that determines the samples, the values of the parameters included, so that no other samples are taken for them.
 
 Samples must be finite: they are counted before anything is written or scored. Data sets round and clip samples to
-values that data can take; where the samples are not finite, :func:`experiments.data.dataset.keep_not_finite` passes
+values that data can take; where the samples are not finite, :func:`experiments.data.finite.keep_not_finite` passes
 that on, so that the count is right after as well as before.
 """
 

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.data.dataset import Batch, Dataset, check_examples
+from experiments.data.dataset import Batch, Dataset
+from experiments.data.finite import check_examples
 from scorekit import data, training
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from experiments.cli.config import ConfigError, require
 from experiments.cli.fields import Text
-from experiments.data.dataset import OfField, divided, held_out_of, keep_not_finite, rows_of
+from experiments.data.dataset import OfField, divided, held_out_of, rows_of
 from experiments.data.display import Points, Preview, Scorer
+from experiments.data.finite import keep_not_finite
 from experiments.data.vectors.columns import entries, inside, moments_of, named, numbers, parse_bounds, read_columns
 from experiments.data.vectors.points import Vectors, distances_to
 from experiments.data.vectors.priors import Prior, check_support, prior_of, support

@@ -26,8 +26,9 @@ from experiments.cli.config import Config, ConfigError, leaves, require_field
 from experiments.cli.fields import Section
 from experiments.data import are_embeddings, captions
 from experiments.data.conditions import EMBEDDING
-from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks, keep_not_finite, zero_not_finite
+from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks
 from experiments.data.display import Points, Preview, Scorer
+from experiments.data.finite import keep_not_finite, zero_not_finite
 from experiments.data.images import ImageSet
 from experiments.models.networks import SIZES, module
 from experiments.models.run_files import EVALUATED, check_same_data, check_weights, config_of, restore

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from experiments import data, tasks
 from experiments.cli.config import Config, ConfigError, leaves, to_text
-from experiments.data.dataset import Batch, Dataset, Encoded, check_examples, in_blocks, keep_not_finite
+from experiments.data.dataset import Batch, Dataset, Encoded, in_blocks
+from experiments.data.finite import check_examples, keep_not_finite
 from experiments.models.run_files import check_weights, config_of, restore
 from experiments.tasks.latents import pretrained
 from experiments.tasks.latents.model import Latent, make_encode, num_levels

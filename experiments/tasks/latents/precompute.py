@@ -24,7 +24,8 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.fields import Section
-from experiments.data.dataset import check_examples, in_blocks
+from experiments.data.dataset import in_blocks
+from experiments.data.finite import check_examples
 from experiments.data.images import ImageSet
 from experiments.tasks.latents import pretrained
 from experiments.tasks.latents.pretrained import Pretrained

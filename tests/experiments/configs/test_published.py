@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from experiments.configs import published
-from experiments.data.images import Arrays, ImageSet
+from experiments.data.images import ImageSet
+from experiments.data.sources import Arrays
 from experiments.models import choices
 from experiments.planning.described import describe
 from experiments.tasks.diffusion import checks, objectives

@@ -12,7 +12,6 @@ from experiments import data
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.data import conditions
-from experiments.data.dataset import moments
 from experiments.data.images import average_pool
 from experiments.data.sound_sets import pitch_velocity
 from experiments.data.vectors.points import Ring
@@ -35,16 +34,12 @@ def test_names_of_tfds_are_accepted_and_others_are_config_errors(monkeypatch):
     assert message.endswith("(did you mean folder?)")
 
 
-def test_conditions_of_an_example_against_numpy():
+def test_conditions_have_the_sizes_of_the_examples():
     x = np.random.default_rng(0).normal(size=(3, 4, 6, 2)).astype(np.float32)
-    pooled = np.array(
-        [[[x[b, i : i + 2, j : j + 2].mean((0, 1)) for j in (0, 2, 4)] for i in (0, 2)] for b in range(3)]
-    )
-    np.testing.assert_allclose(average_pool(2)({"x": jnp.asarray(x)}), pooled, rtol=1e-5, atol=1e-6)
     expected = np.stack([x.reshape(3, -1).mean(1), x.reshape(3, -1).std(1)], 1)
-    np.testing.assert_allclose(moments()({"x": jnp.asarray(x)}), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(conditions.moments()({"x": jnp.asarray(x)}), expected, rtol=1e-5, atol=1e-6)
     dataset = data.build(smoke.get_config())
-    extracts = {"dense_map": average_pool(2), "vector": moments()}
+    extracts = {"dense_map": average_pool(2), "vector": conditions.moments()}
     assert conditions.sizes(extracts, dataset) == {"map_shape": (4, 4, 1), "vector_size": 2, "token_size": None}
     assert conditions.sizes({}, dataset) == {"map_shape": None, "vector_size": None, "token_size": None}
     for extracts, words in (
@@ -56,9 +51,6 @@ def test_conditions_of_an_example_against_numpy():
         assert words in message
     message = error_of(conditions.check_latents, {"dense_map": "average_pool"}, dataset)
     assert message.startswith("config.conditions.map.name=average_pool: must be one that does not read the exam")
-    config = changed(smoke, "conditions.map.name=log_mel")
-    words = "config.conditions.map.name=log_mel: must be one of none, average_pool"
-    assert words in error_of(data.build, config)
 
 
 def broken_after(monkeypatch, sound, value):
@@ -75,8 +67,7 @@ def broken_after(monkeypatch, sound, value):
     monkeypatch.setattr(Ring, "_points", points)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize(("sound", "what"), [(0, "training"), (1, "test")])
+@pytest.mark.parametrize(("sound", "what", "value"), [(0, "training", np.nan), (1, "test", np.inf)])
 def test_loading_counts_examples_that_are_not_finite(monkeypatch, sound, what, value):
     broken_after(monkeypatch, sound, value)
     words = f"config.data.name=ring: x of 1 of 2000 {what} examples is not finite"
@@ -92,8 +83,7 @@ def test_latents_that_are_not_finite_are_an_error():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_training_ends_at_the_first_batch_that_is_not_finite(monkeypatch, tmp_path, value):
-    broken_after(monkeypatch, 2 + 2, value)  # two sets, two batches
+def test_training_ends_at_the_first_batch_that_is_not_finite(monkeypatch, tmp_path):
+    broken_after(monkeypatch, 2 + 2, np.nan)  # two sets, two batches
     err = fails("train", *POINTS, f"--workdir={tmp_path / 'run'}", at_once=False)
     assert err.splitlines()[-1].startswith("error: config.data: x of 1 of 16 examples of batch 3 is not finite")

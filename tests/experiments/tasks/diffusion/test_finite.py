@@ -9,8 +9,9 @@ import pytest
 from programs import SoundsInMemory, fails
 
 from experiments.configs.points import mixture_2d
-from experiments.data.dataset import keep_not_finite
-from experiments.data.images import Arrays, ImageSet
+from experiments.data.finite import keep_not_finite
+from experiments.data.images import ImageSet
+from experiments.data.sources import Arrays
 from experiments.models.samples import NotFinite, check_samples
 from experiments.tasks.diffusion import guidance
 from experiments.tasks.diffusion.build import build_rules
