@@ -129,8 +129,9 @@ class ImageSet(Streaming):
     @functools.cached_property
     def _captions(self) -> Captions | None:
         """The captions of both sets, encoded, where they are a condition."""
-        listed = [part.get("caption") for part in self._in_memory]
-        return None if self.captions is None else self.captions.of_sets(listed, self.name)
+        if self.captions is None:
+            return None
+        return self.captions.of_sets([part.get("caption") for part in self._in_memory], self.name)
 
     @functools.cached_property
     def _rows(self) -> tuple[Batch, Batch]:

@@ -71,8 +71,10 @@ class SoundFiles(Streaming, Sounds):
     @functools.cached_property
     def _captions(self) -> Captions | None:
         """The captions of both sets, encoded, where they are a condition."""
-        sets = [source.captions() if source.captioned else None for source in self.sources]
-        return None if self.captions is None else self.captions.of_sets(sets, self.name)
+        if self.captions is None:
+            return None
+        listed = [source.captions() if source.captioned else None for source in self.sources]
+        return self.captions.of_sets(listed, self.name)
 
     def _read(self, source: Any, count: int) -> Batch:
         """So many clips, evenly spaced, in memory."""
