@@ -47,7 +47,7 @@ LOG = representations.log_magnitudes
         (partial(LOG, by_bins=True), "log_magnitudes by bins, 128 x 32", ("cycles per bin", "0.25", "bins")),
         (partial(LOG, by_frames=True), "log_magnitudes by frames, 32 x 128", ("cycles per frame", "0.25", "frames")),
         (LOG, "log_magnitudes, 32 x 128 x 1", ("cycles per position", "0.25", "positions")),
-        (REPRESENTATIONS["controls"], "controls, 32 x 132", ("cycles per frame", "0.25", "frames")),
+        (REPRESENTATIONS["controls"], "controls, 32 x 54", ("cycles per frame", "0.25", "frames")),
     ],
 )
 def test_frequencies_are_in_hertz_along_time_only(representation, described, frequency):
