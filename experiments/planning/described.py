@@ -6,7 +6,8 @@ import numpy as np
 from experiments import tasks
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
-from experiments.data.images import Arrays, ImageSet
+from experiments.data.images import ImageSet
+from experiments.data.sources import Arrays
 from scorekit.io import as_path
 from scorekit.networks import AutoencoderKL
 
