@@ -41,6 +41,14 @@ SAVES = """
         sys.exit(interrupts.EXIT_CODES[stop()])
 """
 STEPS = f"with interrupts.deferred():{COMPILES}"
+CLEANS = """
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        finally:
+            time.sleep(0.5)
+            print("cleaned", flush=True)
+"""
 
 
 def ready(program):
@@ -74,12 +82,13 @@ STOPPING = interrupts.STOPPING.decode()
     [
         (WAITS, [signal.SIGINT], INTERRUPTED),
         (WAITS, [signal.SIGTERM], (143, "closed\n", "")),
+        (CLEANS, [signal.SIGTERM, signal.SIGTERM], (143, "cleaned\nclosed\n", "")),
         (COMPILES, [signal.SIGINT, signal.SIGINT], LEFT),
         (SAVES.format(saving="pass"), [signal.SIGINT], (130, "saving\nclosed\n", STOPPING)),
         (STEPS, [signal.SIGINT, signal.SIGINT], (130, "", STOPPING + LEFT[2])),
         (SAVES.format(saving="pass"), [signal.SIGTERM], (143, "saving\nclosed\n", "")),
     ],
-    ids=["Ctrl-C", "SIGTERM", "twice", "Ctrl-C deferred", "in a long step", "SIGTERM deferred"],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM twice", "twice", "Ctrl-C deferred", "in a long step", "SIGTERM deferred"],
 )
 def test_what_is_open_is_closed_and_what_is_deferred_saved_unless_a_second_ctrl_c_leaves(main, numbers, expected):
     assert outcome(start(main), *numbers) == expected
