@@ -10,25 +10,19 @@ roll-out and by blended windows.
 21 CPU minutes: over eight lengths of a roll-out, the level drifts by -1.0 ± 0.6 dB and the onsets by -0.4 ± 0.5 a
 second (docs/forcing.md).
 
-``causal``, by a WaveNet without the frames that follow: a frame is denoised given itself and those before, 0.48 s to
-the left.
-
-    python -m experiments.train --config=experiments/projects/audio/configs/phrases_forcing.py:causal \
-        --workdir=runs/phrases_causal
-
-21 CPU minutes (docs/forcing.md).
+A WaveNet without the frames that follow, in which a frame is denoised given itself and those before, 0.48 s to the
+left: --config.network.name=causal_wavenet
 """
 
 from experiments.configs import base
 
 
-def get_config(argument=""):
-    base.check_argument(argument, "causal")
+def get_config():
     config = base.get_config()
     config.data.update(name="phrases", set="soundfont_phrases/4khz", crop=4096)
     config.data.representation.update(name="log_magnitudes", by_frames=True, floor=0.03)
     config.data.representation.update(log_mean=-1.4, log_std=1.6)
-    config.network.update(name="causal_wavenet" if argument else "wavenet", channels=96, layers=8, cycle=4)
+    config.network.update(name="wavenet", channels=96, layers=8, cycle=4)
     config.loss.objective = "frame_levels"
     config.training.update(steps=4000, batch_size=32, optimizer="muon", learning_rate=1e-3, warmup_steps=200)
     config.sampling.solver.name = "euler"

@@ -32,7 +32,7 @@ from scorekit import audio
 _PERFORMER = flags.DEFINE_string("performer", None, "Folder of a run of experiments.train with a config of phrases.")
 _TRANSCRIBER = flags.DEFINE_string("transcriber", None, "Folder of a run of a transcriber.")
 _STEP, _SEED = shared.step("Checkpoint of the performer; the newest by default."), shared.seed()
-_NUM = shared.count("num", 20, "Number of held-out phrases.")
+_NUM = shared.count("num", 20, "Number of held-out phrases.", 2)
 _SHOWN = shared.count("shown", 4, "Number of phrases with audio widgets.")
 _OUT = shared.out("Folder for the results; circle in that of the performer by default.")
 shared.reinterpret_weights()
@@ -48,15 +48,14 @@ def main(config: Config) -> Path:
     with shared.named("transcriber"):
         other = tasks.saved(_TRANSCRIBER.value, "transcriber")
     with shared.named("performer"):
-        runs.check_kind(Phrases, config, _PERFORMER.value)
+        folder = runs.check_kind(Phrases, config, _PERFORMER.value)
         long_sounds.keys_of(config)
     tasks.check_fields(other)
-    out = shared.results_folder(_OUT, shared.path(_PERFORMER) / "circle")
+    out = shared.results_folder(_OUT, folder / "circle")
     with shared.named("transcriber"):
         transcriber = transcription.open_transcriber(other, shared.path(_TRANSCRIBER))
     with shared.named("performer"):
-        scales = (config.sampling.guidance_scale,)
-        run, _ = runs.open_kind(Phrases, config, _PERFORMER.value, _STEP.value, scales)
+        run = runs.open_sounds(config, folder, _STEP.value, (config.sampling.guidance_scale,))
     rate, phrases = run.dataset.sample_rate, run.dataset.load(run.dataset.test_split)
     rolls, x = phrases.roll[: _NUM.value], phrases.x[: _NUM.value]
     print(f"{len(rolls)} phrases of {x.shape[1] / rate:.3f} s: performing …", flush=True)

@@ -1,12 +1,11 @@
-"""Composes: from nothing, continuing a MIDI file, or harmonising a melody.
+"""Composes: from nothing, or continuing a MIDI file.
 
     python -m experiments.projects.audio.music.compose --workdir=runs/rolls --seconds=16 --key=Am --program=73
     python -m experiments.projects.audio.music.compose --workdir=runs/rolls --continue=song.mid --seconds=8
-    python -m experiments.projects.audio.music.compose --workdir=runs/rolls --harmonise=melody.mid
 
-A masked model does all of these, a causal model the first two. Pieces longer than the windows of training are drawn in
-windows that overlap by ``--context`` seconds. Writes ``<i>.mid``, which ``sound.perform`` plays by a model of phrases,
-an image of the roll and the sound from the SoundFont, ``compositions.json``, a list of facts about each file, and
+Pieces longer than the windows of training are drawn in windows that overlap by two seconds. Notes of the file outside
+the keys of the model are moved by octaves. Writes ``<i>.mid``, which ``sound.perform`` plays by a model of phrases, an
+image of the roll and the sound from the SoundFont, ``compositions.json``, a list of facts about each file, and
 ``report.html`` into ``workdir/compose`` or ``--out``.
 """
 
@@ -24,7 +23,7 @@ from experiments.cli.config import Config, ConfigError, require
 from experiments.cli.outputs import write_results
 from experiments.data import rolls
 from experiments.data.keys import KEYS, parse_key
-from experiments.data.roll_sets import WINDOW, Song, key_of, song_of_file
+from experiments.data.roll_sets import Song, key_of, song_of_file
 from experiments.projects.audio.music import composing
 from experiments.projects.audio.piano_rolls import ROLL, roll
 from experiments.reporting.audio_widgets import audio_widgets
@@ -40,55 +39,26 @@ _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of
 _STEP, _SEED = shared.step(), shared.seed()
 _NUM = shared.count("num", 4, "Number of pieces.")
 _SECONDS = shared.seconds(16.384, "Length of a new piece or of a continuation.")
-_CONTEXT = flags.DEFINE_float("context", 2.048, "Seconds of a window taken from the previous window.")
 _CONTINUE = flags.DEFINE_string("continue", None, "A MIDI file to continue.")
-_HARMONISE = flags.DEFINE_string("harmonise", None, "A MIDI file of a melody, to which the other voices are drawn.")
-_OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of the file into the keys of the model by octaves.")
 _KEY = flags.DEFINE_string("key", None, "The key, as Am or 'F# major'; by default from the file, or drawn.")
 _PROGRAM = flags.DEFINE_integer("program", None, "General MIDI instrument; by default from the file, or 0.", 0, 127)
 _OUT = shared.out("Folder of the results; workdir/compose by default.")
-SAMPLE_RATE = 16000
-_SOURCES = (_CONTINUE, _HARMONISE)
+SAMPLE_RATE, CONTEXT = 16000, 32
+"""Of the sounds, in Hz; steps of a window that are taken from the previous window."""
 
 
-def steps_of(flag: shared.Flag, least: int, below: float) -> int:
-    """The steps of a flag of seconds, from ``least`` to below ``below``."""
-    steps = round(flag.value / rolls.STEP) if np.isfinite(flag.value) else 0
-    if not least <= steps < below:
-        most = f" and below {below * rolls.STEP:g}" if np.isfinite(below) else ""
-        raise ConfigError(f"--{flag.name}={flag.value}: must be finite, at least {least * rolls.STEP:g}{most} s")
-    return steps
-
-
-def read(flag: str, path: str) -> Song:
-    """The music of a MIDI file in voices; prints what was left out or moved."""
+def beginning() -> Song | None:
+    """The song that is continued, in voices; prints what was left out or moved."""
+    path = _CONTINUE.value
+    if path is None:
+        return None
     try:
-        song, remarks = song_of_file(Path(path).expanduser(), _OCTAVES.value)
+        song, remarks = song_of_file(Path(path).expanduser())
     except ValueError as error:
-        hint = "; --octaves moves them" if "must have notes from" in str(error) else ""
-        raise ConfigError(f"--{flag}={path}: {error}{hint}") from error
+        raise ConfigError(f"--continue={path}: {error}") from error
     for remark in remarks:
         print(f"{path}: {remark}", flush=True)
     return song
-
-
-def sketch() -> tuple[composing.Sketch, Song | None]:
-    """What is given, and the song that it is from."""
-    named = [flag for flag in _SOURCES if flag.value is not None]
-    if len(named) > 1:
-        raise ConfigError(f"--{named[1].name}: must not come with --{named[0].name}; a piece has one beginning")
-    if not named:
-        shared.idle("without a MIDI file", _OCTAVES)
-        return composing.nothing(steps_of(_SECONDS, 1, np.inf)), None
-    flag, path = named[0].name, str(named[0].value)
-    song = read(flag, path)
-    if flag == "continue":
-        return composing.continued(song.states, steps_of(_SECONDS, 1, np.inf)), song
-    shared.idle("with --harmonise, whose piece is as long as the melody", _SECONDS)
-    try:
-        return composing.harmonised(song.states), song
-    except ValueError as error:
-        raise ConfigError(f"--harmonise={path}: {error}") from error
 
 
 def keys(label: str, song: Song | None) -> np.ndarray:
@@ -127,23 +97,24 @@ def write(
 
 
 def main(config: Config) -> Path:
-    workdir, context = shared.path(_WORKDIR), steps_of(_CONTEXT, 1, WINDOW)
-    composing.check(config, given_later=_HARMONISE.value is not None)
-    (sketched, song), label, num = sketch(), config.data.label or "key", _NUM.value
-    classes = keys(label, song)
+    workdir, seconds = shared.path(_WORKDIR), _SECONDS.value
+    composing.check(config)
+    if not rolls.STEP <= seconds < np.inf:
+        raise ConfigError(f"--seconds={seconds}: must be finite and at least {rolls.STEP:g}, a step")
+    song, steps, label, num = beginning(), round(seconds / rolls.STEP), config.data.label or "key", _NUM.value
+    given, classes = composing.NOTHING if song is None else song.states, keys(label, song)
     program = _PROGRAM.value if _PROGRAM.value is not None else song.instrument if song is not None else 0
     scale = config.sampling.guidance_scale
     out = shared.results_folder(_OUT, workdir / "compose")
     run = open_run(config, workdir, _STEP.value, (scale,))
     labels = classes if label == "key" else np.full(num, program if label == "instrument" else 0)
-    length = len(sketched.states) * rolls.STEP
+    length = (len(given) + steps) * rolls.STEP
     print(f"{num} {'piece' if num == 1 else 'pieces'} of {length:.3f} s …", flush=True)
-    states = composing.compose(composing.make_fill(config, run, scale), sketched, labels, _SEED.value, context)
-    task = next((flag.name for flag in _SOURCES if flag.value), "new")
+    fill, task = composing.make_fill(config, run, scale), "new" if song is None else "continue"
+    states = composing.compose(fill, given, steps, labels, _SEED.value, CONTEXT)
     known = {"task": task, "seed": _SEED.value, "guidance": scale, "model": config.model, "step": run.step}
     each = [{**known, **({"key": KEYS[key]} if label == "key" else {})} for key in classes]
-    given = rolls.to_notes(sketched.states) if song is not None else []
-    sections = write(out, states, program, each, given)
+    sections = write(out, states, program, each, rolls.to_notes(given))
     summary = {**facts(run), "task": task, "guidance scale": scale, "program": program}
     return write_report(out / "report.html", "scorekit: compositions", summary, sections)
 

@@ -27,7 +27,7 @@ from experiments.data.roll_sets import WINDOW, Rolls
 from experiments.data.symbols import Symbols
 from experiments.projects.audio.music import composing, statistics
 from experiments.reporting.report import write_report
-from experiments.reporting.tables import Table, tables_as_text
+from experiments.reporting.tables import Table, metrics_table, tables_as_text
 from experiments.tasks.sequences.metrics import bits_per_symbol
 from experiments.tasks.sequences.sampling import open_run
 from experiments.tasks.task import facts
@@ -84,7 +84,7 @@ def main(config: Config) -> Path:
             parts[name] = run.generate(run.params, seed, keys, scale).astype(np.uint8)
         else:
             fill = composing.make_fill(its, run, scale)
-            parts[name] = composing.compose(fill, composing.nothing(WINDOW), keys, seed, WINDOW // 2)
+            parts[name] = composing.compose(fill, composing.NOTHING, WINDOW, keys, seed, WINDOW // 2)
         of_run = bits_per_symbol(its, run.model, cast(Symbols, run.dataset), run.params)
         each = of_run.symbols / WINDOW
         bits.append(bits_row(name, of_run.kind, each * of_run.total, each * of_run.error))
@@ -92,7 +92,9 @@ def main(config: Config) -> Path:
     about = "Of held-out windows; models are given their keys, the chain is not."
     header = ["", "kind", "bits per step", "standard error", "bits per second", "standard error per second"]
     caption = f"Distances of {num} windows each to {num} held-out phrases."
-    tables = [Table(header, bits, about), statistics.table(rows, caption)]
+    text = lambda row: {name: f"{value:.3f} ± {error:.3f}" for name, (value, error) in row.items()}
+    apart = metrics_table({name: text(row) for name, row in rows.items()}, caption)
+    tables = [Table(header, bits, about), apart]
     write_results(workdir / "compositions.json", {"bits": bits, "distances": rows})
     print(tables_as_text(tables))
     title = "scorekit: statistics of compositions"

@@ -49,7 +49,6 @@ _RUNS = shared.define(flags.DEFINE_list, "runs", [], "Folders of runs of experim
 _CLIPS = shared.count("clips", 200, "Phrases to draw of each.", 20)
 _SEED = shared.seed()
 _OUT = shared.out("JSON file of the table; none by default.")
-_GROUPS = 10
 LONGEST_LAG = 3.2
 """Seconds of the shortest phrases that the statistics can be computed of."""
 
@@ -86,11 +85,9 @@ def compare(sounds: np.ndarray, held_out: np.ndarray, rate: int) -> dict[str, Es
     """Fréchet distances of rhythm, harmony and timbre of sounds ``(N, L)``, with jackknife standard errors."""
     run, distance = functools.partial(_statistics, rate=rate), jax.jit(metrics.frechet_distance)
     ours, real = (in_blocks(run, np.asarray(x, np.float32), min(20, len(x))) for x in (sounds, held_out))
-    group, found = np.arange(len(sounds)) * _GROUPS // len(sounds), {}
-    for name, x in ours.items():
-        without = [float(distance(x[group != i], real[name])) for i in range(_GROUPS)]
-        found[name] = Estimate(float(distance(x, real[name])), float(np.std(without)) * math.sqrt(_GROUPS - 1))
-    return found
+    error = jax.jit(lambda x, y: metrics.jackknife_error(lambda part: distance(part, y), x))
+    estimate = lambda x, y: Estimate(float(distance(x, y)), float(error(x, y)))
+    return {name: estimate(x, real[name]) for name, x in ours.items()}
 
 
 def phrases_of(folder: str, config: Config) -> Sounds:
@@ -168,8 +165,7 @@ def main(_) -> None:
         raise ConfigError("--runs=… must be given: folders of runs of experiments.train on phrases")
     out = shared.results(_OUT, None, "") if _OUT.value else None
     rows = measure(cast(list[str], _RUNS.value), _CLIPS.value, _SEED.value)
-    shown = lambda row: {name: str(x) if isinstance(x, Estimate) else x for name, x in row.items()}
-    print(tables_as_text([metrics_table({name: shown(row) for name, row in rows.items()})]))
+    print(tables_as_text([metrics_table(rows)]))
     if out is not None:
         print(f"wrote {write_results(out, rows)}")
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from experiments.data import rolls
 from experiments.data.roll_sets import FIRST_TEST_SEED, WINDOW, drawn_song
-from experiments.reporting.tables import Table, metrics_table
 
 BARS = range(29, 55)
 """Lags of the self-similarity in steps, 1.856 to 3.456 s: a bar of four beats at 129 to 69 a minute."""
@@ -108,14 +107,6 @@ def _share(counts: np.ndarray) -> np.ndarray:
 
 def _histogram(values: np.ndarray, most: int) -> np.ndarray:
     return _share(np.bincount(np.clip(values, 1, most), minlength=most + 1)[1:] if len(values) else np.zeros(most))
-
-
-def table(found: dict[str, dict[str, tuple[float, float]]], caption: str) -> Table:
-    """A row for each set of pieces."""
-    text = lambda value, error: f"{value:.3f} ± {error:.3f}"
-    return metrics_table(
-        {name: {key: text(*each) for key, each in row.items()} for name, row in found.items()}, caption
-    )
 
 
 class Chain:

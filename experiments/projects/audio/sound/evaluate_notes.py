@@ -15,9 +15,9 @@ notes; the real-time factor is seconds of computing for a second of sound, below
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ from experiments.data.dataset import Batch, evenly, in_blocks, rows_of
 from experiments.data.sound_sets import Notes
 from experiments.projects.audio import note_evaluators
 from experiments.projects.audio.piano_rolls import pitch_name
-from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
+from experiments.projects.audio.sound.runs import check_results, open_sounds, write_sound_report
 from experiments.reporting.report import ConfigSection
 from experiments.reporting.tables import metrics_table
 from experiments.tasks.diffusion import task as diffusion
@@ -49,38 +49,22 @@ _SHOWN = shared.count("shown", 8, "Number of notes with audio widgets.")
 REAL = "real held-out notes"
 
 
-class NoteMetrics(NamedTuple):
-    """The evaluators of notes, and the features of the training notes; called on ``(sounds, target)``."""
+def note_metrics(dataset: Notes) -> tuple[Callable[[np.ndarray, Batch], dict[str, float]], str]:
+    """``(sounds, labels) -> metrics`` by evaluators that are fitted to the real training notes, and their caption."""
+    sounds, rate = dataset.real(dataset.train), dataset.sample_rate
+    evaluators = note_evaluators.fit_note_evaluators(sounds, dataset.train, rate)
+    real, distance = features_of(sounds, rate), jax.jit(metrics.frechet_distance)
+    caption = (
+        f"Pitch: within {note_evaluators.CENTS:g} cents by Praat's autocorrelation, of the {len(evaluators.clear)} "
+        f"instruments with nine in ten training notes found. Family: a support vector machine of log-mel statistics. "
+        f"Fréchet distance: of log_mel_statistics to {len(real):,} training notes, squared nepers."
+    )
 
-    evaluators: note_evaluators.NoteEvaluators
-    features: np.ndarray
+    def measure(sounds: np.ndarray, labels: Batch) -> dict[str, float]:
+        by_evaluators = note_evaluators.evaluate_notes(evaluators, sounds, labels)
+        return {**by_evaluators, "Fréchet distance": float(distance(features_of(sounds, rate), real))}
 
-    def __call__(self, sounds: np.ndarray, target: Batch) -> dict[str, float]:
-        features = features_of(sounds, int(self.evaluators.sample_rate))
-        distance = float(jax.jit(metrics.frechet_distance)(features, self.features))
-        limit = jax.jit(metrics.extrapolated_frechet_distance)(jax.random.key(0), features, self.features)
-        near = jax.jit(metrics.precision_recall)(self.features[evenly(len(self.features), len(features))], features)
-        by_evaluators = note_evaluators.evaluate_notes(self.evaluators, sounds, target)
-        fractions = {"precision": float(near.precision), "recall": float(near.recall)}
-        return {**by_evaluators, "Fréchet distance": distance, "without its bias": float(limit), **fractions}
-
-    def caption(self, num: int, batch: int) -> str:
-        """The columns of a table of so many notes in each row, drawn in batches."""
-        return (
-            f"{num} notes each. Pitch: within {note_evaluators.CENTS:g} cents by Praat's autocorrelation, of the "
-            f"{len(self.evaluators.clear)} instruments with nine in ten training notes found. Family: a support "
-            f"vector machine of log-mel statistics. Fréchet distance: of log_mel_statistics to "
-            f"{len(self.features):,} training notes, squared nepers; without its bias: extrapolated to infinitely many "
-            f"notes. Precision, recall: k = 3, against as many training notes. Evaluations of the network, each of two "
-            f"branches where γ is not 0 or 1. Seconds in batches of {batch}."
-        )
-
-
-def note_metrics(dataset: Notes) -> NoteMetrics:
-    """Fits the evaluators to the real training notes."""
-    sounds = dataset.real(dataset.train)
-    evaluators = note_evaluators.fit_note_evaluators(sounds, dataset.train, dataset.sample_rate)
-    return NoteMetrics(evaluators, features_of(sounds, dataset.sample_rate))
+    return measure, caption
 
 
 def features_of(sounds: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -105,40 +89,36 @@ def draw(
     return sounds, {"evaluations": evaluations, "seconds a note": seconds, "real-time factor": factor}
 
 
-def note_name(row: int, test: Batch, instruments: Sequence[str]) -> str:
-    """A note for people: ``Flute, C5, velocity 90``; an instrument by its number where the set has no names."""
-    pitch, instrument = pitch_name(int(test["pitch"][row])), test["instrument"][row]
-    return f"{instruments[instrument] if instruments else instrument}, {pitch}, velocity {test['velocity'][row]}"
-
-
 def main(config: Config) -> Path:
-    check_results(Notes, config, _WORKDIR.value)
+    workdir = check_results(Notes, config, _WORKDIR.value)
     scales: Sequence[float] = config.evaluation.guidance_scales
     scales = shared.guidance_scales("scales", _SCALES.value) if _SCALES.value else list(scales)
     steps = shared.step_counts("steps", _STEPS.value, "6,25") if _STEPS.value else [config.sampling.steps]
-    run, workdir = open_kind(Notes, config, _WORKDIR.value, _STEP.value, scales)
+    run = open_sounds(config, workdir, _STEP.value, scales)
     dataset, test = run.dataset, run.dataset.test
     num = min(_NUM.value, len(test["x"]))
     target = rows_of(test, slice(num))
     real = dataset.real(target)
 
     print("fitting evaluators to real training notes …", flush=True)
-    evaluator = note_metrics(dataset)
-    rows: dict[str, dict[str, float | None]] = {REAL: dict(evaluator(real, target))}
+    measure, caption = note_metrics(dataset)
+    rows: dict[str, dict[str, float | None]] = {REAL: dict(measure(real, target))}
     shown = evenly(num, _SHOWN.value)
     sounds = {"held out": real[shown]}
     for n, scale in itertools.product(steps, scales):
         row = f"γ = {scale:g}, {n} steps"
         print(f"drawing {num} notes, {row} …", flush=True)
         drawn, cost = draw(run, config, target["label"], scale, n, _SEED.value)
-        rows[row] = {**evaluator(drawn, target), **cost}
+        rows[row] = {**measure(drawn, target), **cost}
         sounds[row] = drawn[shown]
 
     out, title = workdir / "notes", f"scorekit: {dataset.name}, evaluation of notes"
-    table = metrics_table(rows, evaluator.caption(num, config.sampling.batch_size))
+    costs = f"Seconds in batches of {config.sampling.batch_size}; a branch of the guidance is an evaluation."
+    table = metrics_table(rows, f"{num} notes each. {caption} {costs}")
     write_results(out / "table.json", rows)
     summary = {**facts(run), "guidance": " + ".join(config.guidance), "solver": config.sampling.solver.name}
     summary |= {"seed": _SEED.value, "device": jax.devices()[0].device_kind}
+    name = lambda i: f"{dataset.instruments[test['instrument'][i]]}, {pitch_name(int(test['pitch'][i]))}"
     return write_sound_report(
         out / "report.html",
         title,
@@ -146,9 +126,7 @@ def main(config: Config) -> Path:
         [table],
         sounds,
         dataset.sample_rate,
-        folder=out / "sounds",
-        row_labels=[note_name(row, test, dataset.instruments) for row in shown],
-        caption="Held-out notes; samples with their instrument, pitch and velocity.",
+        row_labels=[f"{name(i)}, velocity {test['velocity'][i]}" for i in shown],
         further=[ConfigSection((workdir / "config.json").read_text())],
     )
 

@@ -79,11 +79,8 @@ def make_blended(config: Config, run: Run, batch: int, length: int, hop: int) ->
     """Draws ``length`` positions by windows, ``hop`` positions apart and blended at every step; the conditions
     are of all windows."""
     solver, ts = build_sampler(config, run.model.schedule)
-    scale, guided, size = (
-        config.sampling.guidance_scale,
-        make_guided(build_rules(config), run.model),
-        run.model.shape[0],
-    )
+    scale, size = config.sampling.guidance_scale, run.model.shape[0]
+    guided = make_guided(build_rules(config), run.model)
 
     def draw(params, key, given):
         long = guidance.windowed(guided(params, given, None if scale == 1 else scale, run.extras), size, hop)

@@ -7,8 +7,8 @@
 The model, trained on crops of ``config.data.crop`` samples, denoises windows of that length that overlap by half,
 blended at every step; for comparison also separate windows. New phrases are drawn from seeds of no training or test
 phrase and rendered from the SoundFont too, so that chroma and onsets can be compared with their target. A MIDI file is
-played by one instrument, without its percussion, and nothing is compared; notes outside the keys of the model are an
-error, or moved with ``--octaves``. Prints a table and writes ``perform.html`` with audio widgets and piano rolls,
+played by one instrument, without its percussion, and nothing is compared; notes outside the keys of the model are
+moved by octaves. Prints a table and writes ``perform.html`` with audio widgets and piano rolls,
 ``perform.json``, the sounds and, as ``.mid``, what they play into ``workdir/perform``.
 """
 
@@ -26,7 +26,7 @@ from experiments.cli.outputs import write_results
 from experiments.data.sound_sets import Phrases
 from experiments.projects.audio import piano_rolls
 from experiments.projects.audio.sound import long_sounds
-from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
+from experiments.projects.audio.sound.runs import check_results, open_sounds, write_sound_report
 from experiments.reporting.grids import grid
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.tables import Table
@@ -48,17 +48,15 @@ _SECONDS = shared.seconds(4.096, "Minimum length of a phrase.")
 _NUM = shared.count("num", 20, "Number of new phrases.", 2)
 _SHOWN = shared.count("shown", 5, "Number of phrases with audio widgets.")
 _MIDI = flags.DEFINE_string("midi", None, "A MIDI file to play in place of new phrases.")
-_OCTAVES = flags.DEFINE_bool("octaves", False, "Move notes of --midi into the keys of the model by octaves.")
 _PROGRAM = flags.DEFINE_integer("program", 0, "The instrument for --midi, one of the training set.")
 
 
-def read_notes(keys: tuple[int, int], path: str, octaves: bool = False) -> list[Note]:
-    """The notes of ``--midi`` from the lowest to the highest of ``keys``; prints what was left out or moved."""
+def read_notes(keys: tuple[int, int], path: str) -> list[Note]:
+    """The notes of ``--midi``, those outside ``keys`` moved by octaves; prints what was left out or moved."""
     try:
-        score = midi.read_score(path, lowest=keys[0], highest=keys[1], out_of_range="octave" if octaves else "error")
+        score = midi.read_score(path, lowest=keys[0], highest=keys[1], out_of_range="octave")
     except ValueError as error:
-        hint = "" if octaves or "must have notes" not in str(error) else "; --octaves moves them"
-        raise ConfigError(f"--midi={path}: {error}{hint}") from error
+        raise ConfigError(f"--midi={path}: {error}") from error
     for remark in score.remarks:
         print(f"{path}: {remark}", flush=True)
     if not score.notes:
@@ -75,8 +73,8 @@ def scores_and_programs(config: Config) -> tuple[list[list[Note]], list[int]]:
         raise ConfigError(f"--program={_PROGRAM.value}: must be one of {', '.join(map(str, PROGRAMS))}")
     if _MIDI.value is not None:
         shared.idle("with --midi", _NUM, _SECONDS)
-        return [read_notes(keys, _MIDI.value, _OCTAVES.value)], [_PROGRAM.value]
-    shared.idle("without --midi", _PROGRAM, _OCTAVES)
+        return [read_notes(keys, _MIDI.value)], [_PROGRAM.value]
+    shared.idle("without --midi", _PROGRAM)
     scores = [random_phrase(FIRST_SEED + i, _SECONDS.value) for i in range(_NUM.value)]
     return scores, [PROGRAMS[i % len(PROGRAMS)] for i in range(_NUM.value)]
 
@@ -119,10 +117,10 @@ def write_rolls(folder: Path, rolls: np.ndarray, programs: Sequence[int]) -> lis
 
 
 def main(config: Config) -> Path:
-    check_results(Phrases, config, _WORKDIR.value)
+    workdir = check_results(Phrases, config, _WORKDIR.value)
     scores, programs = scores_and_programs(config)
     scale, from_midi = config.sampling.guidance_scale, _MIDI.value is not None
-    run, workdir = open_kind(Phrases, config, _WORKDIR.value, _STEP.value, (scale,))
+    run = open_sounds(config, workdir, _STEP.value, (scale,))
     rate, size, hop = run.dataset.sample_rate, run.dataset.length, long_sounds.hop_of(run, OVERLAP)
     last = max(note.end for score in scores for note in score) if from_midi else _SECONDS.value
     length = size + max(-(-(round(last * rate) - size) // hop), 0) * hop

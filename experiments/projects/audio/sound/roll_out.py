@@ -27,7 +27,7 @@ from experiments.cli.outputs import write_results
 from experiments.data.sounds import Sounds
 from experiments.models.samples import check_samples
 from experiments.projects.audio.sound import long_sounds, runs
-from experiments.reporting.tables import Cell, Table, row_table
+from experiments.reporting.tables import Table, row_table
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_rules, build_sampler, sampler_of
 from experiments.tasks.diffusion.guidance import make_guided
@@ -87,22 +87,22 @@ def make_roll_out(config: Config, run: Run, batch: int, length: int, rolling: Ro
     return draw
 
 
-def level(x: np.ndarray, rate: int) -> np.ndarray:
+def level(x: np.ndarray) -> np.ndarray:
     """The level of each sound ``(N, L)`` in dB of full scale, ``(N,)``.
 
-    >>> level(np.ones((1, 8)), 4000).round(3)
+    >>> level(np.ones((1, 8))).round(3)
     array([0.])
     """
-    del rate
     return 10 * np.log10(np.mean(np.square(x), axis=-1) + SILENCE)
 
 
-def onset_rate(threshold: float) -> Callable[[np.ndarray, int], np.ndarray]:
-    """``(sounds, rate) -> onsets a second``: local maxima of the onset envelope above a threshold."""
-    envelope = jax.jit(audio.onset_envelope, static_argnums=1)
+def onset_rate(real: np.ndarray, rate: int) -> Callable[[np.ndarray], np.ndarray]:
+    """``sounds -> onsets a second``: local maxima of the onset envelope above half the median peak of real sounds."""
+    envelope = jax.jit(lambda x: audio.onset_envelope(x, rate))
+    threshold = 0.5 * np.median(np.max(envelope(real), axis=-1))
 
-    def measure(x: np.ndarray, rate: int) -> np.ndarray:
-        e = np.asarray(envelope(x, rate))
+    def measure(x: np.ndarray) -> np.ndarray:
+        e = np.asarray(envelope(x))
         peaks = (e[:, 1:-1] > e[:, :-2]) & (e[:, 1:-1] >= e[:, 2:]) & (e[:, 1:-1] > threshold)
         return peaks.sum(-1) * rate / x.shape[-1]
 
@@ -115,19 +115,15 @@ def drift(real: np.ndarray, sounds: Mapping[str, np.ndarray], rate: int) -> Tabl
     The standard error of the last column is of the differences, one for each sound. Real sounds are ``(N, L)``,
     the others, by sampler, ``(N, k L)`` with N at least 2.
     """
-    size = real.shape[1]
-    envelope = np.asarray(jax.jit(audio.onset_envelope, static_argnums=1)(real, rate))
-    threshold = 0.5 * float(np.percentile(envelope.max(-1), 50))
-    measures = {"level, dB": level, "onsets a second": onset_rate(threshold)}
+    size, rows = real.shape[1], []
     count = next(iter(sounds.values())).shape[1] // size
-    rows: list[list[Cell]] = []
-    for what, measure in measures.items():
-        of_real = float(measure(real, rate).mean())
+    for statistic, measure in {"level, dB": level, "onsets a second": onset_rate(real, rate)}.items():
+        of_real = float(measure(real).mean())
         for name, x in sounds.items():
-            found = np.stack([measure(x[:, k * size : (k + 1) * size], rate) for k in range(count)])
-            apart = found[-1] - found[0]
+            values = np.stack([measure(x[:, k * size : (k + 1) * size]) for k in range(count)])
+            apart = values[-1] - values[0]
             error = float(apart.std(ddof=1) / np.sqrt(len(apart)))
-            rows.append([f"{what}: {name}", of_real, *map(float, found.mean(axis=1)), float(apart.mean()), error])
+            rows.append([f"{statistic}: {name}", of_real, *map(float, values.mean(axis=1)), float(apart.mean()), error])
     header = ["", "real", *(f"segment {k + 1}" for k in range(count)), "drift", "standard error"]
     caption = f"means over {len(x)} sounds of segments of {size / rate:.3f} s; real: {len(real)} held-out sounds"
     return Table(header, rows, caption)
@@ -143,9 +139,9 @@ def check(config: Config) -> None:
 
 
 def main(config: Config) -> Path:
-    runs.check_results(Sounds, config, _WORKDIR.value)
+    workdir = runs.check_results(Sounds, config, _WORKDIR.value)
     check(config)
-    run, workdir = runs.open_kind(Sounds, config, _WORKDIR.value, _STEP.value, (config.sampling.guidance_scale,))
+    run = runs.open_sounds(config, workdir, _STEP.value, (config.sampling.guidance_scale,))
     size, rate, times, num = run.model.shape[0], run.dataset.sample_rate, _TIMES.value, _NUM.value
     labels = np.arange(num, dtype=np.int32) % run.dataset.num_classes
     rolling = Rolling(_CONTEXT.value, _CHUNK.value, _STABILISATION.value)

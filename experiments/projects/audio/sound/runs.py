@@ -26,21 +26,19 @@ def check_kind(kind: type[Sounds], config: Config, workdir: str | Path | None) -
     return path
 
 
-def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None) -> None:
-    """Validates that ``workdir`` holds a run on this kind of data and takes results; nothing is loaded."""
+def check_results(kind: type[Sounds], config: Config, workdir: str | Path | None) -> Path:
+    """The folder of a run on this kind of data, into which results can be written; nothing is loaded."""
     path = check_kind(kind, config, workdir)
     check_writable(path, f"--workdir={path}")
+    return path
 
 
-def open_kind(
-    kind: type[Sounds], config: Config, workdir: str | Path | None, step: int | None = None, scales=None
-) -> tuple[Any, Path]:
-    """The run in ``workdir``, of a diffusion or a flow, and its folder."""
-    path = check_kind(kind, config, workdir)
+def open_sounds(config: Config, workdir: Path, step: int | None, scales: Sequence[float] | None = None) -> Any:
+    """The run in ``workdir``, of a diffusion or a flow."""
     if config.task == "flow":
-        return flows.open_run(config, path, step), path
-    check_no_latents(config, f"--workdir={path}")
-    return open_run(config, path, step, scales), path
+        return flows.open_run(config, workdir, step)
+    check_no_latents(config, f"--workdir={workdir}")
+    return open_run(config, workdir, step, scales)
 
 
 def write_sound_report(
@@ -51,16 +49,11 @@ def write_sound_report(
     sounds: Mapping[str, ArrayLike],
     sample_rate: int,
     *,
-    folder: Path | None = None,
     row_labels: Sequence[object] | None = None,
-    caption: str = "",
     further: Sequence[Section] = (),
 ) -> Path:
-    """Writes a report of tables, sounds and ``further`` sections; prints the tables.
-
-    Sounds are written into ``folder``, by default next to the report; see :func:`audio_widgets` for the rest.
-    """
-    widgets = audio_widgets(folder or path.parent, sounds, sample_rate, row_labels=row_labels, caption=caption)
+    """Writes a report of tables, sounds and ``further`` sections, and the sounds next to it; prints the tables."""
+    widgets = audio_widgets(path.parent, sounds, sample_rate, row_labels=row_labels)
     for table in tables:
         print(f"{tables_as_text([table])}({table.caption})")
     return write_report(path, title, summary, [*tables, Heading("Sounds"), widgets, *further])

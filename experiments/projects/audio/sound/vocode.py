@@ -26,7 +26,7 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, preprocess, rows_of
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
-from experiments.projects.audio.sound.runs import check_results, open_kind, write_sound_report
+from experiments.projects.audio.sound.runs import check_results, open_sounds, write_sound_report
 from experiments.reporting.tables import Table
 from experiments.tasks.diffusion.build import at_steps, make_sampler
 from experiments.tasks.latents.stages import for_full_sounds
@@ -77,12 +77,12 @@ def compare(sounds: dict[str, np.ndarray], truth: np.ndarray, rate: int, full: s
 
 
 def main(config: Config) -> Path:
-    check_results(Sounds, config, _WORKDIR.value)
+    workdir = check_results(Sounds, config, _WORKDIR.value)
     of_flow, name = config.task == "flow", config.conditions.map.name
     steps = [] if of_flow else shared.step_counts("steps", _STEPS.value, "6,100")
     allowed = "log_mel or mel_magnitudes, which a vocoder is given"
     require(name in ("log_mel", "mel_magnitudes"), "conditions.map.name", name, allowed)
-    run, workdir = open_kind(Sounds, for_full_sounds(config), _WORKDIR.value, _STEP.value)
+    run = open_sounds(for_full_sounds(config), workdir, _STEP.value)
     dataset, seed = run.dataset, _SEED.value
     part = rows_of(dataset.test, evenly(len(dataset.test["x"]), _NUM.value))
     given = jax.tree.map(np.asarray, conditions(run.model, preprocess(dataset, part)))
@@ -110,12 +110,9 @@ def main(config: Config) -> Path:
     write_results(
         out / "vocoder.json", {row: dict(zip(table.header[1:], cells, strict=True)) for row, *cells in table.rows}
     )
-    rows, summary = evenly(len(truth), _SHOWN.value), {**facts(run), "seed": seed, "map": name}
+    rows, summary = [*evenly(len(truth), _SHOWN.value)], {**facts(run), "seed": seed, "map": name}
     shown = {version: x[rows] for version, x in {"held out": truth, **sounds}.items()}
-    labels = [*map(str, rows)]
-    return write_sound_report(
-        out / "vocoder.html", "scorekit: vocoder", summary, [table], shown, rate, row_labels=labels
-    )
+    return write_sound_report(out / "vocoder.html", "scorekit: vocoder", summary, [table], shown, rate, row_labels=rows)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ METRICS = ("frame F1", "onset F1", "onset precision", "onset recall", "onset and
 def mir_eval() -> Any:
     """The package, without which everything but the metrics of transcriptions works."""
     try:
-        import mir_eval as found
+        import mir_eval
     except ImportError as error:
         raise ProgramError("metrics of transcriptions need mir_eval: pip install 'scorekit[sound]'") from error
-    return found
+    return mir_eval
 
 
 def decode(
@@ -83,18 +83,15 @@ def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRA
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
 
 
-def mean_and_error(rows: list[dict[str, float]]) -> dict[str, tuple[float, float | None]]:
-    """The mean over sounds of every metric, and its standard error; None for one sound.
+def means(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The mean over two sounds or more of every metric, and its standard error.
 
-    >>> mean_and_error([{"onset F1": 0.5}, {"onset F1": 1.0}])
-    {'onset F1': (0.75, 0.25)}
+    >>> means([{"onset F1": 0.5}, {"onset F1": 1.0}])
+    {'onset F1': {'mean': 0.75, 'error': 0.25}}
     """
-    found = {}
-    for name in rows[0]:
-        values = np.array([row[name] for row in rows])
-        error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-        found[name] = (float(values.mean()), error)
-    return found
+    values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    error = lambda x: float(x.std(ddof=1) / len(x) ** 0.5)
+    return {name: {"mean": float(x.mean()), "error": error(x)} for name, x in values.items()}
 
 
 def played_notes(roll: np.ndarray) -> list[Note]:
@@ -106,17 +103,11 @@ def played_notes(roll: np.ndarray) -> list[Note]:
 
 def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
     """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
-    notes = (values for each in (played, found) for values in (_intervals(each, rate), _hertz(each)))
-    return mir_eval().transcription.precision_recall_f1_overlap(*notes, onset_tolerance=TOLERANCE, **options)
-
-
-def _hertz(notes: list[Note]) -> np.ndarray:
-    return 440.0 * 2.0 ** ((np.array([note.pitch for note in notes]) - 69) / 12)
-
-
-def _intervals(notes: list[Note], rate: float) -> np.ndarray:
-    """Onsets and ends; a note of no length gets a frame, as in its roll."""
-    return np.array([(note.start, max(note.end, note.start + 1 / rate)) for note in notes])
+    package, given = mir_eval(), []
+    for notes in (played, found):  # a note of no length gets a frame, as in its roll
+        given.append(np.array([(note.start, max(note.end, note.start + 1 / rate)) for note in notes]))
+        given.append(package.util.midi_to_hz(np.array([note.pitch for note in notes])))
+    return package.transcription.precision_recall_f1_overlap(*given, onset_tolerance=TOLERANCE, **options)
 
 
 def _active(notes: list[Note], frames: int, rate: float) -> np.ndarray:

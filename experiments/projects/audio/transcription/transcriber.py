@@ -33,6 +33,8 @@ LOWEST, HIGHEST = 36, 84
 BINS = 3
 """Bins of the spectrogram to a semitone."""
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 8)
+SHIFTS = tuple(round(12 * BINS * np.log2(harmonic)) for harmonic in HARMONICS)
+"""The bins from a key to each of ``HARMONICS``: -36, 0, 36, 57, …."""
 _FLOOR, _LOG_MEAN, _LOG_STD = 1e-4, -6.0, 2.0
 _FRAME_DILATIONS = (2, 4)
 """Dilations of the blocks of the head of active keys, in pairs of frames."""
@@ -61,11 +63,11 @@ class PitchSpectrogram(NamedTuple):
 
     def encode(self, sound: ArrayLike) -> Array:
         """``(log(|X| + 1e-4) + 6) / 2`` of sounds ``(B, L)``: ``(B, T, bins, windows)``; a sine has ``|X|`` 1."""
-        found = []
+        spectra = []
         for window, bank in zip(self.windows, self.banks, strict=True):
             magnitude = audio.magnitude(audio.stft(sound, window, self.hop)) * (2.0 / window.sum())
-            found.append(magnitude @ jnp.asarray(bank, magnitude.dtype))
-        return (jnp.log(jnp.stack(found, axis=-1) + _FLOOR) - _LOG_MEAN) / _LOG_STD
+            spectra.append(magnitude @ jnp.asarray(bank, magnitude.dtype))
+        return (jnp.log(jnp.stack(spectra, axis=-1) + _FLOOR) - _LOG_MEAN) / _LOG_STD
 
     @property
     def reach(self) -> int:
@@ -85,9 +87,8 @@ def pitch_spectrogram(sample_rate: float, hop: int, windows: tuple[float, ...]) 
       hop: samples from one frame to the next.
       windows: lengths of Hann windows in seconds, rounded to a power of 2 in samples.
     """
-    shift = harmonic_shifts()
-    count = (HIGHEST - LOWEST + 1) * BINS + shift[-1] - shift[0]
-    pitch = LOWEST + (np.arange(count) + shift[0] - BINS // 2) / BINS
+    count = (HIGHEST - LOWEST + 1) * BINS + SHIFTS[-1] - SHIFTS[0]
+    pitch = LOWEST + (np.arange(count) + SHIFTS[0] - BINS // 2) / BINS
     centre = 440.0 * 2.0 ** ((pitch - 69) / 12)
     shapes, banks = [], []
     for seconds in windows:
@@ -99,15 +100,6 @@ def pitch_spectrogram(sample_rate: float, hop: int, windows: tuple[float, ...]) 
         banks.append((bank / np.maximum(bank.sum(axis=0), 1e-9)).astype(np.float32))
         shapes.append(window)
     return PitchSpectrogram(tuple(shapes), tuple(banks), hop)
-
-
-def harmonic_shifts() -> list[int]:
-    """The bins from a key to each of ``HARMONICS``.
-
-    >>> harmonic_shifts()[:4]
-    [-36, 0, 36, 57]
-    """
-    return [round(12 * BINS * np.log2(harmonic)) for harmonic in HARMONICS]
 
 
 class OnsetsAndFrames(nn.Module):
@@ -137,8 +129,8 @@ class OnsetsAndFrames(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Keys:
-        frames, shift, size = x.shape[1], harmonic_shifts(), self.pitches * BINS
-        starts = [each - shift[0] for each in shift]
+        frames, size = x.shape[1], self.pitches * BINS
+        starts = [shift - SHIFTS[0] for shift in SHIFTS]
         x = jnp.concatenate([x[:, :, start : start + size] for start in starts], axis=-1)
         x = jnp.pad(x, [(0, 0), (0, frames % 2), (0, 0), (0, 0)], mode="edge")
         x = jnp.concatenate([x[:, ::2], x[:, 1::2]], axis=-1)
@@ -169,25 +161,6 @@ _KNOTS = 6
 """Knots of the random filter, evenly over the pitches."""
 _ONSET, _VELOCITY = 2.0, 5.0
 """Weights of the cross-entropy of onsets and of the squared error of velocities; active keys have weight 1."""
-
-
-class Augmentation(NamedTuple):
-    """How the sounds of training are changed at random.
-
-    Attributes:
-      gain: sounds are attenuated by up to so many decibels.
-      noise: the lowest signal-to-noise ratio of white noise that is added, in decibels; the highest is 60.
-      filter: standard deviation of the random gains of a filter, in decibels; it is smooth over pitch.
-      delay: sounds begin after up to so many seconds of silence.
-    """
-
-    gain: float = 20.0
-    noise: float = 15.0
-    filter: float = 3.0
-    delay: float = 0.25
-
-
-AUGMENTATION = Augmentation()
 
 
 class Transcriber(NamedTuple):
@@ -244,11 +217,17 @@ def init_params(built: Transcriber, key: Key) -> PyTree:
 
 
 def make_prepare(
-    built: Transcriber, options: Augmentation = AUGMENTATION
+    built: Transcriber, *, gain: float = 20.0, noise: float = 15.0, filter: float = 3.0, delay: float = 0.25
 ) -> Callable[[Key, Mapping[str, Any]], dict[str, Array]]:
-    """``(key, batch) -> batch``: augmented spectrograms and the keys of the roll, ``velocity / 127``."""
-    hop = built.spectrogram.hop
-    most = round(options.delay * FRAME_RATE)
+    """``(key, batch) -> batch``: augmented spectrograms and the keys of the roll, ``velocity / 127``.
+
+    Args:
+      gain: sounds are attenuated by up to so many decibels.
+      noise: the lowest signal-to-noise ratio of white noise that is added, in decibels; the highest is 60.
+      filter: standard deviation of the random gains of a filter, in decibels; it is smooth over pitch.
+      delay: sounds begin after up to so many seconds of silence.
+    """
+    hop, most = built.spectrogram.hop, round(delay * FRAME_RATE)
 
     def delayed(x: Array, steps: Array) -> Array:
         padded = jnp.pad(x, [(most, 0), (0, 0)])
@@ -259,15 +238,15 @@ def make_prepare(
         sound = audio.pcm_to_float(jnp.asarray(batch["x"]))
         num, length = sound.shape
         roll = jnp.asarray(batch["roll"], jnp.float32)[..., LOWEST : HIGHEST + 1] / 127.0
-        delay = jax.random.randint(for_delay, (num,), 0, most + 1)
+        steps = jax.random.randint(for_delay, (num,), 0, most + 1)
         blocks = sound.reshape(num, length // hop, hop)
-        sound, roll = jax.vmap(delayed)(blocks, delay).reshape(num, length), jax.vmap(delayed)(roll, delay)
-        gain = -jax.random.uniform(for_gain, (num, 1), maxval=options.gain)
-        snr = jax.random.uniform(for_snr, (num, 1), minval=options.noise, maxval=60.0)
+        sound, roll = jax.vmap(delayed)(blocks, steps).reshape(num, length), jax.vmap(delayed)(roll, steps)
+        quieter = jax.random.uniform(for_gain, (num, 1), maxval=gain)
+        snr = jax.random.uniform(for_snr, (num, 1), minval=noise, maxval=60.0)
         rms = jnp.sqrt(jnp.mean(sound**2, axis=1, keepdims=True))
-        noise = rms * 10 ** (-snr / 20) * jax.random.normal(for_noise, sound.shape)
-        x = built.spectrogram.encode(10 ** (gain / 20) * (sound + noise))
-        knots = options.filter * jax.random.normal(for_filter, (num, _KNOTS))
+        hiss = rms * 10 ** (-snr / 20) * jax.random.normal(for_noise, sound.shape)
+        x = built.spectrogram.encode(10 ** (-quieter / 20) * (sound + hiss))
+        knots = filter * jax.random.normal(for_filter, (num, _KNOTS))
         at = jnp.linspace(0.0, _KNOTS - 1.0, x.shape[2])
         gains = jax.vmap(lambda knot: jnp.interp(at, jnp.arange(_KNOTS), knot))(knots)
         return {"x": x + built.spectrogram.step(gains)[:, None, :, None], "roll": roll}

@@ -21,8 +21,8 @@ from experiments.tasks import task
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
-from scorekit import audio
 from scorekit.io import as_path
+from scorekit.networks import TranslationNetwork
 
 FIELDS = task.fields("translation", data.KINDS, **translation.FIELDS)
 OPENED_BY = "is a translation of notes; evaluate takes it"
@@ -35,10 +35,10 @@ fields = lambda config=None: FIELDS
 
 def build(config, dataset):
     translation.check(config, dataset)
-    model = translation.build(config, dataset)
-    prepare = translation.make_prepare(model)
-    loss = translation.make_loss(model.module, config.loss.confusion, config.loss.noise)
-    init, held_out = functools.partial(translation.init_params, model), held_out_loss(prepare, loss, dataset)
+    model = TranslationNetwork(dataset.num_classes, dataset.shape[-1], **config.translation)
+    prepare = translation.make_prepare(model, dataset)
+    loss = translation.make_loss(model, config.loss.confusion, config.loss.noise)
+    init, held_out = functools.partial(translation.init_params, model, dataset), held_out_loss(prepare, loss, dataset)
     trained = Trainable(init, prepare, loss, build_optimizer(config.training), held_out, config.evaluation.ema)
     return task.Setup(config, model, "translation", trained)
 
@@ -60,25 +60,23 @@ def compare(
     for name, x in sounds.items():
         family = evaluators.family.predict(note_evaluators.family_features(x, rate))
         pitch = note_evaluators.right_pitch(note_evaluators.track_pitch(x[clear], rate), batch["pitch"][clear])
-        distance = np.mean(audio.log_spectral_distance(x, sounds["held out"], rate))
         rows[name] = {
             "pitch kept": float(np.mean(pitch)) if len(pitch) else None,
             "own family predicted": float(np.mean(family == batch["instrument"] // FAMILY)),
             "target family predicted": float(np.mean(family == targets // FAMILY)),
-            "LSD to the note (dB)": None if name == "held out" else float(distance),
         }
     of_clear = f"pitch of the {int(clear.sum())} whose instruments, own and target, have a clear pitch"
     return rows, f"{len(targets)} notes; {of_clear}"
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
-    built, dataset, params, options = run.model, run.dataset, run.params, config.evaluation
+    dataset, options = run.dataset, config.evaluation
     batch = rows_of(dataset.test, evenly(len(dataset.test["x"]), options.num_samples))
     targets = ((batch["instrument"] + FURTHER * FAMILY) % (dataset.num_classes * FAMILY)).astype(np.int32)
-    z = translation.encode(built, params, batch["x"])
+    z = translation.encode(run, batch["x"])
     sounds = {"held out": dataset.real(batch)}
     for name, family in {"reconstruction": batch["label"], "translation": targets // FAMILY}.items():
-        sounds[name] = translation.decode(built, params, z, family)
+        sounds[name] = translation.decode(run, z, family)
         check_samples(sounds[name], f"the run in {workdir}", name)
     phased = "translation, phase of the note"
     sounds[phased] = translation.with_phase_of(sounds["held out"], sounds["translation"])

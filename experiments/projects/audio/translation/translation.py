@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from experiments.cli.fields import NON_NEGATIVE, Field, Section
 from experiments.data.dataset import Batch, Dataset, in_blocks
 from experiments.data.sound_sets import Notes
 from experiments.models.run_files import EVALUATED
+from experiments.tasks.task import Run
 from experiments.training import check_average
 from scorekit import audio
 from scorekit.arguments import Count
@@ -27,12 +28,7 @@ FIELDS = Section(
         blocks=Field(3, Count(0, 1024), "Residual blocks of each of the three."),
     ),
     loss=Section(
-        confusion=Field(
-            0.3,
-            NON_NEGATIVE,
-            """
-            Weight, in the encoder's loss, of the error of the classifier of families; 0 confuses nothing.""",
-        ),
+        confusion=Field(0.3, NON_NEGATIVE, "Weight of the error of the classifier of families in the encoder's loss."),
         noise=Field(0.3, NON_NEGATIVE, "Standard deviation of the noise on latents, whose mean square is 1."),
     ),
     evaluation=Section(
@@ -44,13 +40,6 @@ FIELDS = Section(
 """The sections of the config other than ``data`` and ``training``."""
 
 
-class Translation(NamedTuple):
-    """The network of a config, and its data."""
-
-    module: TranslationNetwork
-    dataset: Dataset
-
-
 def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; compiles nothing."""
     must, options = functools.partial(require_field, config), config.data
@@ -60,23 +49,17 @@ def check(config: Config, dataset: Dataset) -> None:
     check_average(config, "evaluation.ema")
 
 
-def build(config: Config, dataset: Dataset) -> Translation:
-    """Puts the parts of the config together."""
-    module = TranslationNetwork(dataset.num_classes, dataset.shape[-1], **config.translation)
-    return Translation(module, dataset)
-
-
-def init_params(built: Translation, key: Key) -> PyTree:
+def init_params(module: TranslationNetwork, dataset: Dataset, key: Key) -> PyTree:
     """The initial parameters."""
-    return jax.jit(built.module.init)(key, jnp.zeros((1, *built.dataset.shape)), jnp.zeros(1, jnp.int32))
+    return jax.jit(module.init)(key, jnp.zeros((1, *dataset.shape)), jnp.zeros(1, jnp.int32))
 
 
-def make_prepare(built: Translation):
+def make_prepare(module: TranslationNetwork, dataset: Dataset):
     """``(key, batch) -> batch``: all randomness of a training step, at the global batch."""
 
     def prepare(key: Key, batch: Batch) -> dict[str, Array]:
-        x = built.dataset.to_model(batch["x"])
-        eps = jax.random.normal(key, (*x.shape[:2], built.module.latent_channels))
+        x = dataset.to_model(batch["x"])
+        eps = jax.random.normal(key, (*x.shape[:2], module.latent_channels))
         return {"x": x, "label": jnp.asarray(batch["label"]), "eps": eps}
 
     return prepare
@@ -97,20 +80,20 @@ def make_loss(module: TranslationNetwork, confusion: float, noise: float):
     return loss
 
 
-def encode(built: Translation, params: PyTree, sounds: np.ndarray) -> np.ndarray:
+def encode(run: Run, sounds: np.ndarray) -> np.ndarray:
     """The latents of raw sounds."""
-    run = jax.jit(lambda x: built.module.apply(params, built.dataset.to_model(x), method="encode"))
-    return np.asarray(in_blocks(run, sounds, min(64, len(sounds))))
+    latents = jax.jit(lambda x: run.model.apply(run.params, run.dataset.to_model(x), method="encode"))
+    return np.asarray(in_blocks(latents, sounds, min(64, len(sounds))))
 
 
-def decode(built: Translation, params: PyTree, z: np.ndarray, family: np.ndarray) -> np.ndarray:
+def decode(run: Run, z: np.ndarray, family: np.ndarray) -> np.ndarray:
     """The sounds of latents by the decoders of families ``(B,)``."""
 
     @jax.jit
-    def run(z, family):
-        return built.dataset.from_model(cast(Array, built.module.apply(params, z, family, method="decode")))
+    def sounds(z, family):
+        return run.dataset.from_model(run.model.apply(run.params, z, family, method="decode"))
 
-    return in_blocks(lambda at: run(z[at], family[at]), np.arange(len(z)), min(64, len(z)))
+    return in_blocks(lambda at: sounds(z[at], family[at]), np.arange(len(z)), min(64, len(z)))
 
 
 def with_phase_of(note: np.ndarray, sounds: np.ndarray) -> np.ndarray:

@@ -24,13 +24,13 @@ def test_a_run_is_trained_and_its_notes_are_translated(tmp_path, monkeypatch):
     monkeypatch.setattr(sets, "load_notes", tones)
     workdir = tmp_path / "run"
     succeeds("train", *given("projects/audio/configs/translation", FIELDS), f"--workdir={workdir}")
-    found = json.loads((workdir / "evaluation.json").read_text())
-    assert {"translation"} <= {name.split("/")[0] for name in found}
+    table = json.loads((workdir / "evaluation.json").read_text())["translation"]
+    assert [row[""] for row in table] == ["held out", "reconstruction", "translation", "translation, phase of the note"]
     assert len(list((workdir / "translations").glob("*.wav"))) == 8  # four versions of each
     run = task.open_run(SMALL, workdir)
-    batch = {name: value[:4] for name, value in run.dataset.test.items()}
-    z = translation.encode(run.model, run.params, batch["x"])
+    x = run.dataset.test["x"][:4]
+    z = translation.encode(run, x)
     np.testing.assert_allclose(np.mean(z**2, -1), 1.0, rtol=1e-2)
-    own, other = (translation.decode(run.model, run.params, z, np.full(4, k, np.int32)) for k in (0, 1))
-    assert own.shape == other.shape == batch["x"].shape
+    own, other = (translation.decode(run, z, np.full(4, k, np.int32)) for k in (0, 1))
+    assert own.shape == other.shape == x.shape
     assert not np.allclose(own, other)
