@@ -221,7 +221,7 @@ WRONG = {
         "from experiments.sample import main": "experiments.benchmarks.cost",
         "from experiments import sample": "experiments.train",
         "from ..models import choices": "experiments.data.images",
-        "from experiments.projects.audio.sound.problems import hidden": "experiments.benchmarks.cost",
+        "from experiments.projects.audio.sound.runs import hidden": "experiments.benchmarks.cost",
         "import jax": "experiments.misc.tools",
     },
     "names": {

@@ -60,7 +60,7 @@ def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
     if x.ndim != 2 or not np.all(np.isfinite(x)):
         raise ValueError(f"x must be finite and (N, length), got {x.shape}, {np.sum(~np.isfinite(x))} not finite")
     low, high = PITCH_RANGE_HZ
-    found = np.full(len(x), np.nan)
+    pitches = np.full(len(x), np.nan)
     for i, sound in enumerate(x):
         if not np.any(sound):
             continue  # Praat raises an error for silence
@@ -68,8 +68,8 @@ def track_pitch(x: np.ndarray, sample_rate: float) -> np.ndarray:
         voiced = track.selected_array["frequency"]
         voiced = voiced[voiced > 0]
         if len(voiced):
-            found[i] = 69.0 + 12.0 * np.log2(np.median(voiced) / 440.0)
-    return found
+            pitches[i] = 69.0 + 12.0 * np.log2(np.median(voiced) / 440.0)
+    return pitches
 
 
 def right_pitch(tracked: np.ndarray, pitch: np.ndarray) -> np.ndarray:

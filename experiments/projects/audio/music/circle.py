@@ -69,7 +69,7 @@ def main(config: Config) -> Path:
         for i, (_, remark) in enumerate(results):
             if remark:
                 print(f"phrase {i}, {name}: {remark}", flush=True)
-        parts[name] = transcription.compare(rolls, [found for found, _ in results])
+        parts[name] = transcription.compare(rolls, [notes for notes, _ in results])
     table, values = transcription_table(parts)
     write_results(out / "circle.json", values)
     widgets = transcription_widgets(out, versions, parts, rate, evenly(len(rolls), _SHOWN.value))

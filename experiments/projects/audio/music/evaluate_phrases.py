@@ -105,8 +105,8 @@ def reconstructed(run: Any, name: str, held_out: np.ndarray, rate: int) -> dict[
     """A row for each number of levels of an autoencoder, of which a continuous one has one."""
     built, rows, total = run.model, {}, 0.0
     count = num_levels(built.module)
-    found, codes, _ = reconstruct(built, run.params, run.dataset.test, 25)
-    for k, values in enumerate(found):
+    of_levels, codes, _ = reconstruct(built, run.params, run.dataset.test, 25)
+    for k, values in enumerate(of_levels):
         row = compare(np.asarray(run.dataset.from_model(jnp.asarray(values["y"]))), held_out, rate)
         if count:
             total += codes[k][0].size * rate / held_out.shape[1]

@@ -44,8 +44,8 @@ def measure(states: np.ndarray) -> dict[str, np.ndarray]:
       ``intervals`` between successive onsets, ``lengths`` of notes and ``polyphony``.
 
     >>> voice = np.tile(np.array([[1, 2, 5, 6]]).T, (20, 1)).repeat(5, axis=1) * np.array([1, 0, 0, 0, 0])
-    >>> found = measure(voice)
-    >>> round(float(found["onsets"]), 3), float(found["notes"]), float(found["similarity"])
+    >>> measured = measure(voice)
+    >>> round(float(measured["onsets"]), 3), float(measured["notes"]), float(measured["similarity"])
     (7.812, 1.0, 1.0)
     """
     steps = len(states)
@@ -82,12 +82,12 @@ def distances(pieces: np.ndarray, reference: np.ndarray) -> dict[str, tuple[floa
     for two halves of one set as well. The errors are by the jackknife over ten groups of both sets.
     """
     ours, theirs = ([measure(piece) for piece in part] for part in (pieces, reference))
-    found = {}
+    apart = {}
     for name in ours[0]:
         a, b = (np.stack([each[name] for each in part]) for part in (ours, theirs))
         error = np.hypot(_error(a, lambda x, b=b: _apart(x, b)), _error(b, lambda x, a=a: _apart(a, x)))
-        found[name] = _apart(a, b), float(error)
-    return found
+        apart[name] = _apart(a, b), float(error)
+    return apart
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:

@@ -44,16 +44,16 @@ def main(config: Config) -> Path:
         sound = audio.read(path, mono=True)
     except ValueError as error:
         raise ConfigError(f"--sound={_SOUND.value}: {error}") from error
-    found = transcription.open_transcriber(config, workdir, _STEP.value)
+    transcriber = transcription.open_transcriber(config, workdir, _STEP.value)
     try:
-        notes, remark = transcription.transcribe(found, sound)
+        notes, remark = transcription.transcribe(transcriber, sound)
     except ValueError as error:
         raise ConfigError(f"--sound={_SOUND.value}: {error}") from error
     seconds = sound.x.shape[-1] / sound.sample_rate
     write_score(f"{out}.mid", notes, _PROGRAM.value, max([seconds, *(note.end for note in notes)]))
-    picture = grid(f"{out}.png", [[roll(notes, seconds)]], size=ROLL)
+    image = grid(f"{out}.png", [[roll(notes, seconds)]], size=ROLL)
     widget = write_sound(out.parent / f"{out.name}_sound", sound.x, sound.sample_rate)
-    cells = [widget, Sound(widget.wav, picture)]
+    cells = [widget, Sound(widget.wav, image)]
     facts = {"sound": path.name, "seconds": seconds, "sample rate, Hz": sound.sample_rate, "notes": len(notes)}
     sections = [Sounds(("sound", "transcribed"), [(path.name, cells)], remark), ConfigSection(str(config.to_json()))]
     print(f"{len(notes)} notes in {seconds:.3f} s → {out}.mid" + (f" ({remark})" if remark else ""))

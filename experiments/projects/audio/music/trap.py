@@ -62,9 +62,9 @@ def quality(run: Run, num: int) -> tuple[Quality, dict[str, float], tuple[str, .
         reference, others = (statistics.held_out(first, num)[0] for first in (0, num))
 
         def distances(states):
-            found = {name: value for name, (value, _) in statistics.distances(states, reference).items()}
-            histograms = [found.pop(name) for name in _HISTOGRAMS]
-            return {"total variation of histograms": float(np.mean(histograms)), **found}
+            values = {name: value for name, (value, _) in statistics.distances(states, reference).items()}
+            histograms = [values.pop(name) for name in _HISTOGRAMS]
+            return {"total variation of histograms": float(np.mean(histograms)), **values}
 
         states = lambda codes: np.asarray(rolls.from_codes(codes.reshape(len(codes), -1, rolls.VOICES)))
         return lambda codes, _: distances(states(codes)), distances(others), ("similarity",)
@@ -73,7 +73,7 @@ def quality(run: Run, num: int) -> tuple[Quality, dict[str, float], tuple[str, .
         raise ConfigError(f"--workdir: must be a run of images with classes or of rolls, not of {run.dataset.name}")
     names = ("class accuracy", "precision", "recall", "energy distance")
     decode = lambda codes: in_blocks(jax.jit(run.dataset.from_model), codes, min(500, len(codes)))
-    named = lambda found: {name: found[name] for name in names if name in found}
+    named = lambda values: {name: values[name] for name in names if name in values}
     return lambda codes, labels: named(scorer.samples(decode(codes), labels)), named(scorer.real), names[:2]
 
 

@@ -66,20 +66,20 @@ def decode(
     return notes
 
 
-def scores(played: list[Note], found: list[Note], frames: int, rate: float = FRAME_RATE) -> dict[str, float]:
-    """The ``METRICS`` of the notes ``found`` in one sound, of ``rate`` frames a second.
+def scores(played: list[Note], transcribed: list[Note], frames: int, rate: float = FRAME_RATE) -> dict[str, float]:
+    """The ``METRICS`` of the notes ``transcribed`` from one sound, of ``rate`` frames a second.
 
     >>> a, b = Note(60, 80, 0.0, 0.5), Note(62, 80, 0.5, 1.0)
-    >>> found = scores([a, b], [a], 16, rate=16)
-    >>> found["onset precision"], found["onset recall"], round(found["frame F1"], 3)
+    >>> metrics = scores([a, b], [a], 16, rate=16)
+    >>> metrics["onset precision"], metrics["onset recall"], round(metrics["frame F1"], 3)
     (1.0, 0.5, 0.667)
     """
-    if not played or not found:
-        return dict.fromkeys(METRICS, float(not played and not found))
-    precision, recall, f1, _ = _match(played, found, rate, offset_ratio=None)
-    active = [_active(notes, frames, rate) for notes in (played, found)]
+    if not played or not transcribed:
+        return dict.fromkeys(METRICS, float(not played and not transcribed))
+    precision, recall, f1, _ = _match(played, transcribed, rate, offset_ratio=None)
+    active = [_active(notes, frames, rate) for notes in (played, transcribed)]
     frame = 2 * np.sum(active[0] & active[1]) / max(np.sum(active[0]) + np.sum(active[1]), 1)
-    values = (frame, f1, precision, recall, _match(played, found, rate)[2])
+    values = (frame, f1, precision, recall, _match(played, transcribed, rate)[2])
     return {name: float(value) for name, value in zip(METRICS, values, strict=True)}
 
 
@@ -101,10 +101,10 @@ def played_notes(roll: np.ndarray) -> list[Note]:
     return notes_of_roll(keys)
 
 
-def _match(played: list[Note], found: list[Note], rate: float, **options) -> Sequence[Any]:
+def _match(played: list[Note], transcribed: list[Note], rate: float, **options) -> Sequence[Any]:
     """Precision, recall, F1 and overlap of notes; ``offset_ratio=None`` leaves their ends out."""
     package, given = mir_eval(), []
-    for notes in (played, found):  # a note of no length gets a frame, as in its roll
+    for notes in (played, transcribed):  # a note of no length gets a frame, as in its roll
         given.append(np.array([(note.start, max(note.end, note.start + 1 / rate)) for note in notes]))
         given.append(package.util.midi_to_hz(np.array([note.pitch for note in notes])))
     return package.transcription.precision_recall_f1_overlap(*given, onset_tolerance=TOLERANCE, **options)

@@ -41,7 +41,7 @@ def transcription_widgets(
         both = []
         for name, sounds in versions.items():
             stem, part = folder / f"{i}_{name}", parts[name]
-            bars = roll(part.found[i], sounds.shape[1] / sample_rate, part.played[i])
+            bars = roll(part.transcribed[i], sounds.shape[1] / sample_rate, part.played[i])
             sound = write_sound(stem, sounds[i], sample_rate)
             both += [sound, Sound(sound.wav, grid(f"{stem}_roll.png", [[bars]], size=ROLL))]
         return both

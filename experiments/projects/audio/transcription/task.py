@@ -58,16 +58,16 @@ open_run = functools.partial(task.open_run, load, build)
 
 def evaluate(config, run, workdir, asked: task.Asked):
     cpu, num = time.process_time(), config.evaluation.num_samples
-    found = transcription.trained(run.model, run.params, config.evaluation.onset_threshold)
-    if found.onset_threshold is None:
-        found = transcription.choose_threshold(found, rows_of(run.dataset.train, slice(num)))
+    trained = transcription.trained(run.model, run.params, config.evaluation.onset_threshold)
+    if trained.onset_threshold is None:
+        trained = transcription.choose_threshold(trained, rows_of(run.dataset.train, slice(num)))
     if asked.stem is None and distributed.is_first():
-        kept = {"sample_rate": run.dataset.sample_rate, "onset_threshold": found.onset_threshold}
+        kept = {"sample_rate": run.dataset.sample_rate, "onset_threshold": trained.onset_threshold}
         write_results(workdir / transcription.FILE, kept)
     test = rows_of(run.dataset.test, slice(num))
     parts = {
-        "held-out phrases": transcription.measure(found, test),
-        f"with noise {_NOISE_DB:g} dB below": transcription.measure(found, test, noise=_NOISE_DB),
+        "held-out phrases": transcription.measure(trained, test),
+        f"with noise {_NOISE_DB:g} dB below": transcription.measure(trained, test, noise=_NOISE_DB),
     }
     folder = as_path(asked.figures(distributed.folder(workdir), "phrases"))
     shown, sounds = evenly(len(test["x"]), config.evaluation.shown), {"sound": run.dataset.real(test)}
@@ -77,7 +77,7 @@ def evaluate(config, run, workdir, asked: task.Asked):
     return Findings(
         values,
         [table],
-        {"threshold of onsets": found.onset_threshold, "CPU time of the last process": progress.duration(cpu)},
+        {"threshold of onsets": trained.onset_threshold, "CPU time of the last process": progress.duration(cpu)},
         further=[Heading("Transcriptions"), widgets],
         title="transcriber",
     )

@@ -83,13 +83,13 @@ def trained(built: transcriber.Transcriber, params: PyTree, onset_threshold: flo
     return Trained(built, in_batches, onset_threshold)
 
 
-def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
+def transcribe(model: Trained, sound: Sound) -> tuple[list[Note], str]:
     """The notes of a recording, and a sentence about it if it has none.
 
     Channels are averaged, the sound is resampled for the network, and its peak is scaled to the peak of the network's
     training sounds.
     """
-    built = found.built
+    built = model.built
     x = np.asarray(sound.x, np.float32)
     x = x.mean(axis=0) if x.ndim == 2 else x
     if len(x) * FRAME_RATE < sound.sample_rate:
@@ -102,14 +102,14 @@ def transcribe(found: Trained, sound: Sound) -> tuple[list[Note], str]:
     peak = np.abs(x).max(initial=0.0)
     if peak < SILENCE:
         return [], f"silence: the largest sample is below {SILENCE:g} of full scale, so there are no notes"
-    keys = _in_pieces(found, x * np.float32(_PEAK / peak))
-    notes = decode(found, Keys(*(each[None] for each in keys)))[0]
+    keys = _in_pieces(model, x * np.float32(_PEAK / peak))
+    notes = decode(model, Keys(*(each[None] for each in keys)))[0]
     return notes, "" if notes else "no onset of a note was found"
 
 
-def _in_pieces(found: Trained, x: np.ndarray) -> Keys:
+def _in_pieces(model: Trained, x: np.ndarray) -> Keys:
     """Predictions ``(T, pitches)`` of a sound of any length, as if computed in one piece with silence around it."""
-    context, hop = found.context, found.built.spectrogram.hop
+    context, hop = model.context, model.built.spectrogram.hop
     frames = audio.num_frames(len(x), hop)
     count = -(-frames // _PIECE)
     size = (_PIECE + 2 * context) * hop
@@ -117,12 +117,12 @@ def _in_pieces(found: Trained, x: np.ndarray) -> Keys:
     padded[context * hop : context * hop + len(x)] = x
     pieces = np.stack([padded[start : start + size] for start in _PIECE * hop * np.arange(count)])
     middle = slice(context, context + _PIECE)
-    return Keys(*(each[:, middle].reshape(-1, each.shape[-1])[:frames] for each in found.predict(pieces)))
+    return Keys(*(each[:, middle].reshape(-1, each.shape[-1])[:frames] for each in model.predict(pieces)))
 
 
-def decode(found: Trained, keys: Keys, onset_threshold: float | None = None) -> list[list[Note]]:
+def decode(model: Trained, keys: Keys, onset_threshold: float | None = None) -> list[list[Note]]:
     """The notes of every sound, with the thresholds of the transcriber or another one of onsets."""
-    onset = found.onset_threshold if onset_threshold is None else onset_threshold
+    onset = model.onset_threshold if onset_threshold is None else onset_threshold
     assert onset is not None
     check_samples(np.asarray(keys.onset), "the transcriber", "probabilities")
     return [note_metrics.decode(*each, onset) for each in zip(*keys, strict=True)]
@@ -132,34 +132,34 @@ class Measured(NamedTuple):
     """The transcription of phrases, and how it compares with what was played, a row for each."""
 
     played: list[list[Note]]
-    found: list[list[Note]]
+    transcribed: list[list[Note]]
     rows: list[dict[str, float]]
 
 
-def measure(found: Trained, part: Batch, *, noise: float | None = None) -> Measured:
+def measure(model: Trained, part: Batch, *, noise: float | None = None) -> Measured:
     """Transcribes phrases, with white noise at a signal-to-noise ratio in decibels if one is given."""
     x = np.array(audio.pcm_to_float(jnp.asarray(part["x"])))
     if noise is not None:
         rms = np.sqrt(np.mean(x**2, axis=1, keepdims=True)) * 10 ** (-noise / 20)
         x += (rms * np.random.default_rng(0).normal(size=x.shape)).astype(np.float32)
-    return compare(part["roll"], decode(found, found.predict(x)))
+    return compare(part["roll"], decode(model, model.predict(x)))
 
 
-def compare(rolls: np.ndarray, found: list[list[Note]]) -> Measured:
+def compare(rolls: np.ndarray, transcribed: list[list[Note]]) -> Measured:
     """How transcriptions compare with the rolls ``(N, T, 128)`` that were played."""
     played = [note_metrics.played_notes(roll) for roll in rolls]
-    rows = [note_metrics.scores(*each, rolls.shape[1]) for each in zip(played, found, strict=True)]
-    return Measured(played, found, rows)
+    rows = [note_metrics.scores(*each, rolls.shape[1]) for each in zip(played, transcribed, strict=True)]
+    return Measured(played, transcribed, rows)
 
 
-def choose_threshold(found: Trained, training: Batch) -> Trained:
+def choose_threshold(model: Trained, training: Batch) -> Trained:
     """The transcriber with the threshold of the largest mean onset F1 on these phrases, the first of equals.
 
     They are training phrases: no held-out phrase has a part in the choice.
     """
-    keys = found.predict(np.asarray(audio.pcm_to_float(jnp.asarray(training["x"]))))
+    keys = model.predict(np.asarray(audio.pcm_to_float(jnp.asarray(training["x"]))))
     values = {}
     for threshold in THRESHOLDS:
-        rows = compare(training["roll"], decode(found, keys, threshold)).rows
+        rows = compare(training["roll"], decode(model, keys, threshold)).rows
         values[threshold] = float(np.mean([row["onset F1"] for row in rows]))
-    return found._replace(onset_threshold=max(values, key=lambda threshold: values[threshold]))
+    return model._replace(onset_threshold=max(values, key=lambda threshold: values[threshold]))
