@@ -88,8 +88,7 @@ def get_config(argument=""):
         config.schedule.update(sigma_min=0.0, sigma_max=1.0, rho=0.5)
         config.loss.coupling.name = "bridge"
         config.loss.target.name = config.loss.weighting.name = "eps"
-        config.loss.map_dropout = 0.0
-        config.sampling.steps = 10
+        config.loss.map_dropout, config.sampling.steps = 0.0, 10
         config.sampling.solver.name, config.sampling.grid.name = "ancestral", "uniform"
         config.conditions.map.update(name="pixelated", factor=2)
         config.evaluation.update(num_samples=297, step_counts=(1, 2, 5, 10))

@@ -123,10 +123,8 @@ def of_real(dataset: ImageSet, kind: str, examples: Examples, evaluator: Evaluat
     images = dataset.real(rows_of(dataset.train if kind == SEEN else dataset.test, some.rows))
     if kind != SEEN:
         return measure(images, some.right, evaluator, real)
-    return {
-        **retrieval(evaluator.features(images), evaluator.gallery, some.right),
-        IMAGES: [len(images), 0.0],
-    }
+    retrieved = retrieval(evaluator.features(images), evaluator.gallery, some.right)
+    return {**retrieved, IMAGES: [len(images), 0.0]}
 
 
 def nearest(images: np.ndarray, real: np.ndarray) -> Row:

@@ -96,16 +96,9 @@ def test_captions_through_a_cascade(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(ImageSet, "credit", "Images by A, CC-BY 4.0")
     names, out = f"--stages={runs('low')},{runs('crops')}", tmp_path / "drawn"
     captions = ("--caption=a red square:1.5 + a green square:0.5", "--caption=a blue square")
-    text = succeeds(
-        "projects.text.draw",
-        names,
-        *captions,
-        "--negative=a green square",
-        "--num=2",
-        "--map_noise=0.2",
-        "--config.guidance=classifier_free,dynamic_threshold",
-        f"--out={out}",
-    )
+    options = ("--negative=a green square", "--num=2", "--map_noise=0.2", f"--out={out}")
+    rules = "--config.guidance=classifier_free,dynamic_threshold"
+    text = succeeds("projects.text.draw", names, *captions, *options, rules)
     drawn = np.load(f"{out}.npz")
     assert (drawn["x"].shape, drawn["stage_0"].shape) == ((4, 16, 16, 3), (4, 8, 8, 3))
     assert drawn["caption"].tolist() == [text.removeprefix("--caption=") for text in captions for _ in range(2)]
