@@ -42,7 +42,7 @@ def test_measured_errors_of_signals_are_the_exact_ones(load_program, monkeypatch
     config.network.update(channels=4, multipliers=(1,), blocks=1)
     built = build_model(config, dataset)
     opened = Run(dataset, built, lambda: None, random_params(built, std=0.0), 6, NO_EXTRAS)
-    monkeypatch.setattr(module, "open_run", lambda *_: opened)
+    monkeypatch.setattr(module, "open_score", lambda *_: opened)
     monkeypatch.setattr(band_errors, "BLOCK_VALUES", 128 * 200)  # three blocks
     give(workdir=tmp_path, levels=3)
     module.main(config)
