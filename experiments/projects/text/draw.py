@@ -57,8 +57,7 @@ shared.reinterpret_weights()
 def main(config: Config) -> str:
     prompts = [parse(text, "--caption", _STYLE.value) for text in _CAPTION.value for _ in range(_NUM.value)]
     negative = None if _NEGATIVE.value is None else single(_NEGATIVE.value, "--negative")
-    cascade = cascades.saved_cascade(config, _STAGES.value, _PRIOR.value)
-    configs, names, *_ = cascade
+    configs, names, *_ = cascade = cascades.saved_cascade(config, _STAGES.value, _PRIOR.value)
     for one, scale in zip(configs, cascades.numbers(_SCALES, len(names)), strict=False):
         one.sampling.guidance_scale = scale
     cascades.set_noise(configs, _NOISE)

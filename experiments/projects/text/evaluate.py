@@ -93,8 +93,7 @@ def rows_of(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(config: Config) -> Path:
-    cascade = cascades.saved_cascade(config, _STAGES.value, _PRIOR.value)
-    configs, names, *_ = cascade
+    configs, names, *_ = cascade = cascades.saved_cascade(config, _STAGES.value, _PRIOR.value)
     if not on_captions(config):
         raise ConfigError(f"--stages: {names[0]} must have captions as a condition: its images are compared with them")
     embeddings.check_prior(cascade)
