@@ -34,7 +34,7 @@ from experiments.data.display import Sounds
 from experiments.models.conditioning import target_conditions
 from experiments.models.samples import PartialSamples
 from experiments.reporting.samples import write_samples
-from experiments.tasks.diffusion.report import map_picture, shows_maps
+from experiments.tasks.diffusion.report import draw_maps, shows_maps
 from scorekit.io import as_path
 
 _WORKDIR, _STEP, _SEED = shared.workdir(), shared.step(), shared.seed()
@@ -78,7 +78,7 @@ def main(config: Config) -> str:
     if shows_maps(getattr(run.model, "extracts", ()), run.dataset):
         maps = target_conditions(run.model, run.dataset, labels)["dense_map"]
         real = run.dataset.real(held_out_of(run.dataset, labels))
-        map_picture(as_path(f"{out}_maps.png"), maps, samples, real, title)
+        draw_maps(as_path(f"{out}_maps.png"), maps, samples, real, title)
     return written
 
 

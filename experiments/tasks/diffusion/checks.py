@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments import data
+from experiments.cli.choices import named_object
 from experiments.cli.config import Config, ConfigError, lookup, named_errors, require, require_field
-from experiments.data.conditions import SECTIONS
 from experiments.data.dataset import Dataset
 from experiments.data.images import ImageSet
 from experiments.data.transforms import AUGMENTATION
@@ -22,7 +22,7 @@ from experiments.tasks.diffusion.sampling import Sampler
 from experiments.training import check_average
 from scorekit import times
 from scorekit.io import as_path
-from scorekit.typing import Array, Schedule
+from scorekit.typing import Schedule
 
 _REVERSE_SDE = ("ancestral", "dpmpp_2m_sde", "dpmpp_3m_sde", "euler_maruyama", "reverse_diffusion", "sa_solver")
 """The solvers of the SDE backward in time, whose steps need the signal alone."""
@@ -67,8 +67,8 @@ def check(config: Config, dataset: Dataset, sampler: Sampler, scales: Sequence[f
         _check_paths(config, schedule, sampler)
     if scales is None:
         scales = (config.sampling.guidance_scale, *config.evaluation.guidance_scales)
-    _check_scales_of_flow_map(config, scales)
-    _check_one_jump(config, sampler.ts)
+    if sampler.model.is_flow_map:
+        named_object("experiments.tasks.flow_maps.model:check_sampling")(config, sampler.ts, scales)
     _check_guidance(config, sampler, scales, dataset.labelled)
 
 
@@ -131,18 +131,6 @@ def _check_learned_schedule(config: Config) -> None:
         require(value == allowed, field, value, f"{allowed} for schedule.name=learned, which is trained by the bound")
 
 
-def _check_scales_of_flow_map(config: Config, scales: Sequence[float]) -> None:
-    """Validates that a flow map is sampled at guidance scales that it was trained for."""
-    most = config.loss.guidance_max
-    if config.sampling.solver.name != "flow_map":
-        return
-    for scale in scales:
-        field = "sampling.guidance_scale" if scale == config.sampling.guidance_scale else "evaluation.guidance_scales"
-        allowed = "1 for a flow map without config.loss.guidance_max"
-        allowed = allowed if most is None else f"from 1 to config.loss.guidance_max={most:g}"
-        require(1 <= scale <= (most or 1), field, scale, allowed)
-
-
 def _check_flow_map(config: Config) -> None:
     """Validates that a denoiser has no fields of flow maps, and the rule of their solver."""
     most, of_map = config.loss.guidance_max, config.loss.flow_map.name != "none"
@@ -153,27 +141,6 @@ def _check_flow_map(config: Config) -> None:
     if not of_map:
         allowed = "None without config.loss.flow_map, and for consistency_tuning"
         require(most is None, "loss.guidance_max", most, allowed)
-
-
-def _check_one_jump(config: Config, ts: Array) -> None:
-    """Validates that drifting and adversarial training have one jump from pure noise; drifting, that a batch has one
-    part, and the class is the only condition; adversarial training, that the windows fit each other."""
-    name = config.loss.flow_map.name
-    if name not in ("adversarial", "drifting"):
-        return
-    must, for_it = functools.partial(require_field, config), f"for config.loss.flow_map.name={name}"
-    must("sampling.solver.name", config.sampling.solver.name == "flow_map", f"flow_map {for_it}")
-    must("sampling.steps", len(ts) == 2, f"1 {for_it}, which is one jump")
-    must("sampling.grid.t_max", float(ts[0]) == 1.0, f"1 {for_it}, which starts at pure noise")
-    if name == "adversarial":
-        windows = tuple(config.loss.flow_map.windows or (1,))
-        fit = not any(window % windows[0] for window in windows)
-        must("loss.flow_map.windows", fit, f"multiples of the first {for_it}")
-        return
-    must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
-    for section in SECTIONS.values():
-        absent = config.conditions[section].name == "none"
-        must(f"conditions.{section}.name", absent, f"none {for_it}, which has classes alone")
 
 
 def _check_frame_levels(config: Config) -> None:
@@ -261,14 +228,9 @@ def _placeholder(x, t):
 
 def _check_conditions(config: Config) -> None:
     """Validates the noise on the map, that the labels of an augmentation are not dropped, and a network with tokens."""
-    vector, tokens, must = (
-        config.conditions.vector.name,
-        config.conditions.tokens.name,
-        functools.partial(require_field, config),
-    )
-    allowed = (
-        f"0 with conditions.vector.name={vector}: an augmented example without its labels would pass for one as it is"
-    )
+    vector, tokens = config.conditions.vector.name, config.conditions.tokens.name
+    must, of_vector = functools.partial(require_field, config), f"0 with conditions.vector.name={vector}"
+    allowed = f"{of_vector}: an augmented example without its labels would pass for one as it is"
     for field in ("joint_dropout", "caption_dropout"):
         must(f"loss.{field}", vector != AUGMENTATION or not config.loss[field], allowed)
     attending = [name for name, make in NETWORKS.items() if "token_size" in inspect.signature(make).parameters]

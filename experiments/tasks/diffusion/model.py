@@ -84,7 +84,7 @@ class Model:
         given = self.inputs(jnp.zeros(1, jnp.int32))
         params = initialise(self.module, key, jnp.zeros((1, *self.shape)), jnp.zeros(1), **given)
         if self.log_variance is not None:
-            params = {**params, LOG_VARIANCE: init_log_variance(self, key)}
+            params = {**params, LOG_VARIANCE: self.log_variance.init(jax.random.fold_in(key, 1), jnp.zeros(1))}
         return {**params, SCHEDULE: init_schedule(self.schedule)} if self.objective.learns_schedule else params
 
     def network(self, params: PyTree, given: Given, dropout: Array | None = None) -> Network:
@@ -92,7 +92,8 @@ class Model:
 
         Its dropout is off without the seeds ``dropout`` ``(B,)``, one for each example.
         """
-        named, variables = self.inputs(given), own_variables(params)
+        of_the_loss, named = (CRITIC, LOG_VARIANCE, SCHEDULE), self.inputs(given)
+        variables = {name: value for name, value in params.items() if name not in of_the_loss}
         if dropout is None:
             bound = Partial(self.module.apply, variables, **named)
         else:
@@ -138,21 +139,10 @@ def takes_labels(model: Model) -> bool:
     return getattr(model.module, "num_classes", 0) is not None
 
 
-def init_log_variance(model: Model, key: Key) -> PyTree:
-    """The initial variables of the log-variance of the loss."""
-    assert model.log_variance is not None
-    return model.log_variance.init(jax.random.fold_in(key, 1), jnp.zeros(1))
-
-
 def log_variance(model: Model, params: PyTree, log_snr: Array) -> Array:
     """The learned log-variance of the loss ``(B,)`` at a log-SNR ``(B,)``."""
     assert model.log_variance is not None
     return cast(Array, model.log_variance.apply(params[LOG_VARIANCE], log_snr / 4))
-
-
-def own_variables(variables: PyTree) -> dict[str, Any]:
-    """The variables that the network takes, without those of its loss."""
-    return {name: value for name, value in variables.items() if name not in (CRITIC, LOG_VARIANCE, SCHEDULE)}
 
 
 def _with_dropout(module: nn.Module, params: PyTree, seeds: Array, named: PyTree, x: Array, noise: Array) -> Array:

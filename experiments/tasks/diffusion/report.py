@@ -1,4 +1,4 @@
-"""Pictures and tables of diffusion models: samples by guidance scale, trajectories, losses, likelihoods."""
+"""Images and tables of diffusion models: samples by guidance scale, trajectories, losses, likelihoods."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ _STEPS = 12
 """Most steps of a trajectory that are drawn."""
 
 
-def final_pictures(
+def final_images(
     workdir: Path,
     dataset: Dataset,
     draw: Callable[..., Any],
@@ -54,7 +54,7 @@ def final_pictures(
     sections.append(Figure(figure, "One class a column, each from the same noise at every guidance scale."))
     if maps is not None:
         samples, real = draw(labels, gamma), dataset.real(held_out_of(dataset, labels))
-        figure = map_picture(workdir / "maps.png", maps(labels), samples, real, "Samples from a map")
+        figure = draw_maps(workdir / "maps.png", maps(labels), samples, real, "Samples from a map")
         sections.append(Figure(figure, "Top: the target map. Middle: a sample. Bottom: the held-out image."))
     if dataset.state_view(np.zeros((1, *by_scale[f"γ = {min(scales):g}"].shape[1:]), np.float32)) is None:
         return sections
@@ -67,11 +67,11 @@ def final_pictures(
 
 
 def shows_maps(conditions: Sequence[str], dataset: Dataset) -> bool:
-    """Whether the map of a model with these conditions is a picture that can be shown with its samples."""
+    """Whether the map of a model with these conditions is an image that can be shown with its samples."""
     return "dense_map" in conditions and dataset.as_batch(np.zeros(1)) is not None
 
 
-def map_picture(path: Path, maps: np.ndarray, samples: np.ndarray, real: np.ndarray, title: str) -> Path:
+def draw_maps(path: Path, maps: np.ndarray, samples: np.ndarray, real: np.ndarray, title: str) -> Path:
     """The target map, the sample, and the held-out image that the map is of, for the first ten samples."""
     return grid(path, [maps[:10], samples[:10], real[:10]], ["map", "sample", "image"], title=title)
 
@@ -84,7 +84,7 @@ def trajectory(path: PathLike, states: np.ndarray, log_snr: np.ndarray) -> Path:
     return grid(path, np.swapaxes(states[keep], 0, 1), columns=columns, title=title, xlabel="log-SNR (nats)")
 
 
-def loss_picture(path: PathLike, losses: Mapping[str, Any]) -> Path:
+def draw_losses(path: PathLike, losses: Mapping[str, Any]) -> Path:
     """The mean loss by noise level, and the number of examples in each bin of the first part.
 
     Args:

@@ -55,9 +55,14 @@ def open_run(
 
 
 def open_score(config: Config, workdir: Path, *which: Any, dataset: Dataset | None = None) -> Run:
-    """As :func:`open_run`, of a model that has a score of the data themselves."""
+    """As :func:`open_run`, of a model that has a score of the data themselves: its noise must be independent."""
     check_no_latents(config, f"--workdir={workdir}")
-    check_score(config, f"--workdir={workdir}")
+    coupling = config.loss.coupling.name
+    if coupling != "independent":
+        raise ConfigError(
+            f"--workdir={workdir}: a model of config.loss.coupling.name={coupling} has no score, which this program "
+            f"needs; train one with loss.coupling.name=independent"
+        )
     return open_run(config, workdir, *which, dataset=dataset)
 
 
@@ -66,16 +71,6 @@ def check_no_latents(config: Config, given: str) -> None:
     if config.get("latents"):
         raise ConfigError(
             f"{given}: this is a model of latents, which this program does not take; sample and evaluate do"
-        )
-
-
-def check_score(config: Config, given: str) -> None:
-    """Raises an error, which begins with ``given``, for a model whose noise is not independent: it has no score."""
-    coupling = config.loss.coupling.name
-    if coupling != "independent":
-        raise ConfigError(
-            f"{given}: a model of config.loss.coupling.name={coupling} has no score, which this program needs; train "
-            f"one with loss.coupling.name=independent"
         )
 
 

@@ -24,7 +24,7 @@ from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics.run_metrics import evaluate as all_metrics
 from experiments.tasks.diffusion.model import CRITIC, Model, at_params
-from experiments.tasks.diffusion.report import evaluation_tables, final_pictures, loss_picture, shows_maps
+from experiments.tasks.diffusion.report import draw_losses, evaluation_tables, final_images, shows_maps
 from experiments.tasks.task import LEFT_OUT, Asked, Setup
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
@@ -110,11 +110,11 @@ def drawn_by(config):
     return " + ".join(config.guidance)
 
 
-def drawn(folder, config, model, run):
-    """The pictures at the end of training."""
+def final(folder, config, model, run):
+    """The images at the end of training."""
     usual = () if untrained_nulls(config) or config.guidance[0] != "classifier_free" else (0.0, 1.0)
     maps = lambda labels: target_conditions(model, run.dataset, labels)["dense_map"]
-    return final_pictures(
+    return final_images(
         folder,
         run.dataset,
         functools.partial(run.generate, run.params, config.seed),
@@ -127,12 +127,12 @@ def drawn(folder, config, model, run):
 
 def evaluate(config, run, workdir, asked: Asked):
     model, at_end, folder = at_params(run.model, run.params), asked.stem is None, distributed.folder(workdir)
-    pictures = drawn(folder, config, model, run) if at_end else []
+    images = final(folder, config, model, run) if at_end else []
     if at_end and config.evaluation.at_end is False:
-        return Findings({}, [], LEFT_OUT, pictures)
+        return Findings({}, [], LEFT_OUT, images)
     measured = all_metrics(config, model, run.dataset, run.params, run.generate, asked.partial, asked.exact)
     values, tables, figures = measured.values(), evaluation_tables(measured), list[Section]()
-    losses = loss_picture(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), measured.loss_by_noise_level)
+    losses = draw_losses(as_path(f"{asked.figures(folder, 'loss_by_noise_level')}.png"), measured.loss_by_noise_level)
     if at_end:
         figures.append(Figure(losses, "Left: noise. Right: data."))
         facts = {name.replace("/", ", "): value for name, value in measured.values().items() if "accuracy" in name}
@@ -140,7 +140,7 @@ def evaluate(config, run, workdir, asked: Asked):
     else:
         figures += [Heading("Loss by noise level"), Figure(losses)]
         facts = {"guidance": drawn_by(config)}
-    return Findings(values, tables, facts, pictures, figures)
+    return Findings(values, tables, facts, images, figures)
 
 
 @fields_by(lambda config: FIELDS)

@@ -1,7 +1,7 @@
 """A flow map of a config: a network that gets the length of the jump, and discriminators."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.cli.config import Config, require, require_field
+from experiments.data.conditions import SECTIONS
 from experiments.models import choices
 from experiments.models.conditioning import GUIDANCE, null_conditions
 from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
@@ -91,6 +92,37 @@ def check(config: Config, of_map: FlowMapLoss) -> None:
     require(most is None or of_map.guided, "loss.guidance_max", most, allowed)
     allowed = f"{', '.join(TWO_TIMES)} for config.loss.flow_map.name={config.loss.flow_map.name}"
     require_field(config, "network.name", config.network.name in TWO_TIMES, allowed)
+
+
+def check_sampling(config: Config, ts: Array, scales: Sequence[float]) -> None:
+    """Validates that a flow map is sampled at guidance scales that it was trained for, and what its loss needs.
+
+    Drifting and adversarial training have one jump from pure noise. The batch of drifting has one part, and the class
+    is its only condition; the windows of discriminators fit each other.
+    """
+    name, of_jumps, most = (
+        config.loss.flow_map.name,
+        config.sampling.solver.name == "flow_map",
+        config.loss.guidance_max,
+    )
+    for scale in scales if of_jumps else ():
+        field = "sampling.guidance_scale" if scale == config.sampling.guidance_scale else "evaluation.guidance_scales"
+        allowed = "1 for a flow map without config.loss.guidance_max"
+        allowed = allowed if most is None else f"from 1 to config.loss.guidance_max={most:g}"
+        require(1 <= scale <= (most or 1), field, scale, allowed)
+    if name not in ("adversarial", "drifting"):
+        return
+    must, for_it = functools.partial(require_field, config), f"for config.loss.flow_map.name={name}"
+    must("sampling.solver.name", of_jumps, f"flow_map {for_it}")
+    must("sampling.steps", len(ts) == 2, f"1 {for_it}, which is one jump")
+    must("sampling.grid.t_max", float(ts[0]) == 1.0, f"1 {for_it}, which starts at pure noise")
+    if name == "adversarial":
+        first, *others = config.loss.flow_map.windows or (1,)
+        return must("loss.flow_map.windows", not any(n % first for n in others), f"multiples of the first {for_it}")
+    must("training.accumulate", config.training.accumulate == 1, f"1 {for_it}: it compares the samples of a batch")
+    for section in SECTIONS.values():
+        absent = config.conditions[section].name == "none"
+        must(f"conditions.{section}.name", absent, f"none {for_it}, which has classes alone")
 
 
 def build(config: Config, num_classes: int | None, sizes: Mapping[str, Any], parts: dict[str, Any]) -> FlowMapModel:

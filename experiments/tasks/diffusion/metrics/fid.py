@@ -43,15 +43,8 @@ class InceptionMetrics(NamedTuple):
         return {f"Inception/{name}": value for name, value in (rows | self.provenance).items()}
 
 
-class Prepared(NamedTuple):
-    """The network and the reference."""
-
-    extract: Extractor
-    reference: Reference
-
-
-def prepare(config: Config, dataset: Dataset) -> Prepared | None:
-    """Reads the weights and the reference; None where the config has no weights."""
+def prepare(config: Config, dataset: Dataset) -> tuple[Extractor, Reference] | None:
+    """Reads the weights of the network and the reference; None where the config has no weights."""
     options = config.evaluation.fid
     if options.weights is None:
         return None
@@ -59,7 +52,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared | None:
     extract = Extractor(options.weights, options.resize, given)
     if options.reference is not None:
         given = f"config.evaluation.fid.reference={options.reference}"
-        return Prepared(extract, read_reference(options.reference, extract, given))
+        return extract, read_reference(options.reference, extract, given)
     if dataset.streaming:
         file = "a file of experiments.projects.published.reference_statistics, where the data are not in memory"
         raise ConfigError(f"config.evaluation.fid.reference=None: must be {file}")
@@ -68,7 +61,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared | None:
     part = lambda start: jax.tree.map(lambda leaf: leaf[start : start + 16 * BLOCK], dataset.train)
     batches = (to_bytes(dataset.real(part(start))) for start in range(0, len(x), 16 * BLOCK))
     about = f"training images of {dataset.name}, {len(x):,} images"
-    return Prepared(extract, reference_of(extract, batches, KEPT, about))
+    return extract, reference_of(extract, batches, KEPT, about)
 
 
 def inception_metrics(
@@ -76,7 +69,7 @@ def inception_metrics(
     dataset: Dataset,
     params: PyTree,
     generate: Generate,
-    prepared: Prepared,
+    prepared: tuple[Extractor, Reference],
     partial: PartialSamples | None = None,
 ) -> InceptionMetrics:
     """Draws ``repeats`` sets of samples of every row of :func:`compared`; of each batch only the features are kept."""

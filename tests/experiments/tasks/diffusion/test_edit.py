@@ -16,7 +16,6 @@ from experiments.tasks.diffusion.inverse import methods
     "arguments",
     [
         "--task=inpaint --steps=2 --condition=class",
-        "--task=saturate --steps=2",
         "--task=sdedit --strength=0.5",
         "--task=invert --to=3",
     ],
@@ -31,6 +30,6 @@ def test_a_run_writes_a_picture_a_table_and_arrays(digits_run, tmp_path, argumen
     with np.load(f"{stem}.npz") as archive:
         assert len(archive["label"]) == 6
         assert all(archive[name].shape == (6, 8, 8, 1) for name in archive.files if name != "label")
-    versions = {"inpaint": methods.METHODS, "saturate": ("dps",), "sdedit": ("from t",), "invert": ("edited",)}[task]
+    versions = {"inpaint": methods.METHODS, "sdedit": ("from t",), "invert": ("edited",)}[task]
     for name in ("original", *versions):
         assert re.search(rf"^{name}", out, re.MULTILINE), out

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import chex
 import jax
@@ -20,7 +21,6 @@ from experiments.tasks.diffusion.build import build_model
 from experiments.tasks.diffusion.fine_tuning import initial_params
 from experiments.tasks.diffusion.runs import as_loaded
 from scorekit import io
-from scorekit.io.preconditioning import LogSNRInput, ddpm, vp
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,8 @@ def start(config):
     return initial_params(config, build_model(config, data.build(config)), jax.random.key(config.seed))
 
 
-def drawn_by_the_card(folder, monkeypatch):
-    """The variables of the code of a model card, run as it stands from the folder around it."""
-    monkeypatch.chdir(folder.parent)
-    found = {}
-    exec(re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1], found)
-    return found
-
-
 SAMPLING = {
-    "as it is": [],
-    "guided, shorter": ["sampling.guidance_scale=3", "sampling.grid.t_max=0.9", "sampling.denoise=true"],
+    "guided": ["sampling.guidance_scale=3", "sampling.grid.t_max=0.9", "sampling.denoise=true"],
     "conditional": ["guidance=conditional"],
 }
 
@@ -64,33 +55,33 @@ def test_the_example_of_the_card_draws_what_the_report_drew(ring_run, tmp_path, 
     expected = opened.generate(opened.params, config.seed, labels, config.sampling.guidance_scale)
     given = [f"--config.{override}" for override in overrides]
     assert run("export", f"--workdir={ring_run}", f"--out={tmp_path}/ring", *given)[0] == 0
-    found = drawn_by_the_card(tmp_path / "ring", monkeypatch)["x"]
+    monkeypatch.chdir(tmp_path)
+    variables = {}
+    exec(re.search(r"```python\n(.*?)```", Path("ring/README.md").read_text(), re.DOTALL)[1], variables)
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(found, expected[: len(found)], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variables["x"], expected[: len(variables["x"])], rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_that_has_diverged_is_not_exported(ring_run):
-    opened = runs.open_run(diffusion.saved(ring_run), ring_run)
-    params = jax.tree.map(lambda leaf: leaf * np.nan, opened.params)
-    config = changed(diffusion.saved(ring_run), "loss.flow_map.name=lagrangian")
-    of_jumps = opened._replace(model=build_model(config, opened.dataset))
-    assert "config.loss.flow_map: a flow map cannot be exported" in error_of(as_loaded, of_jumps)
-    message = error_of(as_loaded, opened._replace(params=params))
-    assert re.search("step 1 of the run cannot be exported: params must be finite.* --step", message)
-
-
-def test_the_card_says_what_was_trained(exported):
+def test_a_run_starts_from_what_was_exported_and_a_card_says_what_it_is(ring_run, exported):
     card = (exported / "README.md").read_text()
     for row in ("step | 1", "average | none", "samples/energy | 0.5", "guidance | classifier_free, γ = 1.5"):
         assert f"| {row} |" in card
-
-
-def test_a_run_starts_from_what_was_exported(ring_run, exported):
     config = changed(diffusion.saved(ring_run), f"init_from={exported}")
     dataset = data.build(config)
     config = task.resolve(config, dataset)
     one = task.build(config, dataset).trained
     chex.assert_trees_all_equal(one.init(jax.random.key(0)), io.load(exported).params)
+
+
+def test_parameters_that_are_not_finite_and_flow_maps_are_not_exported(ring_run):
+    opened = runs.open_run(diffusion.saved(ring_run), ring_run)
+    diverged = opened._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, opened.params))
+    assert re.search(
+        "step 1 of the run cannot be exported: params must be finite.* --step", error_of(as_loaded, diverged)
+    )
+    config = changed(diffusion.saved(ring_run), "loss.flow_map.name=lagrangian")
+    jumping = opened._replace(model=build_model(config, opened.dataset))
+    assert "config.loss.flow_map: a flow map cannot be exported" in error_of(as_loaded, jumping)
 
 
 def test_a_flow_map_starts_as_the_denoiser_that_was_exported(ring_run, exported):
@@ -125,21 +116,3 @@ def test_values_other_than_those_of_the_weights_are_one_error_with_overrides_tha
     for field, text in wanted:
         command_line.override(config, field, text)
     start(config)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (["preconditioning.noise.scale=-0.125"], LogSNRInput(scale=-0.125)),
-        (
-            ["preconditioning.noise.name=timestep", "preconditioning.noise.betas=scaled_linear"],
-            ddpm("scaled_linear").noise_input,
-        ),
-        (["preconditioning.noise.name=vp"], vp().noise_input),
-    ],
-)
-def test_the_preconditioning_is_that_of_the_config(ring_run, overrides, expected):
-    config = changed(diffusion.saved(ring_run), *overrides, "preconditioning.sigma_data=0.5")
-    model = build_model(config, data.build(config))
-    chex.assert_trees_all_close(model.noise_input, expected, rtol=1e-7)
-    assert model.preconditioning.sigma_data == 0.5

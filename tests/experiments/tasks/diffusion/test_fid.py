@@ -15,11 +15,9 @@ from programs import fails, succeeds
 
 from experiments import data
 from experiments.cli.config import ConfigError
-from experiments.configs.images import digits, smoke
-from experiments.configs.points import mixture_2d
+from experiments.configs.images import digits
 from experiments.models.samples import PartialSamples
 from experiments.reporting.tables import tables_as_text
-from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.metrics import fid, inception
 from experiments.tasks.diffusion.report import inception_tables
@@ -104,24 +102,6 @@ def test_references_that_do_not_fit_are_named(extract, tmp_path, arrays, message
     np.savez(tmp_path / "reference.npz", **arrays)
     with pytest.raises(ConfigError, match=f"reference: .*{message}"):
         read(tmp_path / "reference.npz", extract)
-
-
-def test_the_section_is_checked_before_anything_is_loaded(small):
-    config = smoke.get_config()
-    dataset = data.build(config)
-    checks.check_evaluation(config, dataset, checks.build(config, dataset))
-    for field, value, message in (
-        ("reference", "a.npz", "left out: without evaluation.fid.weights there is no FID"),
-        ("weights", "/nowhere.pth", "a .safetensors or .pth file, there is none of this name"),
-    ):
-        wrong = config.copy_and_resolve_references()
-        wrong.evaluation.fid[field] = value
-        with pytest.raises(ConfigError, match=rf"config.evaluation.fid.{field}={value}: .*{message}"):
-            checks.check_evaluation(wrong, dataset, checks.build(wrong, dataset))
-    points = mixture_2d.get_config()
-    points.evaluation.fid.weights = str(small)
-    with pytest.raises(ConfigError, match="left out: the FID is of images"):
-        checks.check_evaluation(points, data.build(points), checks.build(points, data.build(points)))
 
 
 def test_the_statistics_of_a_folder_are_written(small, tmp_path):

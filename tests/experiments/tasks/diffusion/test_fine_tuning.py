@@ -14,16 +14,15 @@ from safetensors.numpy import save_file
 
 from experiments import data
 from experiments.configs import base
-from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.models import choices
 from experiments.tasks.diffusion import task
 from experiments.tasks.diffusion import task as diffusion
-from experiments.tasks.diffusion.build import build_model, build_schedule, make_sampler
+from experiments.tasks.diffusion.build import build_schedule, make_sampler
 from scorekit import io, predictions, schedules
 from scorekit.io import preconditioning as meaning
 from scorekit.io.files import write_atomic
-from scorekit.networks import MLP, DDPMUNet
+from scorekit.networks import MLP
 
 
 def weights(folder, module, shape, found=None):
@@ -121,28 +120,6 @@ def test_of_other_classes_only_the_null_token_is_kept(tmp_path, capsys):
         np.testing.assert_array_equal(new[path], old[path])
     words = "its network has 3 classes: leave config.data.label=none out"
     assert words in error_of(started, changed(config, "data.label=none"))
-
-
-def test_another_resolution_is_said(tmp_path, capsys):
-    weights(tmp_path / "weights", DDPMUNet(channels=8, groups=4, num_classes=10), (16, 16, 1))
-    started(changed(base, f"init_from={tmp_path}/weights"))
-    assert "(DDPMUNet, of examples 16 x 16 x 1, not 8 x 8 x 1), none random" in capsys.readouterr().out
-    weights(tmp_path / "colour", MLP(features=4, blocks=1, num_classes=8), (3,))
-    config = changed(base, "data.name=ring", f"init_from={tmp_path}/colour")
-    assert "its examples are 3, the data 2" in error_of(started, config)
-
-
-@pytest.mark.parametrize("streaming", [False, True])
-def test_images_without_labels_have_one_class_which_the_network_does_not_see(streaming):
-    config = changed(smoke, "data.label=none", f"data.streaming={streaming}")
-    dataset = data.build(config)
-    config = task.resolve(config, dataset)
-    batches = dataset.batches(0, 0, 16)
-    labels = (next(batches)["label"], dataset.train["label"], dataset.test["label"])
-    batches.close()
-    assert dataset.num_classes == 1
-    assert not any(map(np.any, labels))
-    assert build_model(config, dataset).module.num_classes is None
 
 
 @pytest.mark.slow

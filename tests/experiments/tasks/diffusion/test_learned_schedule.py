@@ -12,19 +12,16 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from programs import changed, error_of
+from programs import changed
 
 from experiments import data
-from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.models.run_files import restore
-from experiments.tasks.classifier import model as classifier
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.fine_tuning import initial_params
 from experiments.tasks.diffusion.loss import make_loss
-from experiments.tasks.diffusion.model import Model, at_params
+from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.objectives import Bound
 from experiments.tasks.diffusion.runs import as_loaded, open_run
 from scorekit import io, likelihood, losses, predictions, schedules, times, weightings
@@ -125,35 +122,6 @@ def test_the_interior_follows_the_gradient_of_the_squared_losses_and_the_network
     np.testing.assert_allclose(gradient["scale"], plain["scale"], rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_a_short_fit_of_the_interior_lowers_the_variance_and_leaves_the_bound():
-    """The mean square is at least ``(1 + 2/D) (int v)^2 / 4``, where ``-dlog_snr/dt`` is proportional to ``1 / v``."""
-    params, optimizer, batch = parameters(), optax.adam(0.1), BATCH(jax.random.key(2), N)
-    state, update = optimizer.init(params["schedule"]), jax.jit(optimizer.update)
-    for _ in range(60):
-        gradient = {**GRADIENT(params, batch)[0]["schedule"], "log_snr_max": 0.0, "log_snr_min": 0.0}
-        updates, state = update(gradient, state)
-        params["schedule"] = optax.apply_updates(params["schedule"], updates)
-    batch = BATCH(jax.random.key(3), N)  # another one
-    ends = sum(likelihood.boundary_terms(MODEL.schedule, batch["x"], batch["eps"])) / DIM
-    before, after = (np.asarray(GRADIENT(p, batch)[1] - ends) for p in (parameters(), params))
-    integral = math.log1p(r(FIRST)) - math.log1p(r(LAST))
-    least = 0.25 * (1 + 2 / DIM) * integral**2
-    excess = [np.mean(each**2) - least for each in (before, after)]
-    assert excess[0] > 0.15 * least
-    assert excess[1] < 0.1 * excess[0]
-    assert after.var() < 0.35 * before.var()
-    np.testing.assert_allclose([before.mean(), after.mean()], 0.5 * integral, rtol=5e-3)
-
-
-def test_the_schedule_of_a_model_is_that_of_its_parameters():
-    params = parameters(**BENT, log_snr_max=5.0)
-    schedule = at_params(MODEL, params).schedule
-    assert float(schedule.log_snr_max) == 5.0  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(schedule.slopes, np.float32(BENT["slopes"]))  # type: ignore[attr-defined]
-    assert at_params(MODEL, {"scale": 1.0}) == MODEL
-
-
 def test_discrete_data_are_decoded_at_the_trained_end(monkeypatch):
     given, zeros = [], (jnp.zeros(16), jnp.zeros(16))
     record = lambda schedule, x, eps, bins: given.append((schedule.log_snr_max, bins)) or zeros
@@ -197,9 +165,3 @@ def test_a_run_is_opened_with_its_trained_schedule(tmp_path):
     chex.assert_trees_all_equal(loaded.schedule, schedule)
     config.init_from = str(tmp_path / "weights")
     chex.assert_trees_all_equal(initial_params(config, model, jax.random.key(0)), run.params)
-
-
-def test_a_classifier_has_no_schedule_to_train():
-    config = changed(base.get_config("classifier"), "schedule.name=learned")
-    words = "config.schedule.name=learned: must be a schedule that is not trained"
-    assert words in error_of(classifier.check, config, data.build(config))

@@ -10,11 +10,9 @@ import pytest
 from programs import changed, error_of
 
 from experiments import data
-from experiments.configs import base
 from experiments.configs.images import smoke
 from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion import checks
-from experiments.tasks.diffusion import guidance as rules
 from experiments.tasks.diffusion.build import build_model, build_rules
 from experiments.tasks.diffusion.guidance import Extras, make_guided
 from scorekit import guidance
@@ -25,19 +23,6 @@ def test_only_the_scales_that_are_sampled_at_are_validated():
     dataset = data.build(config)
     checks.build(config, dataset, scales=[0.5])
     assert "guidance_scale must be in" in error_of(checks.build, config, dataset)
-
-
-def test_every_rule_has_its_arguments_as_fields_and_no_others():
-    fields = base.get_config().rules
-    assert set(fields) == set(rules.RULES)
-    assert set(fields.apg) == {"parallel", "momentum", "norm_threshold"}
-    assert fields.autoguidance.get_type("step") is int
-    assert fields.classifier.get_type("workdir") is str
-    assert fields.compose.get_type("labels") is tuple
-    assert all(fields[name].get_type(key) is not object for name in fields for key in fields[name])
-
-
-# ---- what is composed -----------------------------------------------------------------------------------------------
 
 
 class Small:

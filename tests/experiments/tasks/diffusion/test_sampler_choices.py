@@ -10,9 +10,7 @@ from programs import changed, error_of
 from experiments import data
 from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion import checks
-from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_sampler, build_schedule
-from experiments.tasks.diffusion.solvers import SOLVERS
 from scorekit import schedules, solvers, tuning
 
 
@@ -71,27 +69,3 @@ def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power)
     levels = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=power)), *schedule.log_snr(np.array([1.0, 0.0])))
     if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its noise levels
         np.testing.assert_allclose(schedule.log_snr(ts)[:-1], levels[:-1], rtol=1e-3, atol=1e-3)
-
-
-def test_the_printed_range_of_an_order_is_what_the_solver_allows():
-    (field,) = [field for field in diffusion.FIELDS.rows() if field.path == "sampling.solver.name"]
-    found = {}
-    for choice in field.choices:
-        for argument in choice.arguments:
-            bound = re.fullmatch(r"int in \[1, (\d+)\]", argument.allowed)
-            if bound is not None:
-                name, most = argument.path.split(".")[-1], int(bound[1])
-                found[choice.name] = most
-                SOLVERS[choice.name](**{name: most})
-                with pytest.raises(ValueError, match=f"{name} must be an integer from 1 to {most}"):
-                    SOLVERS[choice.name](**{name: most + 1})
-    assert (len(found), found["dpm_solver"], found["adams_bashforth"], found["sa_solver"]) == (8, 3, 4, 4)
-
-
-def test_every_solver_of_the_library_that_a_config_can_describe_has_a_name():
-    names = """
-        adams_bashforth ancestral annealed_langevin ddim deis dpm_solver dpmpp_2m dpmpp_2m_sde dpmpp_3m dpmpp_3m_sde
-        edm_stochastic euler euler_maruyama exponential_adams_bashforth flow_map heun ipndm linear_multistep midpoint
-        multistep_consistency predictor_corrector recommended reverse_diffusion rk4 sa_solver stochastic_heun unipc
-    """
-    assert list(SOLVERS) == names.split()

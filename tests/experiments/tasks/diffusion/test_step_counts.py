@@ -4,11 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.cli import command_line
-from experiments.configs import base
 from experiments.configs.points import mixture_2d
 from experiments.data import build
-from experiments.tasks.diffusion import metrics
 from experiments.tasks.diffusion.build import at_steps, build_model, make_sampler
 from experiments.tasks.diffusion.metrics.run_metrics import sample_metrics
 from experiments.tasks.flow_maps.metrics import semigroup
@@ -45,11 +42,3 @@ def test_each_number_of_steps_is_a_row_of_its_own_sampler():
     still = semigroup(config, model, dataset, initial, 1)  # whose velocity is zero
     assert still["semigroup error"] == pytest.approx(0, abs=1e-10)
     assert semigroup(config, build_model(mixture_2d.get_config(), dataset), dataset, initial, 1) == {}
-
-
-def test_rows_are_those_of_the_scales_alone_unless_steps_are_compared():
-    config = base.get_config()
-    assert metrics.compared(config)["γ = 2"] == (2.0, config.sampling.steps)
-    command_line.override(config, "evaluation.step_counts", "5,10")
-    command_line.override(config, "evaluation.guidance_scales", "1")
-    assert metrics.compared(config) == {"γ = 1, 5 steps": (1.0, 5), "γ = 1, 10 steps": (1.0, 10)}
