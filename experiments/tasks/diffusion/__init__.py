@@ -1,5 +1,6 @@
 """Diffusion models.
 
-To read in this order: ``task``, ``build`` (from a config), ``model``, ``objectives`` (the formulas of the loss),
-``loss`` (a batch for the training step), ``sampling``, ``guidance``, ``metrics`` and ``report``.
+To read in this order: ``objectives`` (the formulas of the loss), ``loss`` (a batch for the training step), ``model``,
+``build`` (all of it from a config), ``sampling``, ``guidance``, ``metrics``, ``report``, and ``task``, which puts them
+together. ``checks`` validates a config, ``runs`` opens a trained run, ``fine_tuning`` starts from given weights.
 """

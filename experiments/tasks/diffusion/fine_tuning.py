@@ -51,14 +51,14 @@ def take_unset(config: Config) -> None:
     Raises:
       ConfigError: with overrides for all fields that are set to other values than the weights have.
     """
-    found, differing, target = _load(config), {}, config.loss.target.name
-    for section, theirs in _sections_of(found, config).items():
+    weights, differing, target = _load(config), {}, config.loss.target.name
+    for section, theirs in _sections_of(weights, config).items():
         differing |= _take(config, section, theirs)
     if config.loss.target.name != target and _is_unset(config, "loss.weighting"):
         config.loss.weighting.name = _PLAIN[config.loss.target.name]
         if "sigma_data" in config.loss.weighting:
             config.loss.weighting.sigma_data = config.loss.target.sigma_data
-    theirs, ours = found.preconditioning.sigma_data, config.preconditioning.sigma_data
+    theirs, ours = weights.preconditioning.sigma_data, config.preconditioning.sigma_data
     if ours is None and theirs is not None:
         config.preconditioning.sigma_data = float(theirs)
     elif not _same(ours, theirs):
@@ -93,9 +93,9 @@ def _take(config: Config, path: str, theirs: Mapping[str, Any]) -> dict[str, Any
     return differing
 
 
-def _sections_of(found: Loaded, config: Config) -> dict[str, dict[str, Any]]:
+def _sections_of(weights: Loaded, config: Config) -> dict[str, dict[str, Any]]:
     """The sections of the config that make the network, the noise input and the target, where there are such."""
-    module, meaning, sections = cast(Any, found.module), found.preconditioning, {}
+    module, meaning, sections = cast(Any, weights.module), weights.preconditioning, {}
     name = next((kind.lower() for kind in networks.DENOISING if type(module) is getattr(networks, kind)), None)
     if name is not None:
         fields = [field for field in inspect.signature(NETWORKS[name]).parameters if hasattr(module, field)]
@@ -168,22 +168,23 @@ def initial_params(config: Config, model: Model, key: Key) -> PyTree:
     """The parameters at step 0; one line on the terminal counts those from ``init_from`` and the random ones."""
     if is_traced(key):
         return model.init(key)
-    found, given = _load(config), f"config.init_from={config.init_from}"
-    if wrong := _misfits(model, found):
+    weights, given = _load(config), f"config.init_from={config.init_from}"
+    if wrong := _misfits(model, weights):
         raise ConfigError(f"{given}: {'; '.join(wrong)}")
-    params = dict(found.params)
+    params = dict(weights.params)
     if model.objective.learns_schedule:
-        theirs = found.preconditioning.schedule
+        theirs = weights.preconditioning.schedule
         same = jax.tree.structure(theirs) == jax.tree.structure(model.schedule)
         params[SCHEDULE] = init_schedule(theirs if same else model.schedule)
     old, shapes = _flat(params), jax.eval_shape(model.init, key)
     drawn = [path for path, leaf in _flat(shapes).items() if _is_new(model, path, leaf, old)]
     fresh = _flat(model.init(key)) if drawn else {}
     for path in drawn:
-        null = path in old and len(old[path]) == cast(Any, found.module).num_classes + 1
+        null = path in old and len(old[path]) == cast(Any, weights.module).num_classes + 1
         old[path] = fresh[path].at[-1].set(old[path][-1]) if null else fresh[path]
     params = unflatten_dict(old)
-    sizes = "" if found.shape in (None, model.shape) else f", of examples {_by(found.shape)}, not {_by(model.shape)}"
+    theirs, ours = weights.shape, model.shape
+    sizes = "" if theirs in (None, ours) else f", of examples {_by(theirs)}, not {_by(ours)}"
     try:
         check_params(params, shapes)
     except ValueError as error:
@@ -192,7 +193,7 @@ def initial_params(config: Config, model: Model, key: Key) -> PyTree:
         count = lambda paths: f"{sum(np.size(old[path]) for path in paths):,}"
         new = f"{count(drawn)} random: {', '.join('.'.join(path[1:]) for path in drawn)}" if drawn else "none random"
         kept = count(old.keys() - set(drawn))
-        print(f"{kept} parameters from {config.init_from} ({type(found.module).__name__}{sizes}), {new}", flush=True)
+        print(f"{kept} parameters from {config.init_from} ({type(weights.module).__name__}{sizes}), {new}", flush=True)
     return params
 
 
@@ -207,17 +208,17 @@ def _is_new(model: Model, path: tuple[str, ...], leaf: Any, old: Mapping[tuple[s
     return model.is_flow_map or LOG_VARIANCE in path
 
 
-def _misfits(model: Model, found: Loaded) -> list[str]:
+def _misfits(model: Model, weights: Loaded) -> list[str]:
     """What differs between a model and weights apart from the fields of the config, in words."""
-    module, theirs, meaning, wrong = cast(Any, model.module), cast(Any, found.module), found.preconditioning, []
+    module, theirs, meaning, wrong = cast(Any, model.module), cast(Any, weights.module), weights.preconditioning, []
     if type(module) is not type(theirs):
         return [f"its network is a {type(theirs).__name__}, not the {type(module).__name__} of the config"]
     if theirs.num_classes is None and module.num_classes is not None:
         wrong.append(f"its network has no classes, the data have {module.num_classes}: add --config.data.label=none")
     if theirs.num_classes is not None and module.num_classes is None:
         wrong.append(f"its network has {theirs.num_classes} classes: leave config.data.label=none out")
-    if found.shape is not None and (len(found.shape), found.shape[-1]) != (len(model.shape), model.shape[-1]):
-        wrong.append(f"its examples are {_by(found.shape)}, the data {_by(model.shape)}")
+    if weights.shape is not None and (len(weights.shape), weights.shape[-1]) != (len(model.shape), model.shape[-1]):
+        wrong.append(f"its examples are {_by(weights.shape)}, the data {_by(model.shape)}")
     for field in dataclasses.fields(module):
         if field.name not in (*_FREE, "name", "parent", "num_classes", "divergence"):
             has, needs = (getattr(one, field.name) for one in (theirs, module))

@@ -31,7 +31,7 @@ SUBSET = 1000
 
 
 class InceptionMetrics(NamedTuple):
-    """Metrics by name for each guidance scale, and how they were found."""
+    """Metrics by name for each guidance scale, and what decides them."""
 
     rows: dict[str, dict[str, float]]
     caption: str

@@ -111,7 +111,7 @@ def read_reference(path: str, extract: Extractor, given: str) -> Reference:
     """A reference out of a file.
 
     ``mu`` and ``sigma`` are statistics of the pooled features (EDM), ``mu_s`` and ``sigma_s`` of "spatial" (ADM);
-    ``arr_0`` holds images as uint8 (ADM), whose features are found here; ``features``, ``num_images``, ``resize`` and
+    ``arr_0`` holds images as uint8 (ADM), whose features are computed; ``features``, ``num_images``, ``resize`` and
     ``weights`` are written by :func:`write_reference` and must agree with ``extract``.
     """
     try:

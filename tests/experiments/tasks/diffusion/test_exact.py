@@ -10,7 +10,8 @@ from experiments import data
 from experiments.configs.images import digits
 from experiments.configs.points import mixture_2d
 from experiments.tasks.diffusion.build import build_model
-from experiments.tasks.diffusion.metrics.exact import exact_bits
+from experiments.tasks.diffusion.metrics.exact import exact_bits, likelihood_ends
+from scorekit import schedules
 
 
 def found_of(config):
@@ -37,3 +38,11 @@ def test_without_output_the_flow_of_v_stands_still(config):
     assert found.dequantisation == ("uniform" if dataset.bins else "none")
     assert found.offset == pytest.approx(math.log2(dataset.bins / 2) if dataset.bins else 0.0)
     assert found.examples == 70
+
+
+@pytest.mark.parametrize("deviations", [4.0, 8.0])
+def test_discrete_data_begin_where_a_bin_is_so_many_deviations_of_the_noise_wide(deviations):
+    schedule = schedules.linear_vp()
+    first, last = likelihood_ends(schedule, 256, deviations)
+    assert deviations * schedule.sigma(first) / schedule.alpha(first) == pytest.approx(2 / 255, rel=1e-2)
+    assert last == likelihood_ends(schedule, None)[1] == 0.999
