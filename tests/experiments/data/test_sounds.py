@@ -84,12 +84,14 @@ def test_sounds_that_cannot_be_represented_are_config_errors(kind, arguments, wo
 
 def test_crops_begin_at_frames_of_the_roll(small_sets):
     dataset, (_, full) = Phrases(crop=512), small_sets
-    x = full.x.tolist()
+    x, begun = full.x.tolist(), []
     for batch in (dataset.batch(0, 0, 8), dataset.batch(0, 1, 8)):
         for sound, roll in zip(batch["x"], batch["roll"], strict=True):
             places = [(i, at) for i in range(4) for at in range(25) if x[i][64 * at : 64 * at + 512] == sound.tolist()]
             ((i, at),) = places
+            begun.append(at)
             np.testing.assert_array_equal(roll, full.roll[i, at : at + 9])
+    assert begun[:8] != begun[8:]
     np.testing.assert_array_equal(dataset.test["x"], full.x[:, :512])
 
 
