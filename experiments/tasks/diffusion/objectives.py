@@ -23,7 +23,7 @@ class Objective(Protocol):
 
     Attributes:
       times: the distribution of times.
-      weighting: the weight of a noise level in the loss.
+      weighting: the weight of a noise level in the loss, a weighting of :mod:`scorekit.weightings`, or None.
       learns_schedule: whether the schedule is trained with the network.
     """
 
@@ -33,7 +33,7 @@ class Objective(Protocol):
     def times(self) -> TimeSampler: ...
 
     @property
-    def weighting(self) -> Weighting | None: ...
+    def weighting(self) -> Any: ...
 
     def draw(self, for_times: Key, key: Key, model: Any, x: Array, progress: Any) -> Draws:
         """The random values of a batch of examples ``x``: times ``t`` with their ``weight``, and further ones."""
