@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from programs import give
+from scipy import stats
 
 from experiments.projects.posteriors import problems, recipes
 from scorekit import densities
@@ -32,6 +33,15 @@ def test_scores_of_exact_samples_and_of_narrow_ones(load_program):
     x, y = calibration.observed(jax.random.key(0), data, matrix, 40, 0.1)
     exact = problems.exact(data, matrix, y, 0.1)
     assert abs(exact.weights.mean(0) - np.array([0.3, 0.7])).max() < 0.05  # it does not observe the mode
+    seen = np.abs(np.asarray(matrix)).sum(1) > 1e-6
+    a, parts = np.asarray(matrix, float)[seen], [data.component(k) for k in range(2)]
+    moments = [(np.asarray(part.mean, float), np.asarray(part.covariance(), float)) for part in parts]
+    noise = 0.01 * np.eye(len(a))
+    each = [
+        stats.multivariate_normal(a @ mean, a @ c @ a.T + noise).logpdf(np.asarray(y)[:, seen]) for mean, c in moments
+    ]
+    evidence = np.logaddexp(np.log(0.3) + each[0], np.log(0.7) + each[1])
+    np.testing.assert_allclose(exact.log_evidence, evidence, rtol=1e-3, atol=0.01)
     posteriors = []
     for each in np.asarray(y, float):
         parts = [problems.condition(data.component(k), np.asarray(matrix, float), each, 0.1)[0] for k in range(2)]

@@ -39,6 +39,8 @@ def test_captions_of_one_subject_are_right_and_held_out_ones_are_apart(monkeypat
     assert len(set(seen.some(3).texts)) == 3
     assert sorted(seen.some(12).texts) == sorted(seen.texts)
     assert len(held_out.some(5).texts) == 5
+    all_right = evaluation.retrieval(np.ones((3, 1)), np.ones((6, 1)), np.ones((3, 6), bool))
+    assert all_right["similarity"] == [1.0, 0.0]  # a mean over the right captions
     monkeypatch.setattr(evaluation, "MOST_SEEN", 6)
     _, found = evaluation.of_captions(CAPTIONED)
     assert found["seen"].rows.tolist() == [0, 0, 2, 2, 5, 5]  # three images of two captions, evenly spaced
