@@ -104,6 +104,30 @@ class PartialSamples:
                 self._folder.rmdir()
 
 
+def in_batches(
+    draw: Callable[[int, np.ndarray], np.ndarray],
+    total: int,
+    size: int,
+    partial: PartialSamples | None,
+    digest: Callable[[], str],
+) -> np.ndarray:
+    """Samples ``(total, ...)`` from batches of one size, for which ``draw`` is compiled once.
+
+    Args:
+      draw: ``(i, rows) -> samples`` of these rows, the i-th batch; the last row is repeated to fill the last one.
+      total: number of samples.
+      size: most samples of a batch.
+      partial: keeps the samples of more than one batch until the caller removes them.
+      digest: the name of all that determines the samples, see :func:`digest_of`.
+    """
+    size = min(size, total)
+    num = -(-total // size)
+    one = lambda i: draw(i, np.minimum(np.arange(i * size, (i + 1) * size), total - 1))
+    keep = partial is not None and num > 1
+    parts = partial.batches(digest(), num, size, one) if keep else [one(i) for i in range(num)]
+    return np.concatenate(parts)[:total]
+
+
 def _write(path: Path, samples: np.ndarray) -> None:
     content = io.BytesIO()
     np.save(content, samples)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments import training
+from experiments.cli import distributed
 from experiments.cli.choices import Choices
 from experiments.cli.config import Config
 from experiments.cli.fields import Field, Section
@@ -16,7 +17,9 @@ from experiments.data.dataset import Dataset
 from experiments.models.devices import param_shapes
 from experiments.models.run_files import check_class_names, check_weights, restore
 from experiments.models.samples import PartialSamples
+from experiments.reporting.report import Section as ReportSection
 from experiments.reporting.run_report import Findings
+from experiments.reporting.samples import sample_sections
 from experiments.training.loop import Trainable
 from scorekit.arguments import Count, OneOf
 from scorekit.typing import PyTree
@@ -148,6 +151,14 @@ def open_run(load, build, config: Config, workdir: Path, step: int | None = None
     like = param_shapes(setup.section, config[setup.section].to_dict(), lambda: setup.trained.init(jax.random.key(0)))
     step, params = restore(f"--workdir={workdir}", workdir, step, setup.trained.ema, like)
     return Run(dataset, setup.model, setup.generate, jax.tree.map(jnp.asarray, params), step)
+
+
+def drawn_at_end(config: Config, run: Run, workdir: Path, asked: Asked, title: str) -> list[ReportSection]:
+    """Samples at the end of training, by the sampler of the config, for its report; nothing in a later evaluation."""
+    if asked.stem is not None:
+        return []
+    samples = run.generate(run.params, config.seed, run.dataset.preview().labels, config.sampling.guidance_scale)
+    return sample_sections(distributed.folder(workdir), run.dataset, samples, title)
 
 
 def draws_nothing(config: Config) -> str:

@@ -23,7 +23,7 @@ import optax
 import pytest
 from absl import flags, logging
 from jax.experimental.compilation_cache import compilation_cache
-from parameters import random_params
+from parameters import random_like, random_params
 from PIL import Image
 
 from experiments import data, tasks, training
@@ -279,6 +279,13 @@ def captioned_squares(root):
 def save_untrained(folder, config, step=1):
     """Writes a run into ``folder`` whose network has random parameters."""
     return save_run(folder, config, random_params(build_model(config, data.build(config)), 0.02), step)
+
+
+def save_random(folder, config, scale=0.02):
+    """Writes a run of any task into ``folder`` whose network has random parameters."""
+    task = tasks.of(config)
+    init = task.build(config, task.load(config)).trained.init
+    return save_run(folder, config, random_like(jax.eval_shape(init, jax.random.key(0)), scale))
 
 
 def save_run(folder, config, params, step=1, extra=None):

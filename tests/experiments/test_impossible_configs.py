@@ -29,11 +29,10 @@ def test_a_program_that_trains_validates_every_field_first(no_data, tmp_path, co
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("program", ["sample", "evaluate", "edit", "tune", "train", "tasks.latents.cascade"])
+@pytest.mark.parametrize("program", ["sample", "evaluate", "edit", "tune", "train"])
 def test_a_program_that_opens_a_run_validates_every_field_first(no_data, digits_run, tmp_path, program):
     arguments = {
         "train": [f"--config=experiments/configs/distil.py:{digits_run},progressive", f"--workdir={tmp_path}/student"],
-        "tasks.latents.cascade": [f"--stages={digits_run},{digits_run}"],
     }.get(program, [f"--workdir={digits_run}"])
     err = fails(program, *arguments, "--config.sampling.batch_size=-5")
     assert err == f"error: config.sampling.batch_size=-5: must be an integer from 1 to {2**20}\n"

@@ -25,7 +25,7 @@ from experiments.cli.config import ConfigError
 from experiments.data.dataset import in_blocks
 from experiments.reporting.tables import Cell, Table, tables_as_text
 from experiments.tasks.sequences.model import conditionals
-from experiments.tasks.sequences.sampling import open_run
+from experiments.tasks.sequences.task import open_run
 from experiments.tasks.task import Run
 from scorekit import autoregressive as ar
 from scorekit import metrics

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from experiments import data
 from experiments.cli.choices import Choices
-from experiments.cli.config import Config, ConfigError, leaves, require, require_field, to_text
+from experiments.cli.config import Config, ConfigError, leaves, lookup, require, require_field, to_text
 from experiments.cli.fields import Field, Section
 from experiments.data.dataset import Dataset
 from experiments.models import choices
@@ -26,7 +26,7 @@ from scorekit import times as time_samplers
 from scorekit.arguments import Count
 from scorekit.io import as_path
 from scorekit.predictions import bounded_log_snr
-from scorekit.typing import Array, Key, PyTree, Schedule
+from scorekit.typing import Array, PyTree, Schedule
 
 CLASSIFIERS = Choices(
     {"unet_encoder": "scorekit.networks:Classifier"},
@@ -84,29 +84,14 @@ def check(config: Config, dataset: Dataset) -> None:
     require(labelled, "data.label", config.data.get("label"), "left out, or another: a classifier needs classes")
     data.check_no_pitch(dataset)
     require_field(config, "schedule.name", config.schedule.name != "learned", "a schedule that is not trained")
-    build_schedule(config)
-    choices.TIMES.build(config, "loss.times")
-    _module(config, 10)
     check_average(config, "evaluation.ema")
-
-
-def _module(config: Config, num_classes: int) -> nn.Module:
-    return CLASSIFIERS.build(config, "classifier", num_classes=num_classes)
 
 
 def build_classifier(config: Config, num_classes: int) -> Classifier:
     """Puts the parts of the config together."""
-    return Classifier(
-        module=_module(config, num_classes),
-        schedule=build_schedule(config),
-        times=choices.TIMES.build(config, "loss.times"),
-        clean=config.loss.clean,
-    )
-
-
-def init_params(built: Classifier, shape: tuple[int, ...], key: Key) -> PyTree:
-    """The initial parameters, for examples of this shape."""
-    return jax.jit(built.module.init)(key, jnp.zeros((1, *shape)), jnp.zeros(1))
+    schedule, times = build_schedule(config), choices.TIMES.build(config, "loss.times")
+    module = CLASSIFIERS.build(config, "classifier", num_classes=num_classes)
+    return Classifier(module, schedule, times, config.loss.clean)
 
 
 def _logits(network, schedule, x_t, t):
@@ -126,11 +111,11 @@ def make_prepare(built: Classifier, dataset: Dataset):
     def prepare(key, batch):
         for_times, for_noise = jax.random.split(key)
         x = dataset.to_model(batch["x"])
-        drawn = time_samplers.draw(for_times, x.shape[0], built.times, built.schedule)
+        times = time_samplers.draw(for_times, x.shape[0], built.times, built.schedule)
         if built.clean:
-            drawn = time_samplers.Times(jnp.zeros_like(drawn.t), jnp.ones_like(drawn.t))
+            times = time_samplers.Times(jnp.zeros_like(times.t), jnp.ones_like(times.t))
         eps = jax.random.normal(for_noise, x.shape, x.dtype)
-        return {"x": x, "label": jnp.asarray(batch["label"]), "eps": eps, "t": drawn.t, "weight": drawn.weight}
+        return {"x": x, "label": jnp.asarray(batch["label"]), "eps": eps, "times": times}
 
     return prepare
 
@@ -139,9 +124,9 @@ def make_loss(built: Classifier):
     """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``."""
 
     def loss(params, batch):
-        drawn = time_samplers.Times(batch["t"], batch["weight"])
+        times = time_samplers.Times(*batch["times"])
         value, aux = losses.classification_loss_at(
-            logits(built, params), built.schedule, batch["x"], batch["eps"], drawn, batch["label"]
+            logits(built, params), built.schedule, batch["x"], batch["eps"], times, batch["label"]
         )
         return value, {"log_snr": aux.log_snr, "correct": aux.correct}
 
@@ -180,17 +165,9 @@ def open_logits(config: Config, chosen: Any) -> Callable[[Array, Array], Array]:
     given, workdir = f"config.rules.classifier.workdir={chosen.workdir}", as_path(chosen.workdir)
     own = config_of(workdir, given, "classifier", Section(data=data.KINDS, **FIELDS))
     check_weights(own, workdir, chosen.step)
-    values = [
-        {
-            "noise_factor": c.noise_factor,
-            "schedule": c.schedule,
-            "data.name": c.data.name,
-            "data.set": data.field_of(c, "set"),
-        }
-        for c in (own, config)
-    ]
-    for field, value in values[0].items():
-        theirs, ours = _summary(value), _summary(values[1][field])
+    for field in ("noise_factor", "schedule", "data.name", "data.set"):
+        value_of = lambda c, field=field: data.field_of(c, "set") if field == "data.set" else lookup(c, field)
+        theirs, ours = _summary(value_of(own)), _summary(value_of(config))
         if theirs != ours:
             raise ConfigError(
                 f"{given}: was trained with config.{field}={theirs}, the model with {ours}; train another"

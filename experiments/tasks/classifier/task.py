@@ -4,14 +4,22 @@ The folder of the run then also holds ``accuracy.png``, the accuracy on the test
 """
 
 import functools
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
 
 from experiments import data
 from experiments.cli import distributed
+from experiments.reporting.curves import NOISE_AXIS, Panel, curves, lines
+from experiments.reporting.png import PathLike
 from experiments.reporting.report import Figure, Heading
 from experiments.reporting.run_report import Findings
+from experiments.reporting.tables import Table
 from experiments.tasks import task
 from experiments.tasks.classifier import model as classifier
-from experiments.tasks.classifier.report import accuracy_picture, classifier_table
+from experiments.tasks.classifier.model import Curve
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
@@ -27,7 +35,7 @@ def build(config, dataset):
     model = classifier.build_classifier(config, dataset.num_classes)
     prepare, loss = classifier.make_prepare(model, dataset), classifier.make_loss(model)
     trained = Trainable(
-        init=functools.partial(classifier.init_params, model, dataset.shape),
+        init=lambda key: jax.jit(model.module.init)(key, jnp.zeros((1, *dataset.shape)), jnp.zeros(1)),
         prepare=prepare,
         loss=loss,
         optimizer=build_optimizer(config.training),
@@ -54,3 +62,22 @@ def evaluate(config, run, workdir, asked: task.Asked):
         title="classifier",
         loss="The cross-entropy as logged and its running mean.",
     )
+
+
+def accuracy_picture(path: PathLike, curve: Curve, chance: float) -> Path:
+    """The accuracy by noise level, without the entry of no noise; ``chance`` is the accuracy of guessing."""
+    accuracy = lines(curve.log_snr[:-1], {"classifier": curve.accuracy[:-1]})
+    label, guess = "share of test examples classified rightly", {f"guessing, {chance:.2g}": chance}
+    return curves(
+        path, [Panel(accuracy, NOISE_AXIS, label, "Accuracy by noise level", guess, axes={"ylim": (0, 1.03)})]
+    )
+
+
+def classifier_table(curve: Curve, draws: int) -> Table:
+    """Accuracy and cross-entropy by noise level, with ``draws`` draws of the noise."""
+    rows = []
+    for level, accuracy, entropy in zip(*map(list, curve), strict=True):
+        noise = [float(level), math.exp(-level / 2)] if math.isfinite(level) else ["no noise", 0.0]
+        rows.append([*noise, float(accuracy), float(entropy)])
+    caption = f"On the held-out test set, {draws} draws of the noise; cross-entropy in nats."
+    return Table(["log-SNR", "σ / α", "accuracy", "cross-entropy"], rows, caption)

@@ -6,7 +6,7 @@ negatives of each other: the caption of the one describes the other too.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,18 +16,19 @@ import numpy as np
 from experiments import data
 from experiments.cli.config import Config, ConfigError, require, require_field
 from experiments.data import captions, conditions
-from experiments.data.dataset import Batch, Dataset, evenly, rows_of
+from experiments.data.dataset import Batch, evenly, rows_of
 from experiments.data.images import ImageSet
+from experiments.models.samples import check_samples
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
 from experiments.tasks.contrastive import embeddings
 from experiments.tasks.contrastive.embeddings import DUAL_ENCODERS, Encoder
-from experiments.tasks.contrastive.retrieval import retrieval
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from scorekit.losses.contrastive import contrastive_loss
+from scorekit.metrics import retrieval_accuracy
 from scorekit.typing import Array, Key, PyTree
 
 FIELDS = task.fields(
@@ -43,55 +44,39 @@ drawn_by = task.draws_nothing
 fields = lambda config=None: FIELDS
 
 
-class DualEncoders(NamedTuple):
-    """The encoders of a config."""
-
-    module: nn.Module
-    dataset: ImageSet
-
-
-def check_batch(config: Config) -> None:
-    """Validates that all pairs of a batch are there at once: each is compared with all others."""
+def check(config: Config, dataset: ImageSet) -> None:
+    """Validates that every picture has captions, and that all pairs of a batch are there at once: each is compared
+    with all others."""
     one, several = config.training.accumulate == 1, config.training.batch_size > 1
     require_field(config, "training.accumulate", one, "1: all pairs of a batch are compared")
     require_field(config, "training.batch_size", several, "at least 2: pairs are compared")
-
-
-def build_encoders(config: Config, dataset: Dataset) -> DualEncoders:
-    """Puts the parts of the config together."""
-    assert isinstance(dataset, ImageSet)
     for part in (dataset.train, dataset.test):
         without = int(np.sum(~part["caption_mask"].any(1)))
-        require(
-            without == 0,
-            "data.name",
-            config.data.name,
-            f"of pictures with captions, {without} of {len(part['x'])} have none",
-        )
-    return DualEncoders(DUAL_ENCODERS.build(config, "dual_encoder"), dataset)
+        allowed = f"of pictures with captions, {without} of {len(part['x'])} have none"
+        require(without == 0, "data.name", config.data.name, allowed)
 
 
-def init_params(built: DualEncoders, key: Key) -> PyTree:
+def init_params(module: nn.Module, dataset: ImageSet, key: Key) -> PyTree:
     """The initial parameters."""
-    x, vectors = jnp.zeros((1, *built.dataset.shape)), jnp.zeros((1, built.dataset.test["caption_pooled"].shape[1]))
+    x, vectors = jnp.zeros((1, *dataset.shape)), jnp.zeros((1, dataset.test["caption_pooled"].shape[1]))
     try:
-        return jax.jit(built.module.init)(key, x, vectors)
+        return jax.jit(module.init)(key, x, vectors)
     except ValueError as error:
         raise ConfigError(f"config.dual_encoder: {error}") from error
 
 
-def make_prepare(built: DualEncoders):
+def make_prepare(dataset: ImageSet):
     """``(key, batch) -> batch``; nothing of a step is random but the batch."""
 
     def prepare(key: Key, batch: Batch) -> dict[str, Array]:
         del key
         vectors = jnp.asarray(batch["caption_pooled"], jnp.float32)
-        return {"x": built.dataset.to_model(batch["x"]), "caption": vectors, "subject": jnp.asarray(batch["subject"])}
+        return {"x": dataset.to_model(batch["x"]), "caption": vectors, "subject": jnp.asarray(batch["subject"])}
 
     return prepare
 
 
-def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
+def make_loss(module: nn.Module, axes: tuple[str, ...] = ()):
     """``(params, prepared batch) -> (loss of each example, auxiliary values of each example)``.
 
     Args:
@@ -100,7 +85,7 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
     """
 
     def loss(params, batch):
-        embedded: Any = built.module.apply(params, batch["x"], batch["caption"])
+        embedded: Any = module.apply(params, batch["x"], batch["caption"])
         pictures, texts, log_temperature = embedded
         given, number, first = (pictures, texts, batch["subject"]), len(pictures), 0
         if axes:
@@ -115,13 +100,13 @@ def make_loss(built: DualEncoders, axes: tuple[str, ...] = ()):
 
 def build(config, dataset):
     embeddings.check(config, dataset)
-    check_batch(config)
-    model = build_encoders(config, dataset)
-    prepare, optimizer = make_prepare(model), build_optimizer(config.training)
+    check(config, dataset)
+    module = DUAL_ENCODERS.build(config, "dual_encoder")
+    prepare, optimizer = make_prepare(dataset), build_optimizer(config.training)
     axes = ("data", "fsdp") if config.training.parallel == "jit" else ("data",)
-    init, held_out = functools.partial(init_params, model), held_out_loss(prepare, make_loss(model), dataset)
-    trained = Trainable(init, prepare, make_loss(model, axes), optimizer, held_out, config.evaluation.ema)
-    return task.Setup(config, model, "dual_encoder", trained)
+    init, held_out = functools.partial(init_params, module, dataset), held_out_loss(prepare, make_loss(module), dataset)
+    trained = Trainable(init, prepare, make_loss(module, axes), optimizer, held_out, config.evaluation.ema)
+    return task.Setup(config, module, "dual_encoder", trained)
 
 
 open_run = functools.partial(task.open_run, load, build)
@@ -130,7 +115,7 @@ open_run = functools.partial(task.open_run, load, build)
 def evaluate(config, run, workdir, asked: task.Asked):
     """Retrieval on the test set, and on as many training pictures."""
     dataset, test = run.dataset, run.dataset.test
-    encoder = Encoder(config, run.model.module, run.params, dataset.shape[0])
+    encoder = Encoder(config, run.model, run.params, dataset.shape[0])
     few = rows_of(dataset.train, evenly(len(dataset.train["x"]), len(test["x"])))
     found = {}
     for name, part in (("training data", few), ("held-out data", test)):
@@ -138,3 +123,35 @@ def evaluate(config, run, workdir, asked: task.Asked):
         found[name] = retrieval(pictures, encoder.embed_captions(part["caption_pooled"]), part["subject"])
     about = f"Recall among {len(test['x'])} pairs, of which those of the same subject are right."
     return Findings(found, [metrics_table(found, about)], heading="Retrieval", title="embeddings")
+
+
+def retrieval(pictures: np.ndarray, texts: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
+    """Recall among all pairs: how often a caption, or a picture, of the same subject is among the 1 or 5 closest.
+
+    Args:
+      pictures: embeddings of pictures, ``(N, D)``.
+      texts: embeddings of their captions, likewise.
+      subjects: integers ``(N,)``, equal for pictures that show the same, whose captions are right for each other.
+
+    Returns:
+      By name the fraction of pictures for which a right caption is found, the fraction of captions for which a right
+      picture is found, and the same by chance. Equal similarities count as in a random order.
+
+    Raises:
+      ConfigError: if an embedding is not finite.
+
+    >>> found = retrieval(np.eye(8), np.eye(8), np.arange(8))
+    >>> found["caption of a picture, R@1"], found["chance, R@1"], found["chance, R@5"]
+    (1.0, 0.125, 0.625)
+    """
+    for name, found in (("pictures", pictures), ("captions", texts)):
+        check_samples(found, "contrastive encoders", f"embeddings of {name}")
+    similarity = np.asarray(pictures) @ np.asarray(texts).T
+    right = np.asarray(subjects)[:, None] == np.asarray(subjects)
+    named = {
+        "caption of a picture": similarity,
+        "picture of a caption": similarity.T,
+        "chance": np.zeros_like(similarity),
+    }
+    mean = lambda scores, k: float(np.mean(np.asarray(retrieval_accuracy(scores, right, k=k), np.float64)))
+    return {f"{name}, R@{k}": mean(scores, k) for k in (1, 5) for name, scores in named.items()}

@@ -20,8 +20,8 @@ Args:
   windows: positions along each axis that each discriminator sees; multiples of the first.
 """
 
-import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import jax
@@ -106,7 +106,7 @@ def _itself(residual, flow_map: FlowMap, schedule, x0, eps, times, velocity=None
     """A residual with the velocity of the map itself, or of a teacher; where s = t it is flow matching."""
     t, s = times["t"], times["s"]
     if teacher is None:
-        teacher = functools.partial(_mixed, s != t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
+        teacher = partial(_mixed, s != t, flow_map, velocity or (lambda x, t: Prediction(x0, eps)))
     return residual(flow_map, schedule, x0, eps, t, s, velocity=teacher)
 
 
@@ -117,8 +117,8 @@ def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, velocity=No
 
     jumps = flow_map
     if teacher is not None:
-        jumps = functools.partial(_mixed, s != t, flow_map, lambda x, t, s, one=teacher: one(x, t))
-    target = functools.partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
+        jumps = partial(_mixed, s != t, flow_map, lambda x, t, s, one=teacher: one(x, t))
+    target = partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
     return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
 
 
@@ -127,49 +127,32 @@ def _adaptive(power, offset, residual, flow_map, schedule, x0, eps, times, progr
     return flow_maps.adaptive_weighted(residual(flow_map, schedule, x0, eps, times, **source), power, offset)
 
 
-def _self_distilled(words: str, draw_times: Callable, residual: Callable, power: float) -> Choice:
+def _self_distilled(words: str, residual: Callable, power: float, draw_times: Callable = _two_times) -> Choice:
     """A loss of two times with flow matching in a part of the batch, and an adaptive weight of this power."""
 
     def make(diagonal=0.75, power=power, offset=0.01) -> FlowMapLoss:
-        weighted = functools.partial(_adaptive, power, offset, residual)
-        return FlowMapLoss(functools.partial(draw_times, diagonal), weighted)
+        weighted = partial(_adaptive, power, offset, residual)
+        return FlowMapLoss(partial(draw_times, diagonal), weighted)
 
     return Choice(make, words)
 
 
-eulerian = _self_distilled(
-    "Eulerian self-distillation, and flow matching.",
-    _two_times,
-    functools.partial(_itself, flow_maps.eulerian_loss),
-    0.5,
-)
-improved_mean_flow = _self_distilled(
-    "Improved MeanFlow: the tangent is the map's own velocity.", _two_times, functools.partial(_mean_flow, True), 1.0
-)
-lagrangian = _self_distilled(
-    "Lagrangian self-distillation, and flow matching.",
-    _two_times,
-    functools.partial(_itself, flow_maps.lagrangian_loss),
-    0.0,
-)
-mean_flow = _self_distilled(
-    "MeanFlow: the tangent is the velocity of the noised example.",
-    _two_times,
-    functools.partial(_mean_flow, False),
-    1.0,
-)
-progressive = _self_distilled(
-    "Progressive self-distillation: any jump is two, to the middle and on.",
-    _progressive_times,
-    functools.partial(_shortcut, 0.0),
-    0.0,
-)
+_words = "Eulerian self-distillation, and flow matching."
+eulerian = _self_distilled(_words, partial(_itself, flow_maps.eulerian_loss), 0.5)
+_words = "Improved MeanFlow: the tangent is the map's own velocity."
+improved_mean_flow = _self_distilled(_words, partial(_mean_flow, True), 1.0)
+_words = "Lagrangian self-distillation, and flow matching."
+lagrangian = _self_distilled(_words, partial(_itself, flow_maps.lagrangian_loss), 0.0)
+_words = "MeanFlow: the tangent is the velocity of the noised example."
+mean_flow = _self_distilled(_words, partial(_mean_flow, False), 1.0)
+_words = "Progressive self-distillation: any jump is two, to the middle and on."
+progressive = _self_distilled(_words, partial(_shortcut, 0.0), 0.0, _progressive_times)
 
 
 def shortcut(diagonal=0.75, levels: int = 7, power=0.0, offset=0.01) -> FlowMapLoss:
     """Shortcut models: one jump is two of half the length."""
-    weighted = functools.partial(_adaptive, power, offset, functools.partial(_shortcut, 2.0**-levels))
-    return FlowMapLoss(functools.partial(_shortcut_times, diagonal, levels), weighted)
+    weighted = partial(_adaptive, power, offset, partial(_shortcut, 2.0**-levels))
+    return FlowMapLoss(partial(_shortcut_times, diagonal, levels), weighted)
 
 
 def stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
@@ -185,7 +168,7 @@ def stable_consistency(normalise=0.1, warmup=0.1) -> FlowMapLoss:
 
 def consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
     """Consistency tuning (ECT): jumps to t = 0, from the weights of a denoiser that ``init_from`` names."""
-    distance = functools.partial(flow_maps.pseudo_huber, scale=scale)
+    distance = partial(flow_maps.pseudo_huber, scale=scale)
 
     def loss(flow_map, schedule, x0, eps, times, progress):
         """The two points of a path approach each other by stages."""
@@ -221,7 +204,7 @@ def adversarial(
     rate=1.0,
 ) -> FlowMapLoss:
     """A generator of one jump from pure noise, against discriminators of random windows (GAN-TTS)."""
-    make_critic = functools.partial(networks.RandomWindowDiscriminator, windows, channels, depth=depth)
+    make_critic = partial(networks.RandomWindowDiscriminator, windows, channels, depth=depth)
 
     def loss(flow_map, schedule, x0, eps, times, progress, critic):
         """The samples against the discriminators, and the discriminators against the samples."""

@@ -7,7 +7,7 @@ the config says: the student learns γ (``config.sampling.guidance_scale``) and 
 import functools
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,14 +43,6 @@ RECIPE = "distillation.json"
 """The file of a student with its teacher, method and settings."""
 OPENED_BY = "is a student"
 open_run, drawn_by, evaluate, resolve = diffusion.open_run, diffusion.drawn_by, diffusion.evaluate, unchanged
-
-
-class Plan(NamedTuple):
-    """The teacher, its config as it is guided, and the section ``distillation``."""
-
-    teacher: Run
-    config: Config
-    options: Config
 
 
 def fields(config: Config | None = None) -> Section:
@@ -111,10 +103,11 @@ def build(config, dataset):
         teacher = open_score(guided, folder, options.checkpoint, scales, dataset=dataset)
     check_teacher(own, options, teacher)
     student = config_of_student(own, options, teacher.model.schedule)
-    sampler, plan = checks.build(student, dataset), Plan(teacher, own, options)
+    sampler = checks.build(student, dataset)
     if options.method not in MAP_LOSSES:
         sampler = make_sampler(student, teacher.model, dataset)
-    return Setup(student, sampler.model, "network", first(dataset, student, plan), sampler, plan)
+    trained = first(dataset, student, teacher, own, options)
+    return Setup(student, sampler.model, "network", trained, sampler, plan=(teacher, own, options))
 
 
 def check_teacher(config: Config, options: Config, run: Run) -> None:
@@ -153,9 +146,8 @@ def trainable_of(config: Config, dataset: Dataset, model: Model, task: TrainingT
     )
 
 
-def first(dataset: Dataset, student: Config, plan: Plan) -> Trainable:
-    """The student that is trained, or the first of several."""
-    run, own, options = plan
+def first(dataset: Dataset, student: Config, run: Run, own: Config, options: Config) -> Trainable:
+    """The student that is trained, or the first of several; ``own`` is the config of the teacher as it is guided."""
     if options.method != "progressive":
         return trainable_of(student, dataset, *training_task(student, own, options, run))
     ts = students.first_times(own, options, run.model.schedule)

@@ -1,7 +1,7 @@
 """Metrics of a trained flow: exact bits per dimension of held-out data, and samples by temperature."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from experiments.cli.fields import POSITIVE, Field, Section
 from experiments.data.dataset import Dataset, in_blocks, rows_of
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.samples import Generate, PartialSamples, check_samples
+from experiments.reporting.tables import Table, metrics_table
 from experiments.tasks.flows.model import Flows, bits_per_dim
 from experiments.tasks.task import AT_END, SAMPLES
 from scorekit.arguments import Each
@@ -24,32 +25,6 @@ FIELDS = Section(
 """The section ``evaluation`` of a flow's config."""
 
 
-class FlowEvaluation(NamedTuple):
-    """All metrics of a run.
-
-    Attributes:
-      bits: bits per dimension of each test example given its conditions.
-      discrete: whether the data are discrete and dequantised.
-      rows: metrics by name, of real test data and of samples at each temperature; empty where nothing measures them.
-      caption: explanation of the metrics of ``rows``.
-    """
-
-    bits: np.ndarray
-    discrete: bool
-    rows: dict[str, dict[str, float]]
-    caption: str
-
-    def values(self) -> dict[str, Any]:
-        """Every metric by one name, as for JSON."""
-        found: dict[str, Any] = {f"{row}/{name}": v for row, part in self.rows.items() for name, v in part.items()}
-        return {**found, "exact/bits per dim": float(self.bits.mean()), "exact/standard error": self.error}
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean bits over examples."""
-        return float(self.bits.std(ddof=1) / math.sqrt(len(self.bits))) if len(self.bits) > 1 else math.nan
-
-
 def evaluate(
     config: Config,
     model: Flows,
@@ -57,8 +32,9 @@ def evaluate(
     params: PyTree,
     generate: Generate,
     partial: PartialSamples | None = None,
-) -> FlowEvaluation:
-    """Evaluates bits per dimension, and samples at every temperature."""
+) -> tuple[dict[str, Any], list[Table]]:
+    """Bits per dimension of test examples given their conditions, and metrics of samples at every temperature: every
+    metric by one name, as for JSON, and tables."""
     few, key = rows_of(dataset.test, slice(dataset.max_evaluated)), jax.random.key(config.seed)
     run = spread_jit(lambda params, key, batch: bits_per_dim(model, dataset, params, key, spread(batch)))
     placed, examples = everywhere(params), len(few["x"])
@@ -74,4 +50,11 @@ def evaluate(
             options = {"partial": partial, "temperature": temperature}
             samples = generate(params, config.seed + 1, labels, config.sampling.guidance_scale, **options)
             rows[f"T = {temperature:g}"] = scorer.samples(samples, labels)
-    return FlowEvaluation(bits, model.bins is not None, rows, "" if scorer is None else scorer.caption)
+    mean = float(bits.mean())
+    error = float(bits.std(ddof=1) / math.sqrt(examples)) if examples > 1 else math.nan
+    kind = "a density, no dequantisation" if model.bins is None else "with uniform dequantisation"
+    about = f"Exact, of {examples} test examples given their conditions; {kind}."
+    tables = [Table(["bits/dim", "standard error"], [[mean, error]], about)]
+    tables += [] if scorer is None else [metrics_table(rows, scorer.caption)]
+    values = {f"{row}/{name}": value for row, part in rows.items() for name, value in part.items()}
+    return {**values, "exact/bits per dim": mean, "exact/standard error": error}, tables

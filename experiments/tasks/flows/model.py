@@ -18,9 +18,8 @@ from experiments.models.conditioning import conditions, conditions_for, null_con
 from experiments.models.devices import everywhere, spread, spread_jit
 from experiments.models.networks import SIZES, module
 from experiments.models.run_files import SAMPLED
-from experiments.models.samples import Generate, PartialSamples, check_samples, digest_of
+from experiments.models.samples import Generate, PartialSamples, check_samples, digest_of, in_batches
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
-from experiments.training import check_average
 from scorekit import likelihood
 from scorekit.arguments import Count
 from scorekit.networks import drop_conditions
@@ -76,7 +75,6 @@ class Flows(NamedTuple):
 def check(config: Config, dataset: Dataset) -> None:
     """Validates relations between fields; nothing is compiled."""
     data.check_not_symbols(config, dataset)
-    check_average(config, "sampling.ema")
     tokens = config.conditions.tokens.name
     require(
         tokens == "none", "conditions.tokens.name", tokens, "none: a flow has a class, a vector and a map as conditions"
@@ -197,22 +195,15 @@ def make_sampler(config: Config, model: Flows, dataset: Dataset) -> Generate:
     ):
         given, params = all_given(labels, guidance_scale), everywhere(params)
         spread_of_latents = np.float32(options.temperature if temperature is None else temperature)
-        total = len(given["labels"])
-        size, key = min(options.batch_size, total), jax.random.key(seed)
+        key = jax.random.key(seed)
 
-        def draw(i: int) -> np.ndarray:
-            at = np.minimum(np.arange(i * size, (i + 1) * size), total - 1)  # of one compiled size
-            part = jax.tree.map(lambda leaf: leaf[at], given)
+        def draw(i: int, rows: np.ndarray) -> np.ndarray:
+            part = jax.tree.map(lambda leaf: leaf[rows], given)
             return np.asarray(run(params, jax.random.fold_in(key, i), part, spread_of_latents))
 
-        num = -(-total // size)
-        if partial is None or num == 1:
-            parts = [draw(i) for i in range(num)]
-        else:
-            parts = partial.batches(
-                digest_of(config.to_dict(), seed, given, params, spread_of_latents), num, size, draw
-            )
-        return check_samples(np.concatenate(parts)[:total], f"{config.network.name}, temperature {spread_of_latents:g}")
+        digest = lambda: digest_of(config.to_dict(), seed, given, params, spread_of_latents)
+        samples = in_batches(draw, len(given["labels"]), options.batch_size, partial, digest)
+        return check_samples(samples, f"{config.network.name}, temperature {spread_of_latents:g}")
 
     def trace(params, labels, guidance_scale: float) -> jax.stages.Traced:
         given = all_given(labels, guidance_scale)

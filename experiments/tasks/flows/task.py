@@ -3,18 +3,16 @@
 import functools
 
 from experiments import data
-from experiments.cli import distributed
 from experiments.cli.config import ConfigError
 from experiments.data import LATENTS, conditions
 from experiments.reporting.run_report import Findings
-from experiments.reporting.samples import drawing, sample_sections
-from experiments.reporting.tables import Table, metrics_table
+from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.diffusion.build import dropout_rates
 from experiments.tasks.flows import metrics
 from experiments.tasks.flows import model as flows
 from experiments.tasks.task import LEFT_OUT
-from experiments.training import build_optimizer, loop
+from experiments.training import build_optimizer, check_average, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 
@@ -33,8 +31,9 @@ fields = lambda config=None: FIELDS
 drawn_by = lambda config: f"temperature {config.sampling.temperature:g}"
 
 
-def build(config, dataset):
+def build(config, dataset, opened=False):
     flows.check(config, dataset)
+    check_average(config, "sampling.ema", post_hoc=opened)
     model = flows.build(config, dataset)
     generate, loss = flows.make_sampler(config, model, dataset), flows.make_loss(model)
     prepare = functools.partial(flows.make_prepare, model, dataset)
@@ -50,25 +49,16 @@ def build(config, dataset):
     return task.Setup(config, model, "network", trained, generate)
 
 
-open_run = functools.partial(task.open_run, load, build)
+open_run = functools.partial(task.open_run, load, functools.partial(build, opened=True))
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
     if asked.exact:
         raise ConfigError("--bits_per_dim: not for a flow, whose exact bits per dimension are always evaluated")
-    pictures = []
-    if asked.stem is None:
-        folder, title = distributed.folder(workdir), f"Samples at {drawn_by(config)}"
-        labels, scale = run.dataset.preview().labels, config.sampling.guidance_scale
-        samples = run.generate(run.params, config.seed, labels, scale)
-        pictures = sample_sections(folder, run.dataset, samples, title)
-        if config.evaluation.at_end is False:
-            return Findings({}, [], LEFT_OUT, pictures, title="flow")
-    found = metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)
-    kind = "with uniform dequantisation" if found.discrete else "a density, no dequantisation"
-    caption = f"Exact, of {len(found.bits)} test examples given their conditions; {kind}."
-    tables = [Table(["bits/dim", "standard error"], [[float(found.bits.mean()), found.error]], caption)]
-    tables += [metrics_table(found.rows, found.caption)] if found.rows else []
-    facts = {"bits/dim": float(found.bits.mean())}
+    pictures = task.drawn_at_end(config, run, workdir, asked, f"Samples at {drawn_by(config)}")
+    if asked.stem is None and config.evaluation.at_end is False:
+        return Findings({}, [], LEFT_OUT, pictures, title="flow")
+    values, tables = metrics.evaluate(config, run.model, run.dataset, run.params, run.generate, asked.partial)
+    facts = {"bits/dim": values["exact/bits per dim"]}
     loss = "Nats per dimension as logged and their running mean."
-    return Findings(found.values(), tables, facts, pictures, title="flow", loss=loss)
+    return Findings(values, tables, facts, pictures, title="flow", loss=loss)

@@ -20,10 +20,9 @@ from scorekit.arguments import Count
 from scorekit.typing import Array, Key, PyTree
 
 AUTOENCODERS = Choices(
-    {"convolutional": "scorekit.networks:Autoencoder", "kl": "scorekit.networks:AutoencoderKL"},
+    {"convolutional": "scorekit.networks:Autoencoder"},
     "convolutional",
-    """What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes. The name
-    "kl" is the autoencoder of latent diffusion, which learns the standard deviations of its latent.""",
+    "What is trained. With ``codes``, the latent is discrete: each of its vectors is one of so many codes.",
     ("data_channels",),
     bounds=SIZES,
     adapt=module,
@@ -36,7 +35,7 @@ SPECTRAL = 1.0
 
 
 class Latent(NamedTuple):
-    """The autoencoder of a config."""
+    """The autoencoder of a config, or a published one."""
 
     module: networks.Autoencoder | networks.AutoencoderKL
     loss: Config
@@ -49,7 +48,7 @@ FIELDS = Section(
         sample=Field(1.0, NON_NEGATIVE, "Weight of the squared error, in units of the network's input."),
         spectral=Field(SPECTRAL, NON_NEGATIVE, "Sounds: weight of the multi-resolution STFT loss."),
         noise=Field(0.1, POSITIVE, """
-            Continuous latent of "convolutional": standard deviation of the noise that is added to it in training."""),
+            Continuous latent: standard deviation of the noise that is added to it in training."""),
         kl=Field(1e-2, NON_NEGATIVE, """
             Continuous latent: weight of its divergence from a standard normal, in nats per latent value."""),
         commitment=Field(0.25, NON_NEGATIVE, "Codes: weight of the term that draws latents to their codes."),
@@ -151,9 +150,6 @@ def make_loss(built: Latent):
 
     def loss(params: PyTree, batch: dict[str, Array]):
         x = batch["x"]
-        if isinstance(module, networks.AutoencoderKL):
-            posterior = apply(params, x, "posterior")
-            return decode_loss(params, x, module.scale(posterior.sample(batch["eps"])), weights.kl * posterior.kl())
         z = apply(params, x, "encode")
         if module.codes is None:
             rest = weights.kl * networks.fixed_noise_kl(z, weights.noise)

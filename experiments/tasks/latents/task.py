@@ -5,25 +5,32 @@ channel of the training latents, by which the latents of the model are standardi
 """
 
 import functools
+from pathlib import Path
 
 import jax
+import numpy as np
 import optax
 
 from experiments import data
 from experiments.cli import distributed
 from experiments.cli.outputs import write_results
-from experiments.reporting.report import Heading
+from experiments.data.dataset import held_out_of
+from experiments.data.display import Sounds
+from experiments.models.samples import check_samples
+from experiments.reporting.audio_widgets import audio_widgets
+from experiments.reporting.grids import grid
+from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import Table
 from experiments.tasks import task
 from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS
 from experiments.tasks.latents.metrics import compression, measure
-from experiments.tasks.latents.report import reconstructions
 from experiments.training import build_optimizer, loop
 from experiments.training.held_out import held_out_loss
 from experiments.training.loop import Trainable
 from scorekit.io import as_path
+from scorekit.typing import PyTree
 
 FIELDS = task.fields("autoencoder", data.KINDS, **autoencoder.FIELDS)
 OPENED_BY = "is an autoencoder; name it as --config.latents=… when a model is trained"
@@ -74,3 +81,20 @@ def evaluate(config, run, workdir, asked: task.Asked):
         heading="Distances",
         title="autoencoder",
     )
+
+
+def reconstructions(folder: Path, built: autoencoder.Latent, params: PyTree, encode, shown: int) -> Section:
+    """Held-out examples, of each class as far as they go, with their reconstructions, written into ``folder``."""
+    dataset = built.dataset
+    classes = np.unique(dataset.test["label"])[:shown]
+    part = held_out_of(dataset, np.resize(classes, min(shown, len(dataset.test["x"]))))
+    decode = jax.jit(lambda z: built.module.apply(params, z, method="decode"))
+    back = np.asarray(dataset.from_model(decode(encode(part["x"]))))
+    check_samples(back, f"the autoencoder in {folder.parent}", "reconstructions")
+    versions = {"held out": dataset.real(part), "reconstruction": back}
+    caption, labels = "Held-out examples and their reconstructions.", dataset.named(part["label"])
+    view = dataset.view(back)
+    if isinstance(view, Sounds):
+        return audio_widgets(folder, versions, view.sample_rate, row_labels=labels, caption=caption)
+    cells = np.stack([*versions.values()], axis=1)
+    return Figure(grid(folder / "reconstructions.png", cells, labels, list(versions), side=84), caption)

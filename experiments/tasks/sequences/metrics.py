@@ -13,9 +13,8 @@ from experiments.data.dataset import in_blocks, rows_of
 from experiments.data.symbols import Symbols
 from experiments.models.devices import spread, spread_jit
 from experiments.models.samples import PartialSamples, check_samples
-from experiments.reporting.tables import Table
+from experiments.reporting.tables import Table, metrics_table, row_table
 from experiments.tasks.sequences.model import Sequences, conditionals, map_of, token_denoiser
-from experiments.tasks.sequences.report import sequence_tables
 from experiments.tasks.task import AT_END, SAMPLES, Run
 from scorekit import autoregressive as ar
 from scorekit import discrete
@@ -81,7 +80,15 @@ def evaluate(config: Config, run: Run, partial: PartialSamples | None = None) ->
     values: dict[str, Any] = {f"{row}/{name}": v for row, part in rows.items() for name, v in part.items()}
     values |= {"bits per symbol": bits.total, "bits per symbol/standard error": bits.error}
     values |= {"bits per symbol/kind": bits.kind, "seconds per sample": seconds}
-    return values, sequence_tables(bits, seconds, len(few), rows, "" if scorer is None else scorer.caption)
+    about = (
+        f"Of {bits.examples} test examples given their classes, each of {bits.symbols} symbols of {bits.codes} codes: "
+        f"{'exact' if bits.kind == 'exact' else 'an upper bound (variational)'}. Seconds: of a batch of {len(few)}, "
+        "compiled before."
+    )
+    of_bits = {"bits per symbol": bits.total, "standard error": bits.error}
+    of_bits |= {"bits per sequence": bits.total * bits.symbols, "seconds per sample": seconds}
+    of_samples = [] if scorer is None else [metrics_table(rows, scorer.caption)]
+    return values, [row_table(of_bits, about), *of_samples]
 
 
 def bits_per_symbol(config: Config, model: Sequences, dataset: Symbols, params: PyTree) -> Bits:

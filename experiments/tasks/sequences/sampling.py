@@ -3,27 +3,33 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import data
+from experiments import data, tasks
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require, require_field, to_text
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.data import LATENTS
 from experiments.data.dataset import held_out_of, in_blocks
 from experiments.data.symbols import Symbols
-from experiments.models.devices import everywhere, param_shapes, spread, spread_jit
-from experiments.models.run_files import SAMPLED, check_class_names, check_weights, config_of, restore
-from experiments.models.samples import Generate, NotFinite, PartialSamples, check_codes, check_samples, digest_of
+from experiments.models.devices import everywhere, spread, spread_jit
+from experiments.models.run_files import SAMPLED, config_of
+from experiments.models.samples import (
+    Generate,
+    NotFinite,
+    PartialSamples,
+    check_codes,
+    check_samples,
+    digest_of,
+    in_batches,
+)
 from experiments.tasks.sequences import model as sequences
 from experiments.tasks.sequences.model import Sequences, conditionals, is_diffusion, map_of, null_labels, token_denoiser
 from experiments.tasks.task import Run
-from experiments.training import check_average
 from scorekit import autoregressive as ar
 from scorekit import discrete
 from scorekit.arguments import Between, Count
@@ -73,10 +79,9 @@ _KEEP = ("ancestral", "confidence_ordered", "first_hitting", "tau_leaping")
 """The solvers that keep symbols which are given."""
 
 
-def check(config: Config, dataset: Symbols, scales: Sequence[float] | None = None) -> None:
-    """Validates data, model and sampler, at all guidance scales that the config names by default; nothing is loaded."""
+def check(config: Config, dataset: Symbols) -> None:
+    """Validates data, model and sampler, at all guidance scales that the config names; nothing is loaded."""
     sequences.check(config, dataset)
-    check_average(config, "sampling.ema", post_hoc=True)
     options, must = config.sampling, functools.partial(require_field, config)
     if not is_diffusion(config):
         for field, value in (("steps", options.steps), *((f"solver.{k}", v) for k, v in options.solver.items())):
@@ -91,9 +96,13 @@ def check(config: Config, dataset: Symbols, scales: Sequence[float] | None = Non
         must("sampling.given", options.given is None or with_mask, "None for config.model=uniform")
         keeps = options.given is None or name in _KEEP
         must("sampling.given", keeps, f"None for config.sampling.solver.name={name}")
-    named = (options.guidance_scale, *config.evaluation.guidance_scales)
-    for scale in named if scales is None else scales:
-        field = "sampling.guidance_scale" if scale == options.guidance_scale else "evaluation.guidance_scales"
+    check_scales(config, (options.guidance_scale, *config.evaluation.guidance_scales))
+
+
+def check_scales(config: Config, scales: Sequence[float]) -> None:
+    """Validates that a model without a null token is drawn from at guidance scale 1 alone."""
+    for scale in scales:
+        field = "sampling.guidance_scale" if scale == config.sampling.guidance_scale else "evaluation.guidance_scales"
         allowed = "1 for config.loss.label_dropout=0, without which there is no unconditional model"
         require(scale == 1 or config.loss.label_dropout > 0, field, scale, allowed)
 
@@ -195,22 +204,16 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
         if not all_finite(params):
             raise NotFinite(f"the parameters of the {config.model} model are not all finite; nothing was drawn")
         first = held_out_of(dataset, labels)["x"][:, :kept] if kept else np.zeros((len(labels), 0), np.int32)
-        size, key, given = min(options.batch_size, len(labels)), jax.random.key(seed), codes_given(seed, labels)
+        key, given = jax.random.key(seed), codes_given(seed, labels)
+        scale, guided = np.float32(guidance_scale), guidance_scale != 1
 
-        def draw(i: int) -> np.ndarray:
-            at = np.minimum(np.arange(i * size, (i + 1) * size), len(labels) - 1)  # of one compiled size
-            scale, guided = np.float32(guidance_scale), guidance_scale != 1
-            drawn = run(params, jax.random.fold_in(key, i), labels[at], scale, first[at], given[at], guided=guided)
-            return np.asarray(drawn)
+        def draw(i: int, rows: np.ndarray) -> np.ndarray:
+            at = jax.random.fold_in(key, i)
+            return np.asarray(run(params, at, labels[rows], scale, first[rows], given[rows], guided=guided))
 
-        num = -(-len(labels) // size)
-        if partial is None or num == 1:
-            parts = [draw(i) for i in range(num)]
-        else:
-            digest = digest_of(config.to_dict(), seed, labels, guidance_scale, params, first, given)
-            parts = partial.batches(digest, num, size, draw)
-        by = f"guidance scale {guidance_scale:g}, {config.model}"
-        found = check_codes(np.concatenate(parts)[: len(labels)], by)
+        digest = lambda: digest_of(config.to_dict(), seed, labels, guidance_scale, params, first, given)
+        found = in_batches(draw, len(labels), options.batch_size, partial, digest)
+        check_codes(found, f"guidance scale {guidance_scale:g}, {config.model}")
         return np.concatenate([given, found], axis=1)
 
     def generate(params, seed: int, labels, guidance_scale: float, *, partial: PartialSamples | None = None):
@@ -230,18 +233,6 @@ def make_sampler(config: Config, model: Sequences, dataset: Symbols) -> Generate
     return generate
 
 
-def open_run(config: Config, workdir: Path, step: int | None = None, scales: Sequence[float] | None = None) -> Run:
-    """Loads the averaged parameters of a checkpoint; see :func:`experiments.tasks.diffusion.runs.open_run`."""
-    saved = check_weights(config, workdir, step)
-    dataset = sequences.load_data(config)
-    check(config, dataset, scales)
-    check_class_names(dataset.class_names, saved, workdir)
-    model = sequences.build_model(config, dataset)
-    like = param_shapes("network", config.network.to_dict(), lambda: sequences.init_params(model, jax.random.key(0)))
-    found, params = restore(f"--workdir={workdir}", workdir, step, config.sampling.ema, like)
-    return Run(dataset, model, make_sampler(config, model, dataset), params, found)
-
-
 def open_coarser(config: Config, dataset: Symbols) -> Run:
     """The run of the next coarser level, ``config.sampling.coarser``."""
     given = f"config.sampling.coarser={config.sampling.coarser}"
@@ -256,4 +247,4 @@ def open_coarser(config: Config, dataset: Symbols) -> Run:
     ):
         if (value := lookup(theirs, field)) != allowed:
             raise ConfigError(f"{given}: must be a run with config.{field}={to_text(allowed)}, it has {to_text(value)}")
-    return open_run(theirs, as_path(config.sampling.coarser), None, (theirs.sampling.guidance_scale,))
+    return tasks.of(theirs).open_run(theirs, as_path(config.sampling.coarser), None, None)

@@ -3,11 +3,10 @@
 import functools
 
 from experiments import data
-from experiments.cli import distributed
 from experiments.cli.config import ConfigError
 from experiments.data import LATENTS
 from experiments.reporting.run_report import Findings
-from experiments.reporting.samples import drawing, sample_sections
+from experiments.reporting.samples import drawing
 from experiments.tasks import task
 from experiments.tasks.sequences import metrics, sampling
 from experiments.tasks.sequences import model as sequences
@@ -25,14 +24,13 @@ FIELDS = task.fields(
     evaluation=metrics.FIELDS,
 )
 OPENED_BY = "is a model of sequences, which this program does not take; sample and evaluate do"
-load = sequences.load_data
-open_run, resolve, train = sampling.open_run, task.unchanged, loop.train
+load, resolve, train = sequences.load_data, task.unchanged, loop.train
 fields = lambda config=None: FIELDS
 
 
-def build(config, dataset):
+def build(config, dataset, opened=False):
     sampling.check(config, dataset)
-    check_average(config, "sampling.ema")
+    check_average(config, "sampling.ema", post_hoc=opened)
     dataset.num_samples(config.evaluation.num_samples)
     model = sequences.build_model(config, dataset)
     generate, loss = sampling.make_sampler(config, model, dataset), sequences.make_loss(model)
@@ -50,21 +48,21 @@ def build(config, dataset):
     return task.Setup(config, model, "network", trained, generate)
 
 
-def drawn_by(config):
-    return config.model
+def open_run(config, workdir, step=None, scales=None):
+    sampling.check_scales(config, scales or ())
+    return task.open_run(load, functools.partial(build, opened=True), config, workdir, step)
+
+
+drawn_by = lambda config: config.model
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
     if asked.exact:
         raise ConfigError("--bits_per_dim: not for a model of sequences, whose bits per symbol are always evaluated")
-    pictures = []
-    if asked.stem is None:
-        scale = config.sampling.guidance_scale
-        samples = run.generate(run.params, config.seed, run.dataset.preview().labels, scale)
-        title = f"Samples at guidance scale γ = {scale:g}"
-        pictures = sample_sections(distributed.folder(workdir), run.dataset, samples, title)
-        if config.evaluation.at_end is False:
-            return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
+    title = f"Samples at guidance scale γ = {config.sampling.guidance_scale:g}"
+    pictures = task.drawn_at_end(config, run, workdir, asked, title)
+    if asked.stem is None and config.evaluation.at_end is False:
+        return Findings({}, [], {"model": config.model, **LEFT_OUT}, pictures, title="sequences")
     values, tables = metrics.evaluate(config, run, asked.partial)
     facts = {"model": config.model, "bits per symbol": values["bits per symbol"]}
     loss = "Nats per symbol as logged and its running mean."

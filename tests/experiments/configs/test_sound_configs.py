@@ -14,8 +14,6 @@ SHAPES = {
     "notes.py": (128, 64),
     "notes.py:controls": (32, 97),
     "notes.py:spectrogram": (128, 128),
-    "phrases_cascade.py": (4096, 1),
-    "phrases_cascade.py:low_rate": (4096, 1),
 }
 STUDENTS = {
     "vocoder.py:mean_flow": "vocoder.py",

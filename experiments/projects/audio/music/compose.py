@@ -29,7 +29,7 @@ from experiments.projects.audio.piano_rolls import ROLL, roll
 from experiments.reporting.audio_widgets import audio_widgets
 from experiments.reporting.grids import grid
 from experiments.reporting.report import Figure, Heading, Section, write_report
-from experiments.tasks.sequences.sampling import open_run
+from experiments.tasks.sequences.task import open_run
 from experiments.tasks.task import facts
 from scorekit.data import midi
 from scorekit.data.phrases import Note, render_phrase

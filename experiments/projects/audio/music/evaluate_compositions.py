@@ -29,7 +29,7 @@ from experiments.projects.audio.music import composing, statistics
 from experiments.reporting.report import write_report
 from experiments.reporting.tables import Table, metrics_table, tables_as_text
 from experiments.tasks.sequences.metrics import bits_per_symbol
-from experiments.tasks.sequences.sampling import open_run
+from experiments.tasks.sequences.task import open_run
 from experiments.tasks.task import facts
 
 _WORKDIR = shared.workdir("Folder of a run of experiments.train with a config of rolls.")

@@ -33,11 +33,11 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, in_blocks, rows_of
+from experiments.data.sound_sets import for_full_sounds
 from experiments.data.sounds import Sounds
 from experiments.reporting.tables import metrics_table, tables_as_text
 from experiments.tasks.latents.metrics import reconstruct
 from experiments.tasks.latents.model import num_levels
-from experiments.tasks.latents.stages import for_full_sounds
 from experiments.tasks.sequences.metrics import bits_per_symbol
 from scorekit import metrics
 from scorekit.audio import structure

@@ -24,12 +24,12 @@ from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.cli.outputs import write_results
 from experiments.data.dataset import evenly, preprocess, rows_of
+from experiments.data.sound_sets import for_full_sounds
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
 from experiments.projects.audio.sound.runs import check_results, open_sounds, write_sound_report
 from experiments.reporting.tables import Table
 from experiments.tasks.diffusion.build import at_steps, make_sampler
-from experiments.tasks.latents.stages import for_full_sounds
 from experiments.tasks.task import facts
 from scorekit import audio
 from scorekit.typing import Array

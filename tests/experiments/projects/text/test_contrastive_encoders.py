@@ -17,7 +17,7 @@ from experiments.cli.config import ConfigError, save_resolved
 from experiments.data.captions import subjects
 from experiments.tasks.contrastive import embeddings, task
 from experiments.tasks.contrastive.embeddings import open_encoder
-from experiments.tasks.contrastive.retrieval import retrieval
+from experiments.tasks.contrastive.task import retrieval
 from scorekit import training
 
 RNG = np.random.default_rng(0)
@@ -48,13 +48,14 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
 @pytest.mark.slow
 def test_a_step_does_not_depend_on_the_number_of_devices(runs):
     config = runs.config(small_configs.contrastive)
-    built = task.build_encoders(config, data.build(config))
-    batch, optimizer = built.dataset.batch(0, 0, 8), optax.sgd(1.0)
+    dataset, optimizer = data.build(config), optax.sgd(1.0)
+    module, batch = task.DUAL_ENCODERS.build(config, "dual_encoder"), dataset.batch(0, 0, 8)
     after = []
     for axes, number in ((("data", "fsdp"), 4), ((), 1)):
         mesh = training.make_mesh(devices=jax.devices()[:number])
-        state = training.init_state(jax.random.key(0), task.init_params(built, jax.random.key(0)), optimizer)
-        step = training.make_train_step(task.make_prepare(built), task.make_loss(built, axes), optimizer, mesh=mesh)
+        params = task.init_params(module, dataset, jax.random.key(0))
+        state = training.init_state(jax.random.key(0), params, optimizer)
+        step = training.make_train_step(task.make_prepare(dataset), task.make_loss(module, axes), optimizer, mesh=mesh)
         state, metrics = step(state, batch)
         after.append((state.params, metrics["per_example_loss"]))
     chex.assert_trees_all_close(*after, atol=2e-5)

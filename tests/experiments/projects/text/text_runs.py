@@ -62,9 +62,9 @@ class Runs:
             save_untrained(folder, transformer(untrained[name]()))
         elif name in ("contrastive", "other"):
             config = self.config(small_configs.contrastive)
-            built = task.build_encoders(config, data.build(config))
-            shapes = jax.eval_shape(lambda: task.init_params(built, jax.random.key(0)))
-            save_run(folder, config, random_like(shapes, 0.2, seed=int(name == "other")), step=2)
+            init = task.build(config, data.build(config)).trained.init
+            params = random_like(jax.eval_shape(init, jax.random.key(0)), 0.2, seed=int(name == "other"))
+            save_run(folder, config, params, step=2)
         elif name in ("prior", "other_prior"):
             self._embedded(
                 folder, self.config(small_configs.prior, "other" if name == "other_prior" else "contrastive")

@@ -1,18 +1,18 @@
-"""The task flow: exact bits of discrete and continuous data, samples by temperature, a run from training to samples."""
+"""The task flow: exact bits of discrete and continuous data, samples by temperature, its evaluation."""
 
-import json
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from programs import changed, fails, given, succeeds
+from programs import changed, error_of
 
 from experiments.configs.images import digits_flow
 from experiments.data.dataset import rows_of
 from experiments.tasks.flows import model as flows
 from experiments.tasks.flows import task as task
+from experiments.tasks.task import Asked, Run
 
 SMALL = "network.features=8 network.steps=1 network.transform=affine"
 CONFIGS = {
@@ -63,21 +63,12 @@ def test_samples_have_the_temperature_and_scale_0_has_no_class():
 
 
 @pytest.mark.slow
-def test_a_run_is_trained_evaluated_and_sampled(tmp_path):
-    workdir = tmp_path / "run"
-    fields = f"{SMALL} training.steps=5 training.warmup_steps=1 training.batch_size=16 evaluation.num_samples=20"
-    out = succeeds("train", *given("images/digits_flow", fields), f"--workdir={workdir}")
-    assert "bits/dim" in out
-    values = json.loads((workdir / "evaluation.json").read_text())
-    assert 0 < values["exact/bits per dim"] < 8
+def test_an_evaluation_has_bits_and_samples_at_every_temperature():
+    config = changed(CONFIGS["digits"], "evaluation.num_samples=20")
+    dataset, model, params = opened("digits")
+    run = Run(dataset, model.built, model.generate, params, 0)
+    values = task.evaluate(config, run, None, Asked(None, "stem")).values
+    assert 0 < values["exact/bits per dim"] < 50
     assert {"T = 1/class accuracy", "T = 0.7/class accuracy"} <= set(values)
-    out = succeeds("sample", f"--workdir={workdir}", "--num=4", "--config.sampling.temperature=0.5", "--labels=7")
-    assert "temperature 0.5" in out
-    with np.load(workdir / "samples" / "sample.npz") as found:
-        assert found["x"].shape == (4, 8, 8, 1)
-    succeeds("evaluate", f"--workdir={workdir}")
-    again = json.loads((workdir / "evaluation_5.json").read_text())
-    assert again["exact/bits per dim"] == pytest.approx(values["exact/bits per dim"], abs=1e-5)
     words = "--bits_per_dim: not for a flow, whose exact bits per dimension are always evaluated"
-    assert words in fails("evaluate", f"--workdir={workdir}", "--bits_per_dim", at_once=False)
-    assert "this run is a flow, which this program does not take" in fails("tune", f"--workdir={workdir}", "--power=1")
+    assert words in error_of(task.evaluate, config, run, None, Asked(None, "stem", exact=True))

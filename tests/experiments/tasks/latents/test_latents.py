@@ -145,24 +145,3 @@ def test_measure_agrees_with_the_terms_of_the_loss(run, digits):
         size = metrics.compression(built)
         assert size["bits of its codes"] == 16 * 4
         assert size["compression factor in bits"] == pytest.approx(64 * np.log2(17) / 64)
-
-
-@pytest.mark.slow
-def test_a_learned_posterior_is_sampled_in_training_and_its_divergence_is_in_the_loss(digits):
-    config = base.get_config("autoencoder")
-    config.autoencoder.update(name="kl", channels=4, multipliers=(1,), blocks=1, groups=2, scaling_factor=0.5)
-    config.loss.kl = 0.5
-    built = autoencoder.build_latent(config, digits)
-    params = autoencoder.init_params(built, 0)
-    batch = jax.jit(autoencoder.make_prepare(built))(jax.random.key(0), {"x": digits.test["x"][:8]})
-
-    @jax.jit
-    def run(params, batch):
-        apply = lambda method, *args: built.module.apply(params, *args, method=method)
-        z, divergence = apply("encode", batch["x"], batch["eps"]), apply("posterior", batch["x"]).kl()
-        return *autoencoder.make_loss(built)(params, batch), apply("decode", z), divergence
-
-    value, terms, y, divergence = jax.device_get(run(params, batch))
-    squared = ((y - batch["x"]) ** 2).mean((1, 2, 3))
-    np.testing.assert_allclose(terms["squared error"], squared, rtol=1e-4)
-    np.testing.assert_allclose(value, squared + 0.5 * divergence, rtol=1e-4)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_configs
-from programs import changed, error_of, fails, given, overridden, saved_config, succeeds
+from programs import changed, error_of, fails, given, save_random, succeeds
 
 from experiments import tasks
 from experiments.tasks.latents.metrics import reconstruct
@@ -24,29 +24,40 @@ MASKED = "model=masked network.name=dit network.patch=1"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folders of an autoencoder of two levels, ``codes``, and of a model of each: ``1`` and ``2``."""
+    """The folders of an autoencoder of two levels, ``codes``, and of a model of each with random parameters: ``1`` and
+    ``2``."""
     folder = tmp_path_factory.mktemp("runs")
     out = succeeds("train", f"--workdir={folder}/codes", *given("latents/digits_latent", SMALL))
     assert "perplexity of the codes, level 2" in out
     for level, fields in ((1, ""), (2, f"sampling.coarser={folder}/1 {MASKED}")):
         fields = f"{PRIOR} latents={folder}/codes symbols.level={level} {fields}"
-        config = saved_config(small_configs.sequence(), folder)
-        succeeds("train", config, *overridden(fields), f"--workdir={folder}/{level}")
+        save_random(folder / str(level), changed(small_configs.sequence(), *fields.split()))
     return folder
+
+
+@pytest.mark.slow
+def test_a_model_of_latents_is_trained_and_sampled(runs, tmp_path):
+    assert (runs / "codes" / "reconstructions" / "reconstructions.png").stat().st_size > 0
+    fields = f"{FEW} latents={runs}/codes evaluation.guidance_scales=1 evaluation.num_samples=20"
+    small = "sampling.guidance_scale=1 sampling.batch_size=10 network.multipliers=(1,) network.attention_resolutions=()"
+    workdir = f"--workdir={tmp_path}/model"
+    assert "class accuracy" in succeeds("train", workdir, *given("images/smoke", f"{fields} {small}"))
+    succeeds("sample", workdir, "--num=4")
+    with np.load(tmp_path / "model" / "samples" / "sample.npz") as archive:
+        assert archive["x"].shape == (4, 8, 8, 1)
+    assert "this is a model of latents" in fails("edit", workdir, at_once=False)
 
 
 @pytest.mark.slow
 def test_samples_are_drawn_from_the_coarsest_level_down(runs):
     metrics = json.loads((runs / "codes" / "evaluation.json").read_text())
     assert {"RMSE, 1 of 2 levels", "RMSE"} <= set(metrics["held-out data"])
-    succeeds("sample", f"--workdir={runs}/2", "--num=6")
-    with np.load(runs / "2" / "samples" / "sample.npz") as archive:
-        assert archive["x"].shape == (6, 8, 8, 1)
     configs = [tasks.saved(runs / level) for level in "12"]
     top, fine = (tasks.of(c).open_run(c, runs / level, None, (1.0,)) for c, level in zip(configs, "12", strict=True))
     codes = fine.generate.codes(fine.params, 4, np.arange(6))
     assert codes.shape == (6, 4 + 16)
     np.testing.assert_array_equal(codes[:, :4], top.generate.codes(top.params, 5, np.arange(6)))
+    assert fine.generate(fine.params, 4, np.arange(6), 1.0).shape == (6, 8, 8, 1)
 
 
 @pytest.mark.slow

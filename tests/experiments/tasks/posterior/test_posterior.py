@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_configs
-from matplotlib.figure import Figure
 from programs import changed, error_of, fails, succeeds
 
 from experiments.cli.config import save_resolved
 from experiments.data.dataset import rows_of
-from experiments.tasks.posterior import metrics, report
+from experiments.tasks.posterior import metrics
 from experiments.tasks.posterior import task as task
 from experiments.tasks.posterior.model import Posterior
 from experiments.tasks.task import Run
@@ -108,27 +107,11 @@ def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
     assert min(wrong.values()) < 1e-4
 
 
-def test_coverage_and_ranks_are_drawn_over_the_band_of_an_exact_posterior(tmp_path, monkeypatch):
-    saved, savefig = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), savefig(self, *a, **k))[1])
-    levels = metrics.LEVELS
-    report.coverage_curves(tmp_path / "coverage.png", {"exact": levels, "narrow": 0.8 * levels}, 400)
-    ranks = np.arange(400)[:, None] % 20 * [1, 0]  # of a uniform parameter, and of one that is always the smallest
-    report.rank_curves(tmp_path / "ranks.png", ranks, 19, ["a", "b"])
-    coverage, differences = (figure.axes[0] for figure in saved)
-    band = coverage.collections[0].get_paths()[0].vertices
-    assert band[:, 1].min() < 0.05 < 0.95 < band[:, 1].max() < 1
-    np.testing.assert_array_equal(coverage.lines[2].get_ydata(), 0.8 * levels)
-    np.testing.assert_allclose(differences.lines[0].get_ydata(), 0.0, atol=1e-12)
-    np.testing.assert_allclose(differences.lines[1].get_ydata()[1:], 1 - differences.lines[1].get_xdata()[1:])
-
-
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         (("data.name=ring", "conditions.vector.name=none"), "config.data.name=ring: must be table or simulator"),
         (("data.name=table",), "config.data.condition=None: must be set for config.task=posterior"),
-        (("data.name=table", "data.condition=a"), "config.evaluation.composed=(1, 10): must be () unless"),
         ((), "config.evaluation.composed=(1, 10): must be () unless"),
         (
             ("conditions.vector.name=none", "evaluation.composed=()"),

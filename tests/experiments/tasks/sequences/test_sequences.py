@@ -35,12 +35,13 @@ BUILT = {"autoregressive": [], "masked": MASKED, "uniform": UNIFORM}
 
 @pytest.fixture(scope="module", params=BUILT)
 def built(request):
-    """A config, its data and model, and parameters at random."""
+    """A config, its data and model, parameters at random, and the sampler of batches of 4000."""
     config = changed(small_configs.sequence(), *BUILT[request.param], "network.width=8", "sampling.batch_size=4000")
     dataset = Pairs([[2, 0], [1, 1]], [0, 1])
     model = sequences.build_model(config, dataset)
     shapes = jax.eval_shape(lambda key: sequences.init_params(model, key), jax.random.key(0))
-    return config, dataset, model, random_like(shapes, 0.5 if config.model == "autoregressive" else 0.1)
+    params = random_like(shapes, 0.5 if config.model == "autoregressive" else 0.1)
+    return config, dataset, model, params, make_sampler(config, model, dataset)
 
 
 def joint(model, params, labels):
@@ -57,7 +58,7 @@ def shares(samples):
 
 @pytest.mark.slow
 def test_training_and_bits_take_sequences_of_any_model(built):
-    config, dataset, model, params = built
+    config, dataset, model, params, _ = built
     batch = jax.jit(sequences.make_prepare(model, dataset))(jax.random.key(0), dataset.test)
     value, _ = jax.jit(sequences.make_loss(model))(params, batch)
     assert value.shape == (2,)
@@ -96,9 +97,8 @@ def test_dropout_is_of_training_alone_and_each_example_has_its_own():
 
 @pytest.mark.slow
 def test_samples_have_the_frequencies_of_the_model(built):
-    config, dataset, model, params = built
+    config, dataset, model, params, generate = built
     labels = np.zeros(4000, np.int32)
-    generate = make_sampler(config, model, dataset)
     found = shares(generate(params, 0, labels, 1.0))
     if model.process is None:
         np.testing.assert_allclose(found, joint(model, params, 0), atol=0.03)
@@ -111,7 +111,7 @@ def test_samples_have_the_frequencies_of_the_model(built):
 
 
 def test_symbols_are_given_of_held_out_examples(built):
-    config, dataset, model, params = built
+    config, dataset, model, params, _ = built
     given = changed(config, "sampling.given=1")
     if config.model != "uniform":
         drawn = make_sampler(given, model, dataset)(params, 0, np.arange(40) % 2, 1.0)
@@ -134,12 +134,12 @@ def test_truncations_are_applied_in_their_order():
 
 @pytest.mark.slow
 def test_what_is_not_finite_is_no_sample_and_has_no_bits(built):
-    config, dataset, model, params = built
-    draw = lambda params: make_sampler(config, model, dataset)(params, 0, np.zeros(2, np.int32), 1.0)
+    config, dataset, model, params, generate = built
+    draw = lambda params: generate(params, 0, np.zeros(4000, np.int32), 1.0)
     with pytest.raises(NotFinite, match=f"the parameters of the {config.model} model are not all finite"):
         draw(jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), params))
     diverged = jax.tree.map(lambda leaf: np.full_like(leaf, 1e30), params)
-    with pytest.raises(NotFinite, match=f"2 of 2 samples are not finite .guidance scale 1, {config.model}"):
+    with pytest.raises(NotFinite, match=f"4000 of 4000 samples are not finite .guidance scale 1, {config.model}"):
         draw(diverged)
     with pytest.raises(NotFinite, match=f"2 of 2 bits per symbol of test examples are not finite .{config.model}"):
         bits_per_symbol(config, model, dataset, diverged)
