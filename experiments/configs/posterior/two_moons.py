@@ -5,8 +5,7 @@ r"""Two moons: parameters in a square, whose posterior is two narrow crescents.
 6 CPU minutes for 100,000 simulations, and 1 for samples given ten observations: a classifier tells samples from exact
 ones with an accuracy of 0.51 (docs/posteriors.md).
 
-``gaussian_linear``, ten Gaussian parameters seen with Gaussian noise, whose posterior is known, also given many
-observations:
+``gaussian_linear``, ten Gaussian parameters seen with Gaussian noise, whose posterior is known:
 
     python -m experiments.train --config=experiments/configs/posterior/two_moons.py:gaussian_linear \
         --workdir=runs/gaussian_linear
@@ -29,5 +28,4 @@ def get_config(argument=""):
     if argument == "gaussian_linear":
         config.data.simulator = argument
         config.training.steps = 1500
-        config.evaluation.composed = (1, 10, 100)
     return config

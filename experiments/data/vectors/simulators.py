@@ -25,13 +25,11 @@ class Simulator(NamedTuple):
       simulate: ``(key, theta (N, D)) -> x (N, ...)``, or a pair of sets and their masks.
       posterior: ``(key, observations (M, ...), number) -> (number, D)``, exact samples given M independent
         observations; None where they are not known.
-      of_several: whether it is known for several observations, and not of one alone.
     """
 
     prior: Any
     simulate: Callable[[Key, Array], Any]
     posterior: Callable[[Key, Array, int], Array] | None = None
-    of_several: bool = False
 
 
 def _rotated(theta: Array) -> Array:
@@ -86,7 +84,7 @@ def gaussian_linear(dim: int = 10, variance: float = 0.1) -> Simulator:
         return exact.sample(key, (number,))
 
     simulate = lambda key, theta: theta + std * jax.random.normal(key, theta.shape)
-    return Simulator(densities.gaussian(jnp.zeros(dim), std=std), simulate, posterior, of_several=True)
+    return Simulator(densities.gaussian(jnp.zeros(dim), std=std), simulate, posterior)
 
 
 SIMULATORS: Mapping[str, Callable[[], Simulator]] = {"gaussian_linear": gaussian_linear, "two_moons": two_moons}

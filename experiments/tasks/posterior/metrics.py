@@ -1,7 +1,7 @@
 """Whether the posterior of a run is calibrated, on the held-out rows of its table."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,13 @@ from experiments.data.dataset import Batch, rows_of
 from experiments.data.vectors.simulators import Simulations
 from experiments.tasks.posterior.model import Posterior
 from scorekit import metrics
-from scorekit.arguments import Count, Each
+from scorekit.arguments import Count
 
 FIELDS = Section(
     at_end=Field(None, bool, "Whether a training ends with metrics; False leaves them to experiments.evaluate."),
     observations=Field(500, Count(20, 10**6), "Held-out rows, at most, whose posteriors are tested."),
     samples=Field(200, Count(10, 10**6), "Samples of each of these posteriors."),
     densities=Field(50, Count(0, 10**6), "Of these rows those with log-densities of 50 samples; 0 for none."),
-    composed=Field(
-        (),
-        Each(Count(1, 10**4)),
-        """
-        Numbers of independent observations of one parameter, such as (1, 10, 100), whose posterior is composed from
-        single ones: of a simulator with exact posteriors.""",
-    ),
     compared=Field(
         3,
         Count(0, 10**4),
@@ -132,29 +125,3 @@ def replicated(posterior: Posterior, rows: Batch, samples: np.ndarray, seed: int
     new = dataset.simulate(keys[1], jnp.asarray(dataset.real(rows)))["x"].reshape(n, -1)
     p = metrics.rank_test(metrics.posterior_ranks(again, new), s).p_value
     return float(min(1.0, p.size * p.min()))
-
-
-def composed(posterior: Posterior, seed: int) -> dict[str, dict[str, Any]]:
-    """Posteriors given several independent observations of one parameter, composed from single ones, and exact ones.
-
-    Of each number of observations the root mean square error of the mean in exact standard deviations, and the ratios
-    of the variances to the exact ones.
-    """
-    dataset, rows = posterior.dataset, {}
-    for number in posterior.config.evaluation.composed:
-        assert isinstance(dataset, Simulations)
-        assert dataset.simulator.posterior is not None
-        assert dataset.prior is not None
-        for_theta, for_x, for_exact = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), 3)
-        theta = jnp.repeat(dataset.prior.sample(for_theta, 1), number, axis=0)
-        observed = dataset.simulate(for_x, theta)
-        ours = posterior.sample_composed(seed, observed, _EXACT_SAMPLES)
-        exact = np.asarray(dataset.simulator.posterior(for_exact, jnp.asarray(observed["x"]), 20 * _EXACT_SAMPLES))
-        error, ratio = (ours.mean(0) - exact.mean(0)) / exact.std(0), ours.var(0) / exact.var(0)
-        rows[f"{number} observation{'s' * (number > 1)}"] = {
-            "error of the mean": float(np.sqrt(np.mean(np.square(error)))),
-            "mean variance ratio": float(ratio.mean()),
-            "smallest": float(ratio.min()),
-            "largest": float(ratio.max()),
-        }
-    return rows

@@ -1,6 +1,6 @@
 """A trained posterior: samples and exact log-densities of parameters given any observation.
 
-from experiments.tasks.posterior import open_posterior
+from experiments.tasks.posterior.task import open_posterior
 
 posterior = open_posterior("runs/two_moons")
 theta = posterior.sample(0, {"x": np.zeros((1, 2))}, 1000)          # (1, 1000, 2)
@@ -21,11 +21,9 @@ from experiments.cli.outputs import write_results
 from experiments.data.dataset import in_blocks
 from experiments.data.vectors.tables import Statistics, Table
 from experiments.models.conditioning import conditions
-from experiments.tasks.diffusion.build import build_sampler, untrained_nulls
-from experiments.tasks.diffusion.model import unconditional
 from experiments.tasks.task import Run
-from scorekit import denoisers, densities, guidance, likelihood, process, samplers
-from scorekit.typing import Array, Denoiser, PyTree
+from scorekit import likelihood
+from scorekit.typing import Array, PyTree
 
 STATISTICS = "statistics.json"
 """The file of a run with the scales of its training table."""
@@ -89,49 +87,6 @@ class Posterior:
         """Parameters ``(M, number, D)`` given each of M observations."""
         given, scale = self.conditions(observed, number), self.config.sampling.guidance_scale
         return self.run.generate(self.run.params, seed, given, scale).reshape(-1, number, *self.dataset.shape)
-
-    def prior(self) -> Denoiser:
-        """The denoiser of the prior, standardised: exact of an unbounded Gaussian, else of the null token."""
-        given, scales = getattr(self.dataset.prior, "given", None), self.dataset.statistics
-        if isinstance(given, densities.Gaussian) and np.isinf([scales.lower, scales.upper]).all():
-            covariance = given.covariance() / np.outer(scales.std, scales.std)
-            exact = densities.gaussian((given.mean - scales.mean) / scales.std, covariance=covariance)
-            return denoisers.exact_denoiser(exact, self.run.model.schedule)
-        if missing := untrained_nulls(self.config):
-            field = {"dense_map": "map"}.get(missing[-1], missing[-1])
-            needs = "composition needs the prior: train with it > 0, unless it is Gaussian"
-            raise ConfigError(f"config.loss.{field}_dropout=0.0: {needs}")
-        return unconditional(self.run.model, self.run.params)
-
-    def sample_composed(self, seed: int, observed: Observations, number: int, pilot: int = 500) -> np.ndarray:
-        """Parameters ``(number, D)`` given all M observations together, which are independent given them.
-
-        Composed from the posteriors given single ones (GAUSS, :func:`scorekit.guidance.composed`), whose covariances
-        are estimated from ``pilot`` samples each.
-        """
-        model, params, prior = self.run.model, self.run.params, self.prior()
-        single = self.dataset.as_batch(self.sample(seed, observed, pilot))["x"]
-        covariances = np.stack([np.atleast_2d(np.cov(one.T)) for one in single])
-
-        def conditional(x: Array, t: Array, observation: PyTree) -> Any:
-            repeat = lambda leaf: jnp.broadcast_to(leaf, (len(x), *jnp.shape(leaf)))
-            return model.denoiser(params, jax.tree.map(repeat, observation))(x, t)
-
-        product = guidance.composed(
-            conditional,
-            self.conditions(observed, 1),
-            prior,
-            model.schedule,
-            "gaussian",
-            covariances=covariances,
-            prior_covariance=np.atleast_2d(np.cov(self.dataset.train["x"].T)),
-        )
-        solver, ts = build_sampler(self.config, model.schedule)
-        for_prior, for_steps = jax.random.split(jax.random.key(seed))
-        x = process.sample_prior(for_prior, model.schedule, jnp.zeros((number, *self.dataset.shape)), ts[0])
-        key = for_steps if solver.stochastic else None
-        samples = jax.jit(lambda x: samplers.sample(key, product, model.schedule, solver, x, ts))(x)
-        return np.asarray(self.dataset.from_model(samples))
 
     def log_prob(self, theta: np.ndarray, observed: Observations) -> np.ndarray:
         """``log p(theta | x)`` in nats of parameters ``(M, S, D)``: ``(M, S)``, minus infinity outside the bounds.

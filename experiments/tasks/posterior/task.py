@@ -16,11 +16,9 @@ from experiments.cli.config import Config, ConfigError, require, require_field
 from experiments.cli.fields import Section
 from experiments.data import conditions
 from experiments.data.vectors.columns import read_columns
-from experiments.data.vectors.simulators import Simulations
 from experiments.data.vectors.tables import Table
 from experiments.models.run_files import config_of, restore
 from experiments.reporting.run_report import Findings
-from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
 from experiments.tasks.diffusion import runs
 from experiments.tasks.diffusion import task as diffusion
@@ -53,9 +51,6 @@ def build(config, dataset):
     require_field(config, "data.name", isinstance(dataset, Table), "table or simulator for config.task=posterior")
     allowed = "set for config.task=posterior: a posterior needs an observation"
     require(dataset.condition_kind is not None, "data.condition", None, allowed)
-    known = isinstance(dataset, Simulations) and dataset.simulator.of_several
-    allowed = "() unless the exact posterior of several observations is known, as of data.simulator=gaussian_linear"
-    require_field(config, "evaluation.composed", known or not config.evaluation.composed, allowed)
     return diffusion.set_up(config, dataset, (config.sampling.guidance_scale,))
 
 
@@ -112,9 +107,6 @@ def evaluate(config, run, workdir, asked: Asked):
     posterior = Posterior(config, run)
     found = metrics.calibration(posterior, config.seed + 1)
     tables, values = [reporting.calibration_table(found)], reporting.calibration_values(found)
-    if of_many := metrics.composed(posterior, config.seed + 1):
-        about = "Composed from single observations; the error of the mean is in exact standard deviations."
-        tables, values = [*tables, metrics_table(of_many, about)], {**values, "composed": of_many}
     stem = asked.figures(distributed.folder(workdir), "posterior")
     figures = reporting.calibration_figures(stem, found, posterior.dataset.entries)
     return Findings(values, tables, reporting.facts(found), figures=figures, heading="Calibration", title="posterior")

@@ -43,15 +43,6 @@ def test_the_density_of_bounded_parameters_integrates_to_one_and_is_zero_outside
     assert found.log_prob(np.array([[[1.2, 0.0]]]), observed).tolist() == [[-np.inf]]
 
 
-def test_composition_needs_a_prior_and_one_observation_composes_to_itself():
-    observed = {"x": np.array([[0.1, 0.2]])}
-    assert "config.loss.vector_dropout=0.0: composition needs the prior" in error_of(
-        lambda: untrained(0).sample_composed(0, observed, 5, pilot=20)
-    )
-    found = untrained(0, "data.simulator=gaussian_linear", "sampling.steps=8")
-    assert isinstance(found.prior()(jnp.zeros((1, 10)), 0.5).x0, jax.Array)
-
-
 def test_a_column_of_an_observation_may_be_called_label(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "table.npz", theta=rng.normal(size=(60, 2)), label=rng.normal(size=(60, 1)))
@@ -112,16 +103,15 @@ def test_calibration_accepts_exact_samples_and_finds_narrow_ones():
     [
         (("data.name=ring", "conditions.vector.name=none"), "config.data.name=ring: must be table or simulator"),
         (("data.name=table",), "config.data.condition=None: must be set for config.task=posterior"),
-        ((), "config.evaluation.composed=(1, 10): must be () unless"),
         (
-            ("conditions.vector.name=none", "evaluation.composed=()"),
+            ("conditions.vector.name=none",),
             "config.conditions: must have vector.name=columns for two_moons",
         ),
-        (("conditions.tokens.name=set", "evaluation.composed=()"), "got vector.name=columns and tokens.name=set"),
+        (("conditions.tokens.name=set",), "got vector.name=columns and tokens.name=set"),
     ],
 )
 def test_the_data_of_a_posterior_are_validated_before_anything_is_trained(tmp_path, fields, words):
     np.savez(tmp_path / "t.npz", a=np.arange(60.0), b=np.arange(60.0))
     path = [f"data.path={tmp_path}/t.npz"] if "data.name=table" in fields else []
-    config = changed(small_configs.posterior(), "evaluation.composed=(1, 10)", *fields, *path)
+    config = changed(small_configs.posterior(), *fields, *path)
     assert words in error_of(lambda: task.build(config, task.load(config)))
