@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import data, tasks
+from experiments import tasks
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.config import Config, ConfigError, choice, lookup, require, require_field, to_text
 from experiments.cli.fields import NON_NEGATIVE, POSITIVE, Field, Section, Text
-from experiments.data import LATENTS
 from experiments.data.dataset import held_out_of, in_blocks
 from experiments.data.symbols import Symbols
 from experiments.models.devices import everywhere, spread, spread_jit
@@ -238,8 +237,7 @@ def open_coarser(config: Config, dataset: Symbols) -> Run:
     given = f"config.sampling.coarser={config.sampling.coarser}"
     if not dataset.coding.given:
         raise ConfigError(f"{given}: must be None: no codes of a coarser level are given to this model")
-    fields = Section(data=data.KINDS, latents=LATENTS, **sequences.FIELDS, sampling=FIELDS)
-    theirs = config_of(config.sampling.coarser, given, "sequence", fields)
+    theirs = config_of(config.sampling.coarser, given, "sequence", tasks.named("sequence").fields())
     for field, allowed in (
         *((f"data.{name}", config.data[name]) for name in ("name", "set") if name in config.data),
         ("latents", config.latents),

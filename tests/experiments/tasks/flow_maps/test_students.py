@@ -95,17 +95,12 @@ def test_rounds_halve_a_grid_of_any_number_of_steps(fields_of):
     assert words in error_of(students.configured_grid, config, schedules.cosine(), 4)
 
 
-def test_consistency_path_ends_above_zero_where_the_target_needs_noise(fields_of, ring_config, teacher):
+def test_consistency_path_ends_above_zero_where_the_target_needs_noise(ring_config, teacher):
     model = build_model(changed(ring_config, "loss.target.name=x0"), teacher.dataset)
     task = lambda ts: distillation.consistency(model, teacher.dataset, {}, lambda given: None, ts, 2, 0.1)
     words = "config.sampling.grid.t_min=0.0: must be above 0 (say 0.001)"
     assert words in error_of(task, solvers.grids.uniform(8))
     task(solvers.grids.uniform(8, 1.0, 0.01))
-    config, _ = fields_of("consistency")
-    student = students.config_at(config, "consistency", students.flow_grid(model.schedule, 2, 0.99, 0.01))
-    solver, ts = build_sampler(student, model.schedule)
-    assert isinstance(solver, solvers.MultistepConsistency)
-    np.testing.assert_allclose(jnp.array([solver.t_min, ts[0], ts[-1]]), [0.01, 0.99, 0.01], rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -200,20 +195,18 @@ def test_scale_is_a_condition_drawn_in_training_and_chosen_in_sampling(teacher, 
     assert np.all(scale[dropped] == 1.0)
     assert (scale[~dropped].min(), scale[~dropped].max()) == (pytest.approx(1, abs=0.1), pytest.approx(4, abs=0.1))
     generate = make_sampler(config, model, teacher.dataset)
-    one, two, three = (generate(params, 0, LABELS, scale) for scale in (1.0, 2.0, 3.0))
-    assert np.abs(one - two).max() > 1e-3 < np.abs(two - three).max()
+    assert np.abs(generate(params, 0, LABELS, 1.0) - generate(params, 0, LABELS, 3.0)).max() > 1e-3
 
 
-def test_scales_that_were_not_trained_are_named(student_config):
-    for changes, words in (
-        (
-            "sampling.guidance_scale=5",
-            "config.sampling.guidance_scale=5.0: must be from 1 to config.loss.guidance_max=4",
-        ),
-        ("evaluation.guidance_scales=1,6", "config.evaluation.guidance_scales=6.0: must be from 1"),
-        ("loss.guidance_max=None", "config.sampling.guidance_scale=3.0: must be 1 for a flow map without"),
-        ("loss.flow_map.name=consistency_tuning", "config.loss.guidance_max=4.0: must be None without"),
-        ("loss.label_dropout=0", "config.loss.label_dropout=0.0: must be above 0 with config.loss.guidance_max"),
-    ):
-        config = changed(student_config("eulerian", guidance_max=4.0), changes)
-        assert words in error_of(check_config, config)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("sampling.guidance_scale=5", "sampling.guidance_scale=5.0: must be from 1 to config.loss.guidance_max=4"),
+        ("evaluation.guidance_scales=1,6", "evaluation.guidance_scales=6.0: must be from 1"),
+        ("loss.guidance_max=None", "sampling.guidance_scale=3.0: must be 1 for a flow map without"),
+        ("loss.flow_map.name=consistency_tuning", "loss.guidance_max=4.0: must be None without"),
+        ("loss.label_dropout=0", "loss.label_dropout=0.0: must be above 0 with config.loss.guidance_max"),
+    ],
+)
+def test_scales_that_were_not_trained_are_named(student_config, change, words):
+    assert f"config.{words}" in error_of(check_config, changed(student_config("eulerian", guidance_max=4.0), change))

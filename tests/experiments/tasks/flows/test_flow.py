@@ -65,8 +65,8 @@ def test_samples_have_the_temperature_and_scale_0_has_no_class():
 @pytest.mark.slow
 def test_an_evaluation_has_bits_and_samples_at_every_temperature():
     config = changed(CONFIGS["digits"], "evaluation.num_samples=20")
-    dataset, model, params = opened("digits")
-    run = Run(dataset, model.built, model.generate, params, 0)
+    dataset, setup, params = opened("digits")
+    run = Run(dataset, setup.model, setup.generate, params, 0)
     values = task.evaluate(config, run, None, Asked(None, "stem")).values
     assert 0 < values["exact/bits per dim"] < 50
     assert {"T = 1/class accuracy", "T = 0.7/class accuracy"} <= set(values)
