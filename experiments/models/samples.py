@@ -123,8 +123,10 @@ def in_batches(
     size = min(size, total)
     num = -(-total // size)
     one = lambda i: draw(i, np.minimum(np.arange(i * size, (i + 1) * size), total - 1))
-    keep = partial is not None and num > 1
-    parts = partial.batches(digest(), num, size, one) if keep else [one(i) for i in range(num)]
+    if partial is None or num == 1:
+        parts = [one(i) for i in range(num)]
+    else:
+        parts = partial.batches(digest(), num, size, one)
     return np.concatenate(parts)[:total]
 
 
