@@ -123,10 +123,7 @@ def in_batches(
     size = min(size, total)
     num = -(-total // size)
     one = lambda i: draw(i, np.minimum(np.arange(i * size, (i + 1) * size), total - 1))
-    if partial is None or num == 1:
-        parts = [one(i) for i in range(num)]
-    else:
-        parts = partial.batches(digest(), num, size, one)
+    parts = [one(i) for i in range(num)] if partial is None or num == 1 else partial.batches(digest(), num, size, one)
     return np.concatenate(parts)[:total]
 
 
