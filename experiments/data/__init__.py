@@ -156,6 +156,13 @@ def field_of(config: Config, field: str) -> Any:
     return arguments[field].default if value is None and field in arguments else value
 
 
+def for_full_sounds(config: Config) -> Config:
+    """The config of a run, for sounds of full length."""
+    if config.data.name in ("notes", "phrases"):
+        config.data.crop = None
+    return config
+
+
 def check_rows(config: Config, dataset: Dataset) -> None:
     """Validates that the examples which are in memory are finite; reads them."""
     for part, words in ((dataset.train, "training examples"), (dataset.test, "test examples")):

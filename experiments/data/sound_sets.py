@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cli.config import Config, require
+from experiments.cli.config import require
 from experiments.cli.fields import Text
 from experiments.data.builders import DATA_DIR, sets
 from experiments.data.dataset import Batch
@@ -180,10 +180,3 @@ class Phrases(SoundSet):
 
     def crops(self, part, first):
         return {**super().crops(part, first), "roll": windows(part["roll"], first, self.length // self._hop + 1)}
-
-
-def for_full_sounds(config: Config) -> Config:
-    """The config of a run, for sounds of full length."""
-    if config.data.name in ("notes", "phrases"):
-        config.data.crop = None
-    return config

@@ -32,8 +32,8 @@ from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, ConfigError
 from experiments.cli.outputs import write_results
+from experiments.data import for_full_sounds
 from experiments.data.dataset import evenly, in_blocks, rows_of
-from experiments.data.sound_sets import for_full_sounds
 from experiments.data.sounds import Sounds
 from experiments.reporting.tables import metrics_table, tables_as_text
 from experiments.tasks.latents.metrics import reconstruct

@@ -23,8 +23,8 @@ from experiments.cli import command_line, progress
 from experiments.cli import flags as shared
 from experiments.cli.config import Config, require
 from experiments.cli.outputs import write_results
+from experiments.data import for_full_sounds
 from experiments.data.dataset import evenly, preprocess, rows_of
-from experiments.data.sound_sets import for_full_sounds
 from experiments.data.sounds import Sounds
 from experiments.models.conditioning import conditions
 from experiments.projects.audio.sound.runs import check_results, open_sounds, write_sound_report
