@@ -21,7 +21,7 @@ assert not any(map(importlib.util.find_spec, ("flax", "optax", "experiments"))),
 data, schedule = sk.densities.ring(), sk.schedules.cosine()
 solver, ts = sk.samplers.recommended(schedule, 8, sigma_data=1.0)
 noise = sk.sample_prior(jax.random.key(0), schedule, data.sample(jax.random.key(1), (256,)))
-x = jax.jit(sk.sample)(None, sk.denoisers.exact_denoiser(data, schedule), schedule, solver, noise, ts)
+x = jax.jit(sk.sample)(sk.denoisers.exact_denoiser(data, schedule), schedule, solver, noise, ts)
 radius = float((x**2).sum(-1).mean() ** 0.5)
 assert abs(radius - 1.4) < 0.1, radius
 print("sampled with scorekit", sk.__version__, "from", sk.__file__, "radius", round(radius, 2))

@@ -53,7 +53,7 @@ def paths() -> None:
     figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.6), sharex=True, sharey=True)
     for axis, (title, (solver, ts)) in zip(axes, runs.items(), strict=True):
         key = jax.random.key(2) if solver.stochastic else None
-        _, states = draw(key, denoiser, schedule, solver, noise, ts, trajectory=True)
+        _, states = draw(denoiser, schedule, solver, noise, ts, trajectory=True, key=key)
         path = np.concatenate([noise[None], states])[:, : 4 if solver.stochastic else None]
         axis.scatter(*points.T, s=1, color="0.85")
         for k in range(path.shape[1]):
@@ -69,7 +69,7 @@ def errors() -> None:
     data, schedule = sk.densities.ring(), sk.schedules.cosine()
     denoiser = sk.denoisers.exact_denoiser(data, schedule)
     noise = sk.sample_prior(jax.random.key(0), schedule, jnp.zeros((512, 2)))
-    exact = draw(None, denoiser, schedule, sk.solvers.RK4(), noise, grids.uniform(800))
+    exact = draw(denoiser, schedule, sk.solvers.RK4(), noise, grids.uniform(800))
     evaluations = (5, 8, 12, 20, 32, 50)
     solvers = {
         "recommended": lambda n: sk.samplers.recommended(schedule, n),
@@ -83,7 +83,7 @@ def errors() -> None:
         for n in evaluations:
             solver, ts = make(n)
             start = sk.sample_prior(jax.random.key(0), schedule, noise, t=ts[0])
-            x = draw(None, denoiser, schedule, solver, start, ts)
+            x = draw(denoiser, schedule, solver, start, ts)
             found.append(float(jnp.sqrt(jnp.mean((x - exact) ** 2))))
         print(name, [f"{value:.1e}" for value in found])
         axis.loglog(evaluations, found, "o-", ms=3, lw=1, label=name)

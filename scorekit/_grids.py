@@ -48,10 +48,11 @@ def check_grid(ts: ArrayLike) -> Array:
 
 def check_samples(
     x: PyTree,
-    ts: Array | Sequence | None = None,
+    /,
+    *,
     schedule: Schedule | None = None,
     solver: Any = None,
-    /,
+    ts: Array | Sequence | None = None,
     advice: str = "denoiser must be finite along ts",
     **start: PyTree,
 ) -> PyTree:
@@ -66,7 +67,8 @@ def check_samples(
       start: the state with which the sampler began, by the name of the argument.
 
     >>> from scorekit.schedules import cosine
-    >>> check_samples(jnp.full(2, jnp.nan), jnp.array([1.0, 0.5]), cosine(), x_init=jnp.zeros(2))  # doctest: +ELLIPSIS
+    >>> x, ts = jnp.full(2, jnp.nan), jnp.array([1.0, 0.5])
+    >>> check_samples(x, schedule=cosine(), ts=ts, x_init=jnp.zeros(2))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: denoiser must be finite along ts, but 2 of 2 values of the samples are not; a network that predicts ...
     """

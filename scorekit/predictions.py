@@ -30,9 +30,9 @@ Returns:
 >>> targets = X0(), Eps(), Score(), as_target("v"), Velocity(), EDMTarget(sigma_data=1.0)
 >>> [round(float(target.from_prediction(true, middle, rectified_flow())[0]), 1) for target in targets]
 [1.0, 3.0, -6.0, 1.0, 2.0, -1.4]
->>> print(convert(jnp.zeros(2), jnp.ones(2), 0.5, rectified_flow(), source="eps", target=V()))
+>>> print(convert(rectified_flow(), jnp.zeros(2), jnp.ones(2), 0.5, source="eps", target=V()))
 [-1. -1.]
->>> print(with_x0(true, jnp.zeros(1), middle, rectified_flow()).eps, bounded_log_snr(0.0, rectified_flow()))
+>>> print(with_x0(rectified_flow(), true, jnp.zeros(1), middle).eps, bounded_log_snr(rectified_flow(), 0.0))
 [4.] 60.0
 """
 
@@ -87,7 +87,7 @@ class Target(Protocol):
 
 
 @checked
-def bounded_log_snr(t: Array, schedule: Schedule) -> Array:
+def bounded_log_snr(schedule: Schedule, t: Array) -> Array:
     """The log-SNR clipped to +-60 nats, so that products of weights (0 times infinity) are finite at the ends.
 
     Args:
@@ -130,7 +130,7 @@ class X0(Target):
         return prediction.x0
 
     def eps_scale(self, t, schedule):
-        return jnp.exp(0.5 * bounded_log_snr(t, schedule))
+        return jnp.exp(0.5 * bounded_log_snr(schedule, t))
 
 
 @pytree_dataclass
@@ -166,7 +166,7 @@ class Score(Target):
         return combine((-1 / schedule.sigma(t), prediction.eps))
 
     def eps_scale(self, t, schedule):
-        return _radius(t, schedule) * jnp.sqrt(jax.nn.sigmoid(-bounded_log_snr(t, schedule)))
+        return _radius(t, schedule) * jnp.sqrt(jax.nn.sigmoid(-bounded_log_snr(schedule, t)))
 
 
 @pytree_dataclass
@@ -188,7 +188,7 @@ class V(Target):
         return combine((schedule.alpha(t), prediction.eps), (-schedule.sigma(t), prediction.x0))
 
     def eps_scale(self, t, schedule):
-        return jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule))) / _radius(t, schedule)
+        return jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(schedule, t))) / _radius(t, schedule)
 
 
 @pytree_dataclass
@@ -218,7 +218,7 @@ class Velocity(Target):
 
     def eps_scale(self, t, schedule):
         det = self._coefficients(t, schedule)[-1]
-        alpha = _radius(t, schedule) * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule)))
+        alpha = _radius(t, schedule) * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(schedule, t)))
         return alpha / det
 
 
@@ -251,7 +251,7 @@ class EDMTarget(Target):
     def eps_scale(self, t, schedule):
         _, _, s, r = self._coefficients(t, schedule)
         radius = _radius(t, schedule)
-        return radius * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(t, schedule))) * s / r
+        return radius * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(schedule, t))) * s / r
 
 
 def edm_target(sigma_data: Positive = 0.5) -> EDMTarget:
@@ -293,10 +293,10 @@ def as_target(target: "TargetName | Target", argument: str = "target") -> Target
 
 @checked
 def convert(
+    schedule: Schedule,
     output: PyTree,
     x_t: PyTree,
     t: ArrayLike,
-    schedule: Schedule,
     *,
     source: "TargetName | Target",
     target: "TargetName | Target",
@@ -323,7 +323,7 @@ def convert(
 
 
 @checked
-def with_x0(prediction: Prediction, x0: PyTree, t: ArrayLike, schedule: Schedule) -> Prediction:
+def with_x0(schedule: Schedule, prediction: Prediction, x0: PyTree, t: ArrayLike) -> Prediction:
     """Replaces the clean estimate of a prediction, with the noise that keeps ``alpha x0 + sigma eps`` unchanged.
 
     ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is not changed.

@@ -14,7 +14,7 @@ Returns:
 
 >>> from scorekit.schedules import rectified_flow
 >>> flow, two = rectified_flow(), Prediction(jnp.zeros(2), jnp.ones(2))
->>> print(perturb(jnp.ones(2), jnp.zeros(2), 0.25, flow), score(two, 0.5, flow))
+>>> print(perturb(flow, jnp.ones(2), jnp.zeros(2), 0.25), score(flow, two, 0.5))
 [0.75 0.75] [-2. -2.]
 >>> [round(float(f(flow, 0.5)), 3) for f in (drift, diffusion_squared)]
 [-2.0, 2.0]
@@ -47,7 +47,7 @@ __all__ = [
 
 
 @checked
-def perturb(x0: PyTree, eps: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
+def perturb(schedule: Schedule, x0: PyTree, eps: PyTree, t: ArrayLike) -> PyTree:
     """``x_t = alpha(t) x0 + sigma(t) eps``, shaped and typed like ``x0``.
 
     Args:
@@ -149,7 +149,7 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
 
 
 @checked
-def score(prediction: Prediction, t: ArrayLike, schedule: Schedule) -> PyTree:
+def score(schedule: Schedule, prediction: Prediction, t: ArrayLike) -> PyTree:
     """``grad_x log p_t(x_t) = -eps / sigma(t)``, shaped like ``prediction.eps``.
 
     Args:

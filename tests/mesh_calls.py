@@ -52,8 +52,8 @@ def pair(x):
 
 
 CALLS = {
-    "predictions.with_x0": lambda x, t, labels: predictions.with_x0(pair(x), 0.5 * x, t, SCHEDULE),
-    "process.score": lambda x, t, labels: process.score(pair(x), t, SCHEDULE),
+    "predictions.with_x0": lambda x, t, labels: predictions.with_x0(SCHEDULE, pair(x), 0.5 * x, t),
+    "process.score": lambda x, t, labels: process.score(SCHEDULE, pair(x), t),
     "process.sample_prior": lambda x, t, labels: process.sample_prior(KEY, SCHEDULE, x),
     "weightings.per_log_snr": lambda x, t, labels: weightings.per_log_snr(weightings.eps, SCHEDULE)(t),
     "denoisers.scale_input": lambda x, t, labels: denoisers.scale_input(shifted, SCHEDULE, 0.5)(x, t),
@@ -61,7 +61,7 @@ CALLS = {
         lambda x, t: log_density(x)
     )(x, 0.5),
     "losses.classification_loss": lambda x, t, labels: losses.classification_loss(KEY, shifted, SCHEDULE, x, labels),
-    "losses.implicit": lambda x, t, labels: score_matching.implicit_loss(None, shifted_only, x),
+    "losses.implicit": lambda x, t, labels: score_matching.implicit_loss(shifted_only, x),
     "losses.sliced": lambda x, t, labels: score_matching.sliced_loss(KEY, shifted_only, x),
     "losses.finite_difference": lambda x, t, labels: score_matching.finite_difference_loss(KEY, log_density, x),
     "losses.contractive": lambda x, t, labels: score_matching.contractive_loss(shifted_only, x, 0.1),
@@ -70,7 +70,7 @@ CALLS = {
     "guidance.adjoint": lambda x, t, labels: operators.adjoint(lambda x: 2.0 * x, x)(x),
     "guidance.windowed": lambda x, t, labels: guidance.windowed(halved, 2, 1)(x[..., None], t),
     "guidance.log_product": lambda x, t, labels: guidance.log_product((2.0, log_density))(x),
-    "samplers.sample": lambda x, t, labels: samplers.sample(None, EXACT, SCHEDULE, solvers.Heun(), x, TS),
+    "samplers.sample": lambda x, t, labels: samplers.sample(EXACT, SCHEDULE, solvers.Heun(), x, TS),
     "samplers.adaptive_ode": lambda x, t, labels: samplers.adaptive_ode(EXACT, SCHEDULE, x, rtol=0.1, atol=0.1),
     "samplers.langevin": lambda x, t, labels: samplers.langevin(KEY, jnp.negative, x, 0.1, 2),
     "samplers.metropolis_langevin": lambda x, t, labels: samplers.metropolis_langevin(KEY, log_density, x, 0.1, 2),
@@ -82,7 +82,7 @@ CALLS = {
         KEY, EXACT, SCHEDULE, ANCESTRAL, x, TS, log_density
     ),
     "samplers.product_sample": lambda x, t, labels: samplers.product_sample(
-        KEY, EXACT, [halved], [2.0], SCHEDULE, ANCESTRAL, x, TS
+        KEY, EXACT, SCHEDULE, ANCESTRAL, x, TS, [halved], [2.0]
     ),
     "samplers.annealed_posterior": lambda x, t, labels: samplers.annealed_posterior(
         KEY, EXACT, SCHEDULE, solvers.DPMSolverPP2M(), x, [1.0, 0.5, 0.0], lambda x: x, jnp.ones(3), 0.5, stages=2
@@ -110,7 +110,7 @@ CALLS = {
     "autoregressive.top_k": lambda x, t, labels: (ar.top_k(x, 2), ar.nucleus(x, 0.5), ar.typical(x, 0.5)),
     "autoregressive.hamming_agreement": lambda x, t, labels: ar.hamming_agreement(labels[:, None], labels[:, None]),
     "interpolants.bridge_noise": lambda x, t, labels: interpolants.bridge_noise(
-        x, 0.5 * x, x, t, interpolants.brownian_schedule()
+        interpolants.brownian_schedule(), x, 0.5 * x, x, t
     ),
     "densities.log_density": lambda x, t, labels: NORMAL.log_density(x),
 }

@@ -201,8 +201,8 @@ OTHER_SHAPES = {
     "denoiser_from_network": lambda x: sk.denoisers.denoiser_from_network(flat, FLOW)(x, 0.5),
     "denoiser_from_network, t": lambda x: sk.denoisers.denoiser_from_network(lambda x, t: x, FLOW)(x, COLUMN[:2]),
     "denoiser_from_score": lambda x: sk.denoisers.denoiser_from_score(flat, FLOW)(x, 0.5),
-    "perturb": lambda x: sk.process.perturb(x, COLUMN, 0.5, FLOW),
-    "perturb, t": lambda x: sk.process.perturb(x, x, np.full((4, 2), 0.5), FLOW),
+    "perturb": lambda x: sk.process.perturb(FLOW, x, COLUMN, 0.5),
+    "perturb, t": lambda x: sk.process.perturb(FLOW, x, x, np.full((4, 2), 0.5)),
     "classification_loss": lambda x: sk.losses.classification_loss_at(flat, FLOW, x, x, AT, np.zeros(4, int)),
     "classification_loss, eps": lambda x: sk.losses.classification_loss_at(
         lambda x, t: x, FLOW, x, COLUMN, AT, np.zeros(4, int)
@@ -226,7 +226,7 @@ TRACED = {
     "p2": lambda value: sk.weightings.p2(LOG_SNR, k=value),
     "logit_normal": lambda value: sk.weightings.logit_normal(LOG_SNR, std=value),
     "ema_decay": lambda value: training.ema_decay(value, 3.0),
-    "step_weight": lambda value: sk.flow_maps.step_weight(-0.1 * value, 0.5 + 0 * value, FLOW),
+    "step_weight": lambda value: sk.flow_maps.step_weight(FLOW, -0.1 * value, 0.5 + 0 * value),
     "interval": lambda value: sk.guidance.interval(right, right, FLOW, 2.0 + value, 1.0)(jnp.ones(1), 0.5).x0[0],
     "earlier_time": lambda value: sk.flow_maps.earlier_time(0.5, np.array([1.0, 0.0]), value),
 }

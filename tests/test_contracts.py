@@ -130,7 +130,7 @@ def run(solver, rule, numbers, key, x, ts):
     turn = list(SOLVERS).index(solver) + list(RULES).index(rule)
     schedule = SCHEDULES[names[turn % len(names)]](numbers["schedule"])
     denoiser = guided(rule, schedule, numbers, x.shape[0])
-    return sample(key, denoiser, schedule, SOLVERS[solver](numbers["eta"]), x, ts)
+    return sample(denoiser, schedule, SOLVERS[solver](numbers["eta"]), x, ts, key=key)
 
 
 def run_nested(solver, numbers, key, x, ts):

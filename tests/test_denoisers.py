@@ -227,9 +227,7 @@ def _joined(x, t):  # as in many code bases: t is (B,)
 @pytest.mark.parametrize("draw", [samplers.sample, jax.jit(samplers.sample)], ids=["eager", "jit"])
 def test_a_network_that_needs_a_batch_of_times_says_how(draw):
     schedule, x, ts = schedules.rectified_flow(), jnp.ones((4, 2)), jnp.array([1.0, 0.0])
-    run = lambda network: draw(
-        None, denoisers.denoiser_from_network(network, schedule), schedule, solvers.Euler(), x, ts
-    )
+    run = lambda network: draw(denoisers.denoiser_from_network(network, schedule), schedule, solvers.Euler(), x, ts)
     with pytest.raises(ValueError, match=r"^t is a scalar when sampling and \(B,\) in the loss") as found:
         run(_joined)
     assert isinstance(found.value.__cause__, IndexError)

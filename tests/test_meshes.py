@@ -144,7 +144,7 @@ def test_devices_with_their_own_guidance_scale_and_one_start(in_interval):
         denoiser = guidance.classifier_free(model(MEAN), model(-MEAN), scale[0])
         if in_interval:
             denoiser = guidance.interval(denoiser, model(MEAN), SCHEDULE, 0.5, 2.0)
-        return samplers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), x, solvers.grids.uniform(4))[None]
+        return samplers.sample(denoiser, SCHEDULE, solvers.DPMSolverPP2M(), x, solvers.grids.uniform(4))[None]
 
     scales, specs = np.array([1.5, 3.0], np.float32), (ROWS, PartitionSpec())
     found = jax.jit(jax.shard_map(draw, mesh=mesh(), in_specs=specs, out_specs=ROWS))(scales, X)
@@ -160,7 +160,7 @@ def test_gradients_in_shard_map_are_sums_over_devices(name):
         if name == "adaptive_ode":
             solved = samplers.adaptive_ode(model(mean), SCHEDULE, x, save_at=np.array([0.7, 0.2]))
             return jnp.sum(jnp.square(solved.x)) + jnp.sum(jnp.square(solved.saved)), solved.nfe[None]
-        found = likelihood.log_likelihood(None, model(mean), SCHEDULE, x, t_min=0.01, chunk=1)
+        found = likelihood.log_likelihood(model(mean), SCHEDULE, x, t_min=0.01, chunk=1)
         return jnp.sum(found.log_p), found.nfe[None]
 
     x = X * np.repeat([1.0, 9.0], 4)[:, None].astype(np.float32)

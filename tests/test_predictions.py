@@ -24,10 +24,10 @@ X0, EPS = RNG.normal(size=(B, D)), RNG.normal(size=(B, D))
 
 def all_pairs(schedule, levels, x0, eps):
     t = schedule.time_at(levels)
-    x_t, truth = perturb(x0, eps, t, schedule), Prediction(x0, eps)
+    x_t, truth = perturb(schedule, x0, eps, t), Prediction(x0, eps)
     outputs = {name: form.from_prediction(truth, t, schedule) for name, form in FORMS.items()}
     converted = {
-        (a, b): convert(outputs[a], x_t, t, schedule, source=FORMS[a], target=FORMS[b]) for a in FORMS for b in FORMS
+        (a, b): convert(schedule, outputs[a], x_t, t, source=FORMS[a], target=FORMS[b]) for a in FORMS for b in FORMS
     }
     return outputs, converted
 
@@ -54,7 +54,7 @@ def test_targets_match_their_definitions(schedule):
     np.testing.assert_array_equal(form("eps"), EPS)
     np.testing.assert_allclose(form("score"), -EPS / sigma, rtol=1e-12)
     np.testing.assert_allclose(form("v"), alpha * EPS - sigma * X0, rtol=1e-12)
-    path = lambda t: perturb(X0, EPS, t, schedule)
+    path = lambda t: perturb(schedule, X0, EPS, t)
     np.testing.assert_allclose(form("velocity"), (path(t + h) - path(t - h)) / (2 * h), rtol=1e-5, atol=1e-6)
 
 
@@ -104,7 +104,7 @@ def test_eps_scale_is_the_error_ratio(name):
 @pytest.mark.parametrize("form", ["v", "velocity", "edm"])
 def test_ratio_free_targets_are_exact_at_both_ends(schedule, form):
     t, x0, eps = jnp.linspace(0.0, 1.0, B), X0.astype(np.float32), EPS.astype(np.float32)
-    x_t = perturb(x0, eps, t, schedule)
+    x_t = perturb(schedule, x0, eps, t)
     output = FORMS[form].from_prediction(Prediction(x0, eps), t, schedule)
     back = FORMS[form].to_prediction(output, x_t, t, schedule)
     np.testing.assert_allclose(back.x0, x0, rtol=1e-4, atol=1e-5)
@@ -125,23 +125,23 @@ def test_ratio_free_targets_are_finite_at_both_ends_of_every_schedule(name, form
     prediction = FORMS[form].to_prediction(x, x, t, schedule)
     again = FORMS[form].from_prediction(prediction, t, schedule)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((prediction, again)))
-    np.testing.assert_allclose(perturb(*prediction, t, schedule), x, rtol=1e-3)
+    np.testing.assert_allclose(perturb(schedule, *prediction, t), x, rtol=1e-3)
 
 
 def test_v_preserves_x_t_for_schedules_that_are_not_variance_preserving():
     assert "sub_vp" not in PRESERVING
     schedule, t = sub_vp(), jnp.linspace(0, 1, B)
     prediction = FORMS["v"].to_prediction(X0.astype(np.float32), EPS.astype(np.float32), t, schedule)
-    np.testing.assert_allclose(perturb(prediction.x0, prediction.eps, t, schedule), EPS, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(perturb(schedule, prediction.x0, prediction.eps, t), EPS, rtol=1e-5, atol=1e-5)
 
 
 def test_with_x0_preserves_x_t_and_does_not_change_eps_without_noise():
     schedule, t = rectified_flow(), jnp.linspace(0.0, 1.0, B)
     old, new = Prediction(jnp.float32(X0), jnp.float32(EPS)), jnp.float32(EPS + X0**2)
-    out = with_x0(old, new, t, schedule)
+    out = with_x0(schedule, old, new, t)
     np.testing.assert_array_equal(out.x0, new)
-    kept = perturb(out.x0, out.eps, t, schedule)
-    np.testing.assert_allclose(kept[1:], perturb(old.x0, old.eps, t, schedule)[1:], rtol=1e-5, atol=1e-5)
+    kept = perturb(schedule, out.x0, out.eps, t)
+    np.testing.assert_allclose(kept[1:], perturb(schedule, old.x0, old.eps, t)[1:], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(out.eps[0], old.eps[0])
 
 
@@ -150,7 +150,7 @@ def test_networks_are_not_called_with_levels_that_training_hardly_draws():
 
 
 def test_bounded_log_snr():
-    np.testing.assert_array_equal(bounded_log_snr(jnp.array([0.0, 0.5, 1.0]), rectified_flow()), [60.0, 0.0, -60.0])
+    np.testing.assert_array_equal(bounded_log_snr(rectified_flow(), jnp.array([0.0, 0.5, 1.0])), [60.0, 0.0, -60.0])
 
 
 def test_targets_are_trees_by_name_or_object():
@@ -158,7 +158,7 @@ def test_targets_are_trees_by_name_or_object():
     assert as_target(edm_target(2.0)) == edm_target(2.0)
     assert jax.tree.leaves(edm_target(2.0)) == [2.0]
     x = {"a": jnp.ones((2, 3), jnp.bfloat16)}
-    out = convert(x, x, jnp.array([0.2, 0.3]), cosine(), source="v", target="velocity")
+    out = convert(cosine(), x, x, jnp.array([0.2, 0.3]), source="v", target="velocity")
     assert out["a"].dtype == jnp.bfloat16
 
 

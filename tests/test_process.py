@@ -100,7 +100,7 @@ def test_the_variance_of_a_transition_is_one_minus_the_ratio():
 def test_perturb_preserves_tree_and_dtype():
     x0 = {"a": jnp.ones((2, 3)), "b": jnp.full((2,), 2.0, jnp.bfloat16)}
     eps = jax.tree.map(lambda x: -jnp.ones_like(x), x0)
-    out = process.perturb(x0, eps, jnp.array([0.0, 0.75]), rectified_flow())
+    out = process.perturb(rectified_flow(), x0, eps, jnp.array([0.0, 0.75]))
     np.testing.assert_array_equal(out["a"], [[1, 1, 1], [-0.5, -0.5, -0.5]])
     np.testing.assert_array_equal(out["b"].astype(jnp.float32), [2.0, -0.25])
     assert out["b"].dtype == jnp.bfloat16
@@ -120,9 +120,9 @@ def test_prior_has_the_noise_of_the_last_time(schedule, std):
 
 def test_score_is_the_gradient_of_the_conditional_log_density():
     schedule, x0, eps, t = cosine(), jnp.array([1.0, -2.0]), jnp.array([0.3, 0.4]), 0.3
-    x_t = process.perturb(x0, eps, t, schedule)
+    x_t = process.perturb(schedule, x0, eps, t)
     log_density = lambda x: -0.5 * jnp.sum(jnp.square((x - schedule.alpha(t) * x0) / schedule.sigma(t)))
-    np.testing.assert_allclose(process.score(Prediction(x0, eps), t, schedule), jax.grad(log_density)(x_t), rtol=1e-5)
+    np.testing.assert_allclose(process.score(schedule, Prediction(x0, eps), t), jax.grad(log_density)(x_t), rtol=1e-5)
 
 
 def test_a_shape_in_place_of_an_array_is_named_with_the_remedy():

@@ -10,7 +10,7 @@ from scorekit.typing import Array, Denoiser, Key, Schedule, Solver
 
 def draw(key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, ts: Array) -> Array:
     noise = sk.sample_prior(key, schedule, jnp.zeros((16, 2)))
-    return sk.sample(None, denoiser, schedule, solver, noise, ts)
+    return sk.sample(denoiser, schedule, solver, noise, ts)
 
 
 def network(x_t: Array, t: Array) -> Array:
@@ -47,14 +47,14 @@ row = jax.tree.map(first, rows)
 x_s, state = best.step(None, state, noise, row, exact)
 
 # likelihood, typicality, process, trees
-found = sk.likelihood.log_likelihood(None, exact, schedule, x0)
+found = sk.likelihood.log_likelihood(exact, schedule, x0)
 bits = sk.likelihood.bits_per_dim(found.log_p, 2, bins=256, dequantisation="uniform")
 scores = sk.typicality.gaussian_score(x0)(x)
 norm = sk.trees.sum_per_example(jnp.square, x)
 
 # two-time models, two data sets, tokens, factorised models, frames
 consistency = sk.flow_maps.consistency_function(learned, sk.schedules.edm())
-pinned = sk.interpolants.bridge_noise(x0, x0, x0, 0.5, sk.interpolants.brownian_schedule())
+pinned = sk.interpolants.bridge_noise(sk.interpolants.brownian_schedule(), x0, x0, x0, 0.5)
 tokens = sk.discrete.absorbing(3)
 logits = sk.discrete.denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 3)), tokens)
 next_one = sk.autoregressive.Categorical(num_codes=256).log_prob(jnp.zeros((1, 256)), jnp.array([17]))

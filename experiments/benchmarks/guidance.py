@@ -182,7 +182,7 @@ def measure(problem: Problem, scales: list[float], steps: int) -> Rows:
         solver = solvers.Euler() if name == "CFG++" else solvers.AdamsBashforth(order=2)
         for scale in scales:
             guided = rule(cond, uncond, problem.schedule, jnp.float32(scale))
-            x = np.asarray(draw(None, guided, problem.schedule, solver, noise, grids.uniform(steps)))
+            x = np.asarray(draw(guided, problem.schedule, solver, noise, grids.uniform(steps)))
             flat = x.reshape(len(x), -1)
             by_class = flat[: len(x) // problem.null * problem.null].reshape(-1, problem.null, flat.shape[1])
             values = compared(problem.real, flat, by_class.swapaxes(0, 1), problem.bandwidth)

@@ -165,7 +165,7 @@ def measured(problem: Problem, pairs: Iterable[tuple[str, str]], nfes: list[int]
 
     def tabulated(n):
         solver, ts = recommended(n, **given)
-        return draw(None, problem.denoiser, problem.schedule, solver, problem.x_init, ts)
+        return draw(problem.denoiser, problem.schedule, solver, problem.x_init, ts)
 
     runs: dict[str, Any] = {f"{name} [{grid}]": functools.partial(usual, name, grid) for name, grid in pairs}
     runs["recommended"] = lambda n: problem.run(*recommended(n))

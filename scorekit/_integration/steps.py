@@ -11,7 +11,6 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 
 
 def integrate(
-    key: Key | None,
     denoiser: Denoiser,
     schedule: Schedule,
     solver: Solver,
@@ -19,6 +18,8 @@ def integrate(
     ts: Array,
     trajectory: bool = False,
     unroll: bool = False,
+    *,
+    key: Key | None = None,
 ) -> PyTree:
     """:func:`sample` without its checks, along times that may decrease or increase.
 
@@ -27,7 +28,7 @@ def integrate(
     >>> from scorekit import schedules, solvers
     >>> from scorekit.typing import Prediction
     >>> ts = jnp.array([0.5, 0.75])
-    >>> integrate(None, lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)
+    >>> integrate(lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)
     Array([2.5], dtype=float32)
     """
     once = _TracedOnce(denoiser)

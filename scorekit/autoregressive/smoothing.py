@@ -103,8 +103,8 @@ def smoothed_loss(
     for_times, for_noise = jax.random.split(key)
     if jnp.ndim(x0) != 3 or 0 in jnp.shape(x0):
         raise ValueError(f"x0 must have shape (B, L, C), got {jnp.shape(x0)}")
-    drawn = draw(for_times, jnp.shape(x0)[0], uniform() if times is None else times, schedule)
+    drawn = draw(for_times, uniform() if times is None else times, schedule, jnp.shape(x0)[0])
     model = model_at(drawn.t)
     x0 = check_sequences(model.conditional, x0, "x0")
-    x_t = perturb(x0, jax.random.normal(for_noise, x0.shape, x0.dtype), drawn.t, schedule)
+    x_t = perturb(schedule, x0, jax.random.normal(for_noise, x0.shape, x0.dtype), drawn.t)
     return -drawn.weight * log_prob(model, x_t) / math.prod(x0.shape[1:])

@@ -96,7 +96,7 @@ def token_loss(
     x0 = as_codes(x0)
     for_times, for_noise = jax.random.split(key)
     times = uniform_times() if times is None else times
-    drawn = draw(for_times, jnp.shape(x0)[0], times, process.schedule)
+    drawn = draw(for_times, times, process.schedule, jnp.shape(x0)[0])
     z_t = perturb(for_noise, process, x0, drawn.t, where=where)
     return token_loss_at(denoiser, process, x0, z_t, drawn, where=where)
 

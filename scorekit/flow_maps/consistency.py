@@ -153,7 +153,7 @@ def consistency_distillation_loss(
     if solver.stochastic:
         raise ValueError(f"solver must be deterministic, got {type(solver).__name__}")
     t, s = checked_steps(x0, t, s)
-    x_t = perturb(x0, eps, t, schedule)
+    x_t = perturb(schedule, x0, eps, t)
     row = solver.row(schedule, jnp.stack([s, t], axis=-1), 0)
     x_s, _ = solver.step(None, solver.init(x_t), x_t, row, teacher)
     return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
@@ -182,5 +182,5 @@ def consistency_training_loss(
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """
     t, s = checked_steps(x0, t, s)
-    x_t, x_s = perturb(x0, eps, t, schedule), perturb(x0, eps, s, schedule)
+    x_t, x_s = perturb(schedule, x0, eps, t), perturb(schedule, x0, eps, s)
     return _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight)

@@ -11,9 +11,9 @@ Returns:
 >>> t, schedule = jnp.array([0.75]), rectified_flow()
 >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), first=10, last=40)
 Array([10., 10., 20., 40.], dtype=float32)
->>> step_weight(t, t - 0.25, schedule)
+>>> step_weight(schedule, t, t - 0.25)
 Array([4.], dtype=float32)
->>> [round(float(s), 3) for s in tuning_time(jnp.array([0.2, 0.8]), 3, schedule)]
+>>> [round(float(s), 3) for s in tuning_time(schedule, jnp.array([0.2, 0.8]), 3)]
 [0.099, 0.774]
 >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
 [0.75, 0.05, 0.0]
@@ -83,7 +83,7 @@ def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Ar
 
 
 @checked
-def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: CoordinateName = "flow") -> Array:
+def step_weight(schedule: Schedule, t: ArrayLike, s: ArrayLike, coordinate: CoordinateName = "flow") -> Array:
     """``1 / |clock(t) - clock(s)|``: converts the distance of adjacent points into a rate along the path.
 
     Args:
@@ -105,7 +105,7 @@ def step_weight(t: ArrayLike, s: ArrayLike, schedule: Schedule, coordinate: Coor
 
 @checked
 def tuning_time(
-    t: ArrayLike, stage: NonNegative, schedule: Schedule, *, base: Annotated[ArrayLike, Between(1, open="low")] = 2.0
+    schedule: Schedule, t: ArrayLike, stage: NonNegative, *, base: Annotated[ArrayLike, Between(1, open="low")] = 2.0
 ) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 

@@ -157,7 +157,7 @@ def divergence_loss(
     check_per_example(x0, fraction=fraction)
     check_like("x0", x0, probe=probe)
     t, s = clip_to_interior(t), clip_to_interior(s)
-    x_t, first = perturb(x0, eps, t, schedule), _kappa(schedule, t, floor)
+    x_t, first = perturb(schedule, x0, eps, t), _kappa(schedule, t, floor)
     tau = jnp.exp(first + fraction * (_kappa(schedule, s, floor) - first)) - floor
     r = jnp.clip(schedule.time_at(log_snr_at("flow", tau)), jnp.minimum(t, s), jnp.maximum(t, s))
     r = clip_to_interior(jnp.where(jnp.isnan(r), t, r))

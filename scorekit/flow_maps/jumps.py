@@ -9,13 +9,13 @@ Returns:
   Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
 
 >>> from scorekit.schedules import rectified_flow
->>> float(middle_time(1.0, 0.5, rectified_flow()).round(4))
+>>> float(middle_time(rectified_flow(), 1.0, 0.5).round(4))
 0.75
->>> steps = shortcut_steps(jax.random.key(0), 2, rectified_flow(), levels=1)
+>>> steps = shortcut_steps(jax.random.key(0), rectified_flow(), 2, levels=1)
 >>> steps.t, steps.middle, steps.s
 (Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
 >>> from scorekit.times import logit_normal
->>> jumps = two_times(jax.random.key(0), 4, logit_normal(-0.4, 1.0), rectified_flow())
+>>> jumps = two_times(jax.random.key(0), logit_normal(-0.4, 1.0), rectified_flow(), 4)
 >>> (Jumps(*jumps).s < jumps.t).tolist()
 [False, False, False, True]
 """
@@ -52,7 +52,7 @@ class Jumps(NamedTuple):
 
 
 @checked
-def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule, diagonal: Fraction = 0.75) -> Jumps:
+def two_times(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt, diagonal: Fraction = 0.75) -> Jumps:
     """Draws two times of a sampler for each example, in decreasing order; in a part of the batch, s = t.
 
     ``t = max(a, b)`` and ``s = min(a, b)`` of two independent draws a and b; ``t = s = a`` in that part.
@@ -67,14 +67,14 @@ def two_times(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
-    one, two = (draw(k, n, sampler, schedule) for k in jax.random.split(key))
+    one, two = (draw(k, sampler, schedule, n) for k in jax.random.split(key))
     t, s = jnp.maximum(one.t, two.t), jnp.minimum(one.t, two.t)
     same = jnp.arange(n) < jnp.round(diagonal * n)
     return Jumps(jnp.where(same, one.t, t), jnp.where(same, one.t, s), one.weight * jnp.where(same, 1.0, two.weight))
 
 
 @checked
-def middle_time(t: ArrayLike, s: ArrayLike, schedule: Schedule, fraction: Fraction = 0.5) -> Array:
+def middle_time(schedule: Schedule, t: ArrayLike, s: ArrayLike, fraction: Fraction = 0.5) -> Array:
     """The time m at a fraction of a jump: ``clock(m) = (1 - fraction) clock(t) + fraction clock(s)``.
 
     Unless ``s <= t`` it is an error, and NaN if traced.
@@ -107,8 +107,8 @@ def _between(t, s, schedule, tau):
 @checked
 def shortcut_steps(
     key: Key,
-    n: PositiveInt,
     schedule: Schedule,
+    n: PositiveInt,
     levels: PositiveInt = 7,
     t_max: ArrayLike = 1.0,
     t_min: ArrayLike = 0.0,

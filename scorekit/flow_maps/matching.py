@@ -82,7 +82,7 @@ def matching_loss(
     check_floating(samples=samples)
     _check(times, batch_size(samples))
     fixed = jax.lax.stop_gradient(samples)
-    x_t = perturb(fixed, eps, times.t, schedule)
+    x_t = perturb(schedule, fixed, eps, times.t)
     fake_x0, real_x0 = fake(x_t, times.t).x0, real(x_t, times.t).x0
     check_like("samples", samples, fake=fake_x0, real=real_x0)
     factor = _factor(weighting, times.t, schedule)
@@ -118,7 +118,7 @@ def fake_score_loss(
 
 
 def _factor(weighting, t, schedule):
-    log_snr = bounded_log_snr(t, schedule)
+    log_snr = bounded_log_snr(schedule, t)
     return weighting(log_snr) * jnp.exp(log_snr)
 
 

@@ -17,11 +17,11 @@ Args:
 Returns:
   The pair, shaped like ``x_t``.
 
->>> steps = student_steps(jax.random.key(0), 2, jnp.array([1.0, 0.5, 0.0]))
+>>> steps = student_steps(jax.random.key(0), jnp.array([1.0, 0.5, 0.0]), 2)
 >>> steps == Steps(t=steps.t, middle=steps.middle, s=steps.s), steps.middle
 (True, Array([0.5, 0.5], dtype=float32))
 >>> from scorekit.schedules import rectified_flow
->>> chord(jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5, rectified_flow())
+>>> chord(rectified_flow(), jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5)
 Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
 >>> halvings(16, 2)
 (8, 4, 2)
@@ -64,7 +64,7 @@ class Steps(NamedTuple):
 
 
 @checked
-def student_steps(key: Key, n: PositiveInt, ts: ArrayLike) -> Steps:
+def student_steps(key: Key, ts: ArrayLike, n: PositiveInt) -> Steps:
     """Draws steps of a student whose grid is every other time of the teacher's, with equal probabilities.
 
     ``(t, middle, s) = (ts[2 i], ts[2 i + 1], ts[2 i + 2])`` with i uniform over the k steps of the student.
@@ -98,7 +98,7 @@ def _change(t, s, schedule):
 
 
 @checked
-def chord(x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike, schedule: Schedule) -> Prediction:
+def chord(schedule: Schedule, x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLike) -> Prediction:
     """The prediction at ``x_t`` whose Euler (DDIM) step from t to s ends in ``x_s``.
 
     ``x0 = (sigma_t x_s - sigma_s x_t) / det``, ``eps = (alpha_s x_t - alpha_t x_s) / det`` with
@@ -193,7 +193,7 @@ def progressive_loss(
     for name, value in zip(Steps._fields, steps, strict=True):
         if jnp.shape(value) != (batch_size(x0),):
             raise ValueError(f"steps.{name} must have shape ({batch_size(x0)},), got {jnp.shape(value)}")
-    x_t = perturb(x0, eps, steps.t, schedule)
+    x_t = perturb(schedule, x0, eps, steps.t)
     pair = jax.lax.stop_gradient(_two_step_prediction(teacher, x_t, *steps, schedule))
     times = Times(steps.t, jnp.ones_like(steps.t))
     return denoising_loss_at(network, schedule, pair.x0, pair.eps, times, target=target, weighting=weighting)

@@ -104,7 +104,7 @@ def eulerian_loss(
     check_per_example(x0, warmup=warmup)
     warmup = jnp.asarray(warmup)
     t, s = clip_to_interior(t), clip_to_interior(s)
-    x_t = perturb(x0, eps, t, schedule)
+    x_t = perturb(schedule, x0, eps, t)
     path = _pair(velocity, x0, eps, x_t, t)
     along = path if tangent is None else _pair(tangent, x0, eps, x_t, t)
     f, change = _derivative_at_start(flow_map, schedule, coordinate, x_t, t, s, along)
@@ -146,7 +146,7 @@ def lagrangian_loss(
     """
     t, s = checked_steps(x0, t, s, ordered=False)
     t, s = clip_to_interior(t), clip_to_interior(s)
-    x_t = perturb(x0, eps, t, schedule)
+    x_t = perturb(schedule, x0, eps, t)
     rate = time_derivative(lambda s: clock(schedule, s), s)
     average = lambda s: _slope("flow", schedule, _evaluated(flow_map, x_t, t, s), t)
     u, change = forward_derivative(average, (s,), (1.0 / rate,))
@@ -194,7 +194,7 @@ def semigroup_loss(
     between = (jnp.minimum(t, s) <= middle) & (middle <= jnp.maximum(t, s))
     check(lambda m: between, f"between s = {s} and t = {t}", middle=middle)
     target = flow_map if target is None else target
-    x_t = perturb(x0, eps, t, schedule)
+    x_t = perturb(schedule, x0, eps, t)
     tau, mu, rho = (clock(schedule, u) for u in (t, middle, s))
     least = _LONGEST_STEP * jnp.asarray(shortest)
     short = lambda length, start, end: jnp.where(jnp.abs(length) <= least, start, end)

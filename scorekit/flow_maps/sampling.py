@@ -40,7 +40,7 @@ class FlowMapSolver(SolverBase):
     >>> from scorekit import densities, flow_maps, samplers, schedules
     >>> data, schedule = densities.gaussian(jnp.array([2.0]), std=0.5), schedules.cosine()
     >>> flow_map = flow_maps.exact_map(data, schedule)
-    >>> samplers.sample(None, flow_map, schedule, FlowMapSolver(), jnp.ones((1, 1)), [1.0, 0.0])
+    >>> samplers.sample(flow_map, schedule, FlowMapSolver(), jnp.ones((1, 1)), [1.0, 0.0])
     Array([[2.5]], dtype=float32)
 
     Source: Kim et al. 2023, gamma-sampling (https://arxiv.org/abs/2310.02279).

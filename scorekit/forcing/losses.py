@@ -19,7 +19,7 @@ Returns:
 >>> loss, aux = denoising_loss(jax.random.key(0), network, cosine(), x0, mask=mask)
 >>> loss.shape, aux.t.shape
 ((4,), (4, 3))
->>> times = draw_times(jax.random.key(0), 4, 3, uniform(), cosine())
+>>> times = draw_times(jax.random.key(0), uniform(), cosine(), 4, 3)
 >>> denoising_loss_at(network, cosine(), x0, 0 * x0, times, target="eps")[0]
 Array([0., 0., 0., 0.], dtype=float32)
 
@@ -42,7 +42,7 @@ from scorekit.typing import Array, ArrayLike, Key, Network, PyTree, Schedule, We
 
 
 @checked
-def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> Times:
+def draw_times(key: Key, sampler: TimeSampler, schedule: Schedule, batch: PositiveInt, frames: PositiveInt) -> Times:
     """Independent times for all frames of a batch: ``B T`` draws, stratified over all of them in random order.
 
     Args:
@@ -53,7 +53,7 @@ def draw_times(key: Key, batch: PositiveInt, frames: PositiveInt, sampler: TimeS
     Returns:
       Times and weights, ``(B, T)`` each.
     """
-    return Times(*(value.reshape(batch, frames) for value in draw(key, batch * frames, sampler, schedule)))
+    return Times(*(value.reshape(batch, frames) for value in draw(key, sampler, schedule, batch * frames)))
 
 
 @checked
@@ -78,7 +78,7 @@ def denoising_loss(
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
-    drawn = draw_times(for_times, batch, frames, uniform() if times is None else times, schedule)
+    drawn = draw_times(for_times, uniform() if times is None else times, schedule, batch, frames)
     options = {"target": target, "weighting": weighting, "mask": mask}
     return denoising_loss_at(network, schedule, x0, normal_like(for_noise, x0), drawn, **options)
 

@@ -222,4 +222,4 @@ def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None
         frames = jnp.moveaxis(chunks[sampler.delay :], 0, 1)
         return frames.reshape(frames.shape[0], -1, *frames.shape[3:])[:, :length]
 
-    return check_samples(jax.tree.map(joined, chunks), sampler.levels, sampler.schedule, history=history)
+    return check_samples(jax.tree.map(joined, chunks), schedule=sampler.schedule, ts=sampler.levels, history=history)

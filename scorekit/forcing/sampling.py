@@ -16,13 +16,13 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 
 @checked
 def sample(
-    key: Key | None,
     denoiser: Denoiser,
     schedule: Schedule,
     solver: Solver,
     x_init: PyTree,
     levels: ArrayLike,
     *,
+    key: Key | None = None,
     stabilisation: BelowOneScalar = 0.0,
 ) -> PyTree:
     """Integrates every frame along its own levels, in one ``lax.scan``: ``x_i(levels[k, i])`` to ``levels[k + 1, i]``.
@@ -53,7 +53,7 @@ def sample(
     >>> from scorekit.typing import Prediction
     >>> constant = lambda x, t: Prediction(0 * x + 3.0, x)  # of data that are 3
     >>> levels = pyramid([1.0, 0.5, 0.0], 2, delay=1)
-    >>> sample(None, constant, cosine(), Euler(), jnp.ones((1, 2, 1)), levels)[0, :, 0].tolist()
+    >>> sample(constant, cosine(), Euler(), jnp.ones((1, 2, 1)), levels)[0, :, 0].tolist()
     [3.0, 3.0]
 
     Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
@@ -67,7 +67,7 @@ def sample(
 
     rows = _steps.rows_of(solver, schedule, levels)
     x = scan(body, x_init, (rows, levels[:-1], levels[1:], keys))[0]
-    return check_samples(x, levels, schedule, x_init=x_init)
+    return check_samples(x, schedule=schedule, ts=levels, x_init=x_init)
 
 
 def _check(key, solver, x_init, levels) -> Array:

@@ -35,7 +35,7 @@ def _guided(gradient, predictions, x_t, t, log_likelihood, schedule, scale):
     at = jnp.minimum(t, schedule.time_at(_LOWEST))
     strength = value_at(scale, x_t, t) * jnp.square(schedule.sigma(at)) / schedule.alpha(at)
     x0 = combine((1.0, prediction.x0), (strength, gradient(log_likelihood, x_t, at)))
-    return with_x0(prediction, x0, t, schedule)
+    return with_x0(schedule, prediction, x0, t)
 
 
 def _of_batch(predictions, x_t, t, log_likelihood, schedule, scale):

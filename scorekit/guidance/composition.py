@@ -88,7 +88,7 @@ class _Composed:
         ratio = lambda time: schedule.alpha(time) / schedule.sigma(time)
         gap = jnp.where(at < t, ratio(at) - ratio(t), 0.0)
         base = Prediction(base.x0, combine((1.0, base.eps), (gap, base.x0)))  # alpha x0 + sigma eps is x_t at t as well
-        return with_x0(base, tree(x0), t, schedule)
+        return with_x0(schedule, base, tree(x0), t)
 
 
 def _rows(tree: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:
@@ -152,9 +152,9 @@ def _by_precision(signal: Array, noise: Array, steps: Array, precisions: Array, 
 @checked
 def composed(
     conditional: Callable[[PyTree, Array, PyTree], Prediction],
-    observations: PyTree,
     prior: Denoiser,
     schedule: Schedule,
+    observations: PyTree,
     method: Literal["jacobian", "gaussian", "sum"] = "jacobian",
     *,
     covariances: ArrayLike | None = None,
@@ -189,7 +189,7 @@ def composed(
     >>> observed, prior = jnp.array([[1.0], [2.0], [3.0]]), exact(jnp.zeros(1), 1.0)
     >>> posterior, x = exact(jnp.full(1, 6 / 4), 0.25**0.5), jnp.ones((1, 1))
     >>> for method in ("jacobian", "sum"):
-    ...     print(posterior(x, 0.5).x0, composed(conditional, observed, prior, schedule, method)(x, 0.5).x0.round(5))
+    ...     print(posterior(x, 0.5).x0, composed(conditional, prior, schedule, observed, method)(x, 0.5).x0.round(5))
     [[1.4828427]] [[1.48284]]
     [[1.4828427]] [[2.]]
 

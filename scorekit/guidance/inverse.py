@@ -105,7 +105,7 @@ class _Replacement:
         share, rest = _shares(variance, self.noise_std)
         system = lambda u: combine((rest, u), (share, forward(back(u))))
         u = conjugate_gradients(system, residual, self.iterations)
-        return with_x0(prediction, combine((1.0, prediction.x0), (share, back(u))), t, self.schedule)
+        return with_x0(self.schedule, prediction, combine((1.0, prediction.x0), (share, back(u))), t)
 
 
 @pytree_dataclass
@@ -141,7 +141,7 @@ class _Guided:
             move = combine((share, pull(conjugate_gradients(system, residual, self.iterations))))
         gap = jnp.where(at < t, alpha / schedule.sigma(at) - schedule.alpha(t) / schedule.sigma(t), 0.0)
         prediction = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t as well
-        return with_x0(prediction, combine((1.0, x0), (1.0, move)), t, schedule)
+        return with_x0(schedule, prediction, combine((1.0, x0), (1.0, move)), t)
 
 
 def _check_call(x_t, t, **stds):

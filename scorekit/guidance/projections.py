@@ -60,7 +60,7 @@ def _decomposed(cond, difference, t, schedule, scale, parallel, norm_threshold):
     along = _ratio(_dot(difference, cond.x0), _dot(cond.x0, cond.x0))  # the parallel component is this times cond.x0
     strength = (scale - 1.0) * shrink
     x0 = combine((1.0 + strength * (wide(parallel) - 1.0) * along, cond.x0), (strength, difference))
-    return with_x0(cond, x0, t, schedule)
+    return with_x0(schedule, cond, x0, t)
 
 
 def _zero_difference(x):

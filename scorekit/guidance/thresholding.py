@@ -26,7 +26,7 @@ from scorekit.typing import Denoiser, Schedule
 def _static(predictions, x_t, t, schedule, limit):
     (prediction,) = predictions
     x0 = jax.tree.map(lambda x: jnp.clip(x, -limit, limit).astype(x.dtype), prediction.x0)
-    return with_x0(prediction, x0, t, schedule)
+    return with_x0(schedule, prediction, x0, t)
 
 
 @checked
@@ -48,7 +48,7 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
         bound = expand(jnp.maximum(jnp.quantile(magnitude, percentile, axis=1), limit), x)
         return (jnp.clip(x, -bound, bound) * (limit / bound)).astype(x.dtype)
 
-    return with_x0(prediction, jax.tree.map(clip, prediction.x0), t, schedule)
+    return with_x0(schedule, prediction, jax.tree.map(clip, prediction.x0), t)
 
 
 @checked
@@ -81,7 +81,7 @@ def _rescaled(predictions, x_t, t, schedule, factor):
         gain = jnp.where(std(g) > 0, std(p) / jnp.where(std(g) > 0, std(g), 1.0), 1.0)
         return combine((1.0 + factor * (gain - 1.0), g))
 
-    return with_x0(guided, jax.tree.map(rescaled, guided.x0, plain.x0), t, schedule)
+    return with_x0(schedule, guided, jax.tree.map(rescaled, guided.x0, plain.x0), t)
 
 
 @checked

@@ -19,7 +19,7 @@ Returns:
 >>> schedule = brownian_schedule(2.0)
 >>> float(schedule.sigma(0.25)), float(schedule.time_at(schedule.log_snr(0.25)))
 (1.0, 0.25)
->>> schedule.sigma(0.25) * bridge_noise(jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25, schedule)  # a quarter of the way
+>>> schedule.sigma(0.25) * bridge_noise(schedule, jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25)  # a quarter of the way
 Array([0.25], dtype=float32)
 
 Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
@@ -44,7 +44,7 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
 
 
 @checked
-def bridge_noise(x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike, schedule: Schedule) -> PyTree:
+def bridge_noise(schedule: Schedule, x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike) -> PyTree:
     """The noise of the bridge: ``alpha x0 + sigma eps`` is the state between x0 and x1 at t.
 
     ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and the

@@ -207,5 +207,5 @@ from scorekit import io, samplers
 
 loaded = io.load("{name}")
 solver, ts = samplers.recommended(loaded.schedule, 25)
-x = samplers.sample(None, loaded.denoiser(), loaded.schedule, solver, loaded.prior(jax.random.key(0), 4), ts)
+x = samplers.sample(loaded.denoiser(), loaded.schedule, solver, loaded.prior(jax.random.key(0), 4), ts)
 """

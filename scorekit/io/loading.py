@@ -4,7 +4,7 @@ Three lines to a picture::
 
     loaded = scorekit.io.load("weights/DiT-XL-2-256")
     solver, ts = samplers.recommended(loaded.schedule, 25)
-    z = samplers.sample(None, loaded.denoiser(labels=labels), loaded.schedule, solver, loaded.prior(key, 4), ts)
+    z = samplers.sample(loaded.denoiser(labels=labels), loaded.schedule, solver, loaded.prior(key, 4), ts)
 
 and ``loaded.decode(z)`` are the images, if the folder has an autoencoder.
 """

@@ -151,7 +151,7 @@ class Preconditioning(NamedTuple):
 
 
 def _on_noise_input(network, noise_input, schedule, x_t, t):
-    return network(x_t, noise_input(bounded_log_snr(t, schedule)))
+    return network(x_t, noise_input(bounded_log_snr(schedule, t)))
 
 
 @checked

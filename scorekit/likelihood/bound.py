@@ -100,7 +100,7 @@ def variational_bound(
     def squared_error(key, u):
         t = schedule.time_at(first + (last - first) * u)
         eps = normal_like(key, x0)
-        predicted = check_prediction(denoiser(perturb(x0, eps, t, schedule), t)).eps
+        predicted = check_prediction(denoiser(perturb(schedule, x0, eps, t), t)).eps
         return sum_per_example(jnp.square, jax.tree.map(jnp.subtract, predicted, eps))
 
     for_times, for_noise, for_decoder = jax.random.split(key, 3)
@@ -154,7 +154,7 @@ def discrete_variational_bound(
     def term(args):
         key, t, s = args
         eps = normal_like(key, x0)
-        found = check_prediction(denoiser(perturb(x0, eps, t, schedule), t))
+        found = check_prediction(denoiser(perturb(schedule, x0, eps, t), t))
         error = lambda a, b: sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b))
         here, after = schedule.log_snr(t), schedule.log_snr(s)
         # The two forms are equal; each is used where it does not suffer from cancellation.

@@ -129,7 +129,7 @@ class ModelDensity:
         t, like = self.time, jax.ShapeDtypeStruct((math.prod(shape), *self.event_shape), jnp.result_type(float))
         solver, ts = recommended(self.schedule, self.steps, t_max=self.t_max, t_min=t)
         noise = sample_prior(key, self.schedule, like, self.t_max)
-        x_t = sample(None, self.denoiser, self.schedule, solver, noise, ts)
+        x_t = sample(self.denoiser, self.schedule, solver, noise, ts)
         return combine((1.0 / self.schedule.alpha(t), x_t)).reshape(*shape, *self.event_shape)
 
     def _leading(self, x: Array) -> tuple[int, ...]:
@@ -188,7 +188,9 @@ class _ByFlow:
         x_t, t, log_scale = _noisy(density, x)
         options = {"divergence": self.divergence, "probes": self.probes, "rtol": self.rtol, "atol": self.atol}
         ends = {"t_min": t, "t_max": density.t_max}
-        return log_likelihood(self.key, density.denoiser, density.schedule, x_t, **ends, **options).log_p + log_scale
+        return (
+            log_likelihood(density.denoiser, density.schedule, x_t, key=self.key, **ends, **options).log_p + log_scale
+        )
 
 
 @pytree_dataclass
@@ -198,7 +200,7 @@ class _ByMap:
     def __call__(self, density: ModelDensity, x: Array) -> Array:
         x_t, t, log_scale = _noisy(density, x)
         ends = {"t_min": t, "t_max": density.t_max, "log_det": self.log_det}
-        return log_likelihood(None, density.denoiser, density.schedule, x_t, **ends).log_p + log_scale
+        return log_likelihood(density.denoiser, density.schedule, x_t, **ends).log_p + log_scale
 
 
 @pytree_dataclass

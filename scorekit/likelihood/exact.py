@@ -68,11 +68,11 @@ class LogLikelihood(NamedTuple):
 
 @checked
 def log_likelihood(
-    key: Key | None,
     denoiser: Denoiser,
     schedule: Schedule,
     x0: PyTree,
     *,
+    key: Key | None = None,
     divergence: DivergenceName = "exact",
     probes: PositiveInt = 8,
     chunk: PositiveInt = 8,
@@ -132,11 +132,11 @@ def log_likelihood(
     >>> from scorekit import densities, denoisers, flow_maps, schedules
     >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
     >>> x0 = data.sample(jax.random.key(0), (3,))
-    >>> found = jax.jit(log_likelihood)(None, denoisers.exact_denoiser(data, schedule), schedule, x0)
+    >>> found = jax.jit(log_likelihood)(denoisers.exact_denoiser(data, schedule), schedule, x0)
     >>> float(jnp.abs(found.log_p - data.log_density(x0)).max()) < 1e-3
     True
     >>> flow_map, log_det = (make(data, schedule) for make in (flow_maps.exact_map, flow_maps.exact_log_det))
-    >>> in_two = log_likelihood(None, flow_map, schedule, x0, ts=[1.0, 0.5, 0.0], log_det=log_det)
+    >>> in_two = log_likelihood(flow_map, schedule, x0, ts=[1.0, 0.5, 0.0], log_det=log_det)
     >>> float(jnp.abs(in_two.log_p - data.log_density(x0)).max()) < 1e-3, int(in_two.nfe)
     (True, 2)
 

@@ -110,7 +110,7 @@ def denoising_loss(
     (https://arxiv.org/abs/2303.00848).
     """
     for_times, for_noise = jax.random.split(key)
-    drawn = draw(for_times, _examples(x0), uniform() if times is None else times, schedule)
+    drawn = draw(for_times, uniform() if times is None else times, schedule, _examples(x0))
     eps = normal_like(for_noise, x0)
     return denoising_loss_at(network, schedule, x0, eps, drawn, target=target, weighting=weighting)
 
@@ -135,11 +135,11 @@ def denoising_loss_at(
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
-    output = call_network("output", network, perturb(x0, eps, times.t, schedule), times.t)
+    output = call_network("output", network, perturb(schedule, x0, eps, times.t), times.t)
     truth = target.from_prediction(Prediction(x0, eps), times.t, schedule)
     error = jax.tree.map(lambda a, e: wide(a) - e, output, truth)
     target_mse = sum_per_example(jnp.square, error) / event_size(x0)
-    log_snr = bounded_log_snr(times.t, schedule)
+    log_snr = bounded_log_snr(schedule, times.t)
     scale = jnp.square(target.eps_scale(times.t, schedule))
     weight = weighting(log_snr) * times.weight
     eps_mse = scale * target_mse
@@ -179,7 +179,7 @@ def classification_loss(
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     for_times, for_noise = jax.random.split(key)
-    drawn = draw(for_times, _examples(x0), uniform() if times is None else times, schedule)
+    drawn = draw(for_times, uniform() if times is None else times, schedule, _examples(x0))
     return classification_loss_at(classifier, schedule, x0, normal_like(for_noise, x0), drawn, labels)
 
 
@@ -203,14 +203,14 @@ def classification_loss_at(
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be integers of shape ({b},), got {labels.dtype} of shape {labels.shape}")
     _check_times(times, b)
-    logits = classifier(perturb(x0, eps, times.t, schedule), times.t)
+    logits = classifier(perturb(schedule, x0, eps, times.t), times.t)
     if logits.ndim != 2 or logits.shape[0] != b:
         raise ValueError(f"classifier must return logits of shape ({b}, K), got {logits.shape}")
     check_classes(logits.shape[1], labels=labels)
     log_p = jax.nn.log_softmax(wide(logits))
     labels = in_range(labels, logits.shape[1])
     chosen = jnp.take_along_axis(log_p, labels[:, None], axis=1, mode="fill")[:, 0]  # else NaN
-    log_snr = bounded_log_snr(times.t, schedule)
+    log_snr = bounded_log_snr(schedule, times.t)
     return -times.weight * chosen, ClassificationAux(times.t, log_snr, -chosen, jnp.argmax(log_p, axis=1) == labels)
 
 

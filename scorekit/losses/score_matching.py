@@ -25,7 +25,7 @@ Returns:
   The loss of each example in nats per squared unit of ``x``, ``(B,)``; its mean is to be minimised.
 
 >>> x, key = jnp.array([[1.0, -2.0]]), jax.random.key(0)
->>> implicit_loss(None, lambda x: -x, x)  # |x|^2 / 2 - 2
+>>> implicit_loss(lambda x: -x, x)  # |x|^2 / 2 - 2
 Array([0.5], dtype=float32)
 >>> sliced_loss(key, lambda x: -x, x, num_probes=2).shape
 (1,)
@@ -65,12 +65,12 @@ _CHUNK = 16
 
 @checked
 def implicit_loss(
-    key: Key | None,
     score: Callable[[PyTree], PyTree],
     x: PyTree,
     *,
     divergence: _Trace = "exact",
     num_probes: PositiveInt = 1,
+    key: Key | None = None,
 ) -> Array:
     """Implicit score matching: ``|s(x)|^2 / 2 + div s(x)``.
 

@@ -158,7 +158,7 @@ def adaptive_ode(
         success=jnp.all(success),
     )
     result.raise_if_failed()
-    check_samples(result.x, (t_start, t_end), schedule, x_init=x_init)
+    check_samples(result.x, schedule=schedule, ts=(t_start, t_end), x_init=x_init)
     return result
 
 

@@ -145,13 +145,13 @@ def annealed_posterior(
         limit = float(least * noise_std / last)
         allowed = f"> {limit:.3g}, the norm of the operator times the noise of the schedule at t = 0"
         check(lambda std: std > limit, allowed, noise_std=noise_std)
-    most = jnp.exp(-0.5 * bounded_log_snr(times[0], schedule))
+    most = jnp.exp(-0.5 * bounded_log_snr(schedule, times[0]))
     grid, inner = (1.0 - jnp.arange(steps + 1) / steps) ** power, cosine()
 
     def draw(key, u, level):
         """Of ``x0 | u``."""
         given = _Given(denoiser, schedule, inner, unravel, u, level)
-        return u + level * sample(key, given, inner, solver, jax.random.normal(key, u.shape, u.dtype), grid)
+        return u + level * sample(given, inner, solver, jax.random.normal(key, u.shape, u.dtype), grid, key=key)
 
     def sweep(carry, key):
         z, level = carry
@@ -174,12 +174,12 @@ def annealed_posterior(
         return (z, level, observed.log_likelihood(z, level), log_weights, log_evidence + gained), (level, ess)
 
     for_prior, for_stages, for_last = jax.random.split(key, 3)
-    z = _flat(sample(for_prior, denoiser, schedule, solver, x_init, times))
+    z = _flat(sample(denoiser, schedule, solver, x_init, times, key=for_prior))
     start = z, jnp.asarray(most, z.dtype), jnp.zeros(len(z)), jnp.full(len(z), -jnp.log(len(z))), jnp.zeros(())
     inputs = jax.random.split(for_stages, stages), jnp.arange(stages, 0, -1)
     (z, _, _, log_weights, log_evidence), (levels, ess) = scan(stage, start, inputs)
     z = take_rows(z, systematic_resample(for_last, log_weights))
-    x = check_samples(jax.vmap(unravel)(z), times, schedule, x_init=x_init)
+    x = check_samples(jax.vmap(unravel)(z), schedule=schedule, ts=times, x_init=x_init)
     x = jax.tree.map(lambda leaf, given: leaf.astype(given.dtype), x, like)
     misfit = observed.misfit(z)
     possible = misfit <= 1.0 + 10.0 / jnp.sqrt(observed.rank)

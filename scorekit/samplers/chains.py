@@ -1,7 +1,7 @@
 """Markov chains at one noise level: Langevin, with and without Metropolis adjustment, and corrupt-denoise rounds.
 
 Each is one ``lax.scan`` over any pytree; examples of a batch are independent chains. A chain of a diffusion model at
-time t has the score ``lambda x: scorekit.process.score(denoiser(x, t), t, schedule)``.
+time t has the score ``lambda x: scorekit.process.score(schedule, denoiser(x, t), t)``.
 
 Args:
   key: PRNG key.
@@ -213,7 +213,7 @@ def corrupt_denoise(
 ) -> PyTree:
     """The chain of a generative stochastic network: add noise up to ``ts[0]``, sample along ``ts``, repeat.
 
-    ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(x_t, ts)``.
+    ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(ts, key=x_t)``.
 
     If ``x`` has the law of the data, ``x_t`` has the law ``p_t``, which any exact solver maps back to the data: a
     stochastic solver by drawing from ``p(x | x_t)`` (the chain is then reversible), the deterministic flow by
@@ -253,12 +253,12 @@ def corrupt_denoise(
 
     def body(x, inputs):
         for_noise, for_solver = jax.random.split(inputs[0])
-        x_t = perturb(x, normal_like(for_noise, x), ts[0], schedule)
-        x = sample(for_solver, denoiser, schedule, solver, x_t, ts)
+        x_t = perturb(schedule, x, normal_like(for_noise, x), ts[0])
+        x = sample(denoiser, schedule, solver, x_t, ts, key=for_solver)
         return x, (x if trajectory else None)
 
     last, states = _scan(body, key, x, jnp.zeros(num_rounds))
-    check_samples(last, ts, schedule, x=x)
+    check_samples(last, schedule=schedule, ts=ts, x=x)
     return (last, states) if trajectory else last
 
 

@@ -55,8 +55,8 @@ def sdedit(
     check_floating(x=x)
     check_finite(x=x)
     for_start, for_steps = jax.random.split(key)
-    start = perturb(x, normal_like(for_start, x), times[0], schedule)
-    return sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, start, ts)
+    start = perturb(schedule, x, normal_like(for_start, x), times[0])
+    return sample(denoiser, schedule, solver, start, ts, key=for_steps if solver.stochastic else None)
 
 
 @checked
@@ -92,4 +92,4 @@ def translate(
     Source: Su et al. 2022 (https://arxiv.org/abs/2203.08382).
     """
     noise = invert(source, schedule, solver, x, ts)
-    return sample(None, target, schedule, solver, noise, ts)
+    return sample(target, schedule, solver, noise, ts)

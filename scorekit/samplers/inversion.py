@@ -67,7 +67,7 @@ def invert(
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
     >>> noise = invert(denoiser, schedule, solvers.Heun(), jnp.full((1, 1), 0.5), ts)
-    >>> float(samplers.sample(None, denoiser, schedule, solvers.Heun(), noise, ts)[0, 0].round(2))
+    >>> float(samplers.sample(denoiser, schedule, solvers.Heun(), noise, ts)[0, 0].round(2))
     0.5
 
     Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
@@ -84,8 +84,8 @@ def invert(
         raise ValueError(f"solver must compute its coefficients, got {name}, whose coefficients are for sampling")
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
-    found = integrate(None, plain, schedule, backwards, x, times[::-1], trajectory)
-    return check_samples(found, times[::-1], schedule, x=x)
+    found = integrate(plain, schedule, backwards, x, times[::-1], trajectory)
+    return check_samples(found, schedule=schedule, ts=times[::-1], x=x)
 
 
 @pytree_dataclass

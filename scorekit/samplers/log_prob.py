@@ -91,7 +91,7 @@ def sample_with_log_probs(
     start = (x_init, solver.init(x_init))
     (x, _), (states, log_probs) = scan(body, start, (rows, keys))
     trajectory = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), x_init, states)
-    return LoggedSample(check_samples(x, ts, schedule, x_init=x_init), trajectory, log_probs)
+    return LoggedSample(check_samples(x, schedule=schedule, ts=ts, x_init=x_init), trajectory, log_probs)
 
 
 @checked

@@ -81,7 +81,7 @@ def twisted_sample(
     twist: Callable[[PyTree, Array], Array] | None = None,
     threshold: Fraction = 0.5,
 ) -> ParticleResult:
-    """Samples of ``p(x) p(y | x)^gamma``, p the law of ``sample(key, denoiser, schedule, solver, x_init, ts)``.
+    """Samples of ``p(x) p(y | x)^gamma``, p the law of ``sample(denoiser, schedule, solver, x_init, ts, key=key)``.
 
     The twisted diffusion sampler: with ``psi_t(x_t)`` a guess of the later likelihood, a step and the factor of
     its weight are
@@ -140,7 +140,7 @@ def twisted_sample(
     def guess_and_prediction(x, t):
         prediction = check_prediction(denoiser(x, t))
         if twist is None:
-            sure = jax.nn.sigmoid(bounded_log_snr(t, schedule) - jnp.log(softening))
+            sure = jax.nn.sigmoid(bounded_log_snr(schedule, t) - jnp.log(softening))
             guess = log_power(log_likelihood(prediction.x0), guidance_scale * sure)
         else:
             guess = log_power(twist(x, t), 1.0)
@@ -162,12 +162,12 @@ def twisted_sample(
 def product_sample(
     key: Key,
     base: Denoiser,
-    conditions: Sequence[Denoiser],
-    weights: Sequence[Number],
     schedule: Schedule,
     solver: Any,
     x_init: PyTree,
     ts: ArrayLike,
+    conditions: Sequence[Denoiser],
+    weights: Sequence[Number],
     *,
     threshold: Fraction = 0.5,
 ) -> ParticleResult:
@@ -198,7 +198,7 @@ def product_sample(
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
     >>> arguments = schedule, solvers.Ancestral(), noise, jnp.linspace(1, 0, 33)
     >>> run = jax.jit(product_sample)
-    >>> result = run(jax.random.key(1), uncond, [cond], [2.0], *arguments)  # N(0, 1)^-1 N(1, 1)^2 = N(2, 1)
+    >>> result = run(jax.random.key(1), uncond, *arguments, [cond], [2.0])  # N(0, 1)^-1 N(1, 1)^2 = N(2, 1)
     >>> abs(float(jnp.sum(jnp.exp(result.log_weights) * result.x[:, 0])) - 2.0) < 0.15
     True
 
@@ -275,7 +275,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
     keys = jax.random.split(for_noise, n), jax.random.split(for_resampling, n)
     carry = x_init, start, jnp.zeros(b), jnp.zeros(())
     (x, past, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, (rows, *keys))
-    check_samples(x, ts, schedule, advice=f"{finite} must be finite along ts", x_init=x_init)
+    check_samples(x, schedule=schedule, ts=ts, advice=f"{finite} must be finite along ts", x_init=x_init)
     log_weights = log_weights + last_factor(x, past)
     allowed = "possible for a sample at least, and finite for all unless twist is given"
     check(lambda w: np.all(w < np.inf) & np.any(w > -np.inf), allowed, log_likelihood=log_weights)

@@ -114,7 +114,7 @@ def repaint(
         del t
         for_step, for_known = jax.random.split(key)
         x, state = solver.step(for_step if solver.stochastic else None, state, x, row, once)
-        known = perturb(observation, normal_like(for_known, x), s, schedule)
+        known = perturb(schedule, observation, normal_like(for_known, x), s)
         masked = lambda a, b, m: jnp.where(m == 1, b.astype(a.dtype), jnp.where(m == 0, a, jnp.nan))
         x = jax.tree.map(masked, x, known, mask)
         return x, state
@@ -131,7 +131,7 @@ def repaint(
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
     found = scan(body, (x_init, solver.init(x_init)), moves)[0][0]
-    return check_samples(found, ts, schedule, x_init=x_init, observation=observation)
+    return check_samples(found, schedule=schedule, ts=ts, x_init=x_init, observation=observation)
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:

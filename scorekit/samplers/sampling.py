@@ -16,13 +16,13 @@ from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 @checked
 def sample(
-    key: Key | None,
     denoiser: Denoiser,
     schedule: Schedule,
     solver: Solver,
     x_init: PyTree,
     ts: ArrayLike,
     *,
+    key: Key | None = None,
     trajectory: bool = False,
 ) -> PyTree:
     """Integrates from ``ts[0]`` to ``ts[-1]``.
@@ -56,7 +56,7 @@ def sample(
     >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
     >>> denoiser = denoisers.exact_denoiser(data, schedule)
     >>> ts = solvers.grids.uniform(64)
-    >>> x = sample(None, denoiser, schedule, solvers.DPMSolverPP2M(), jnp.ones((1, 1)), ts)
+    >>> x = sample(denoiser, schedule, solvers.DPMSolverPP2M(), jnp.ones((1, 1)), ts)
     >>> float(x[0, 0].round(2))
     0.5
     """
@@ -64,10 +64,10 @@ def sample(
     check_floating(x_init=x_init)
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
-    found = integrate(key, denoiser, schedule, solver, x_init, times, trajectory)
+    found = integrate(denoiser, schedule, solver, x_init, times, trajectory, key=key)
     if not any(map(is_traced, jax.tree.leaves(found))):
         _note_eager_call(type(solver), times.shape, str(jax.tree.map(np.shape, x_init)))
-    return check_samples(found, times, schedule, solver, x_init=x_init)
+    return check_samples(found, schedule=schedule, solver=solver, ts=times, x_init=x_init)
 
 
 _EAGER: set[tuple] = set()

@@ -106,7 +106,7 @@ class SolverBase:
     ...         x0, eps = denoiser(x_t, row.t)
     ...         return row.alpha_s * x0 + row.sigma_s * eps, state
     >>> denoiser = lambda x, t: Prediction(0.5 * x, x)
-    >>> samplers.sample(None, denoiser, schedules.rectified_flow(), DDIM(), jnp.ones(1), [1.0, 0.0])
+    >>> samplers.sample(denoiser, schedules.rectified_flow(), DDIM(), jnp.ones(1), [1.0, 0.0])
     Array([0.5], dtype=float32)
     """
 

@@ -34,7 +34,7 @@ class DPS(SolverBase):
     >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(50)
     >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedule)
     >>> solver = DPS(operator=lambda x: x[:, :1], observation=jnp.ones((1, 1)), inner=solvers.Euler(), step_size=0.1)
-    >>> x = samplers.sample(None, prior, schedule, solver, jnp.zeros((1, 2)), ts)
+    >>> x = samplers.sample(prior, schedule, solver, jnp.zeros((1, 2)), ts)
     >>> float(abs(x[0, 0] - 1)) < 0.1, float(x[0, 1])
     (True, 0.0)
 

@@ -15,7 +15,7 @@ Returns:
 True
 >>> [round(float(each.quantile(jnp.array([0.5]), rectified_flow()).t[0]), 4) for each in made]
 [0.25, 0.5, 0.5, 0.5]
->>> times: Times = draw(jax.random.key(0), 8, uniform(), rectified_flow())
+>>> times: Times = draw(jax.random.key(0), uniform(), rectified_flow(), 8)
 >>> times.t.shape, float(times.weight.mean())
 ((8,), 1.0)
 """
@@ -79,7 +79,7 @@ def stratified_uniform(key: Key, n: PositiveInt) -> Array:
 
 
 @checked
-def draw(key: Key, n: PositiveInt, sampler: TimeSampler, schedule: Schedule) -> Times:
+def draw(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt) -> Times:
     """Draws ``n`` training times: the times and their weights, ``(n,)`` each.
 
     Args:

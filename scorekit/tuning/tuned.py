@@ -3,7 +3,7 @@
 With few evaluations the noise levels matter more than the solver. For a given denoiser, solver and number of steps
 they are optimised by Adam on
 
-    ``M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``,
+    ``M_p(|sample(ts, key=sigma(ts[0]) z) - reference(z)|)``,
 
 M_p the power mean over draws of z of the root mean square over an example's values, and ``reference`` the end of a fine
 solve from ``sigma(t_max) z``. A few draws lie on the border of two modes, where the map is discontinuous; they dominate
@@ -151,7 +151,7 @@ def fine_pairs(
     @jax.jit
     def solve(denoiser, key):
         noise = normal_like(key, like)
-        return Pairs(noise, sample(None, denoiser, schedule, solver, combine((schedule.sigma(t_max), noise)), ts))
+        return Pairs(noise, sample(denoiser, schedule, solver, combine((schedule.sigma(t_max), noise)), ts))
 
     drawn = []
     for k in jax.random.split(key, batches):
@@ -182,7 +182,7 @@ def distances(
 
 
 def _distances(denoiser, schedule, solver, ts, noise, end, unroll=False) -> Array:
-    x = integrate(None, denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)
+    x = integrate(denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)
     squares = sum_per_example(jnp.square, jax.tree.map(jnp.subtract, x, end))
     return jnp.sqrt(squares / event_size(end) + _TINY)
 

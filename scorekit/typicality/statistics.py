@@ -26,9 +26,9 @@ Returns:
 >>> data, schedule, half = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine(), jnp.array([0.5])
 >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))  # eps = sigma x_t
 >>> one, norms, curvature = jnp.ones((1, 64)), jax.jit(score_norms), jax.jit(score_curvature)
->>> round(float(norms(None, denoiser, schedule, one, half)[0, 0]), 3)  # 8 alpha sigma
+>>> round(float(norms(denoiser, schedule, one, half)[0, 0]), 3)  # 8 alpha sigma
 4.0
->>> round(float(curvature(None, denoiser, schedule, one, half)[0, 0]), 3)  # alpha^2 |x|^2 / D
+>>> round(float(curvature(denoiser, schedule, one, half)[0, 0]), 3)  # alpha^2 |x|^2 / D
 0.5
 >>> errors = jax.jit(reconstruction_errors)(jax.random.key(1), denoiser, schedule, x, half)
 >>> print(f"{errors.mean():.1f}")  # sigma^2
@@ -71,11 +71,11 @@ def _check_times(ts: ArrayLike) -> Array:
 
 def _noisy(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
     """``alpha x``, with the noise of time ``t`` if there is a key."""
-    return combine((schedule.alpha(t), x)) if key is None else perturb(x, normal_like(key, x), t, schedule)
+    return combine((schedule.alpha(t), x)) if key is None else perturb(schedule, x, normal_like(key, x), t)
 
 
 @checked
-def score_norms(key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times) -> Array:
+def score_norms(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times, *, key: Key | None = None) -> Array:
     """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
 
     Args:
@@ -128,7 +128,7 @@ def reconstruction_errors(
         if solver is None:
             found = check_prediction(denoiser(x_t, t)).x0
         else:
-            found = integrate(for_steps, denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1))
+            found = integrate(denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1), key=for_steps)
         return sum_per_example(jnp.square, combine((1.0, found), (-1.0, x))) / d
 
     return jax.lax.map(one, (ts, jax.random.split(key, ts.shape[0]))).T
@@ -175,7 +175,13 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
 
 @checked
 def score_curvature(
-    key: Key | None, denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times, *, probes: PositiveInt = 1
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x: PyTree,
+    ts: _Times,
+    *,
+    probes: PositiveInt = 1,
+    key: Key | None = None,
 ) -> Array:
     """The squared norm of the score over its negative divergence, at several noise levels.
 

@@ -148,7 +148,7 @@ def test_smoothed_models_are_the_exact_denoiser_and_sample_the_process():
         np.testing.assert_allclose(found.eps[..., 0], expected.eps, rtol=1e-3, atol=2e-4)
     start = jax.random.normal(jax.random.key(4), (8000, LENGTH, 1))
     solver, ts = solvers.DPMSolverPP2M(), solvers.grids.uniform(20, 0.98)  # x0 of a score divides by alpha
-    run = jax.jit(lambda key, x: samplers.sample(key, denoiser, SCHEDULE, solver, x, ts))
+    run = jax.jit(lambda key, x: samplers.sample(denoiser, SCHEDULE, solver, x, ts, key=key))
     x = np.asarray(run(jax.random.key(5), start))[..., 0]
     assert np.abs(np.cov(x.T) - C).max() < 0.02 + 5 * C[0, 0] * np.sqrt(2 / 8000)
 
@@ -161,7 +161,7 @@ def test_annealed_langevin_on_smoothed_models_samples_the_process():
     start, ts = jax.random.normal(jax.random.key(4), (4000, LENGTH, 1)), jnp.linspace(0.98, 0.02, 25)
     ts = jnp.append(ts, 0.0)  # ends with the clean estimate
     run = lambda steps: jax.jit(samplers.sample)(
-        jax.random.key(5), denoiser, SCHEDULE, solvers.AnnealedLangevin(steps=steps, step_size=0.1), start, ts
+        denoiser, SCHEDULE, solvers.AnnealedLangevin(steps=steps, step_size=0.1), start, ts, key=jax.random.key(5)
     )
     few, many = (np.abs(np.cov(np.asarray(run(steps))[..., 0].T) - C).max() for steps in (1, 20))
     assert many < 0.03 + 5 * C[0, 0] * np.sqrt(2 / 4000)

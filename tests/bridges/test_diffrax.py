@@ -56,7 +56,7 @@ def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
         options = {"stepsize_controller": diffrax.PIDController(rtol=1e-8, atol=1e-8)}
         term, method = ode_term(denoiser, schedule), getattr(diffrax, solver)()
         theirs = diffrax.diffeqsolve(term, method, 1.0, end, None, x, **options)
-        ours = sample(None, denoiser, schedule, Heun(), x, grids.uniform(500, 1.0, end))
+        ours = sample(denoiser, schedule, Heun(), x, grids.uniform(500, 1.0, end))
         return jax.tree.map(lambda leaf: leaf[-1], theirs.ys), ours
 
     theirs, ours = solve(x)

@@ -31,7 +31,7 @@ def integrate(denoiser, solver, edm, x, ts, noise):
     network = lambda x, t: jax.pure_callback(denoiser, like, x, edm.sigma(t))
     exact = sk.denoiser_from_network(network, edm, "x0")
     if noise is None:
-        return sk.sample(None, exact, edm, solver, x, ts)
+        return sk.sample(exact, edm, solver, x, ts)
 
     def step(carry, inputs):
         mean, state = solver.mean(carry[1], carry[0], inputs[0], exact)
@@ -72,7 +72,7 @@ def log_prob(problem, x):
     """The exact log-likelihood of the probability-flow ODE."""
     made = sk.schedules.linear_vp()
     exact = sk.denoisers.exact_denoiser(density(problem), made)
-    return np.asarray(jax.jit(sk.likelihood.log_likelihood)(None, exact, made, jnp.asarray(x)).log_p)
+    return np.asarray(jax.jit(sk.likelihood.log_likelihood)(exact, made, jnp.asarray(x)).log_p)
 
 
 @jax.jit
@@ -80,7 +80,7 @@ def _posterior(key, data, operator, observation, std, noise):
     made = sk.schedules.cosine()
     exact = sk.denoisers.exact_denoiser(data, made)
     guided = sk.guidance.mmps(exact, made, lambda x: x @ operator.T, observation, std, iterations=2)
-    return sk.sample(key, guided, made, sk.solvers.DPMSolverPP2MSDE(), noise, grids.vp_quadratic(made, 64))
+    return sk.sample(guided, made, sk.solvers.DPMSolverPP2MSDE(), noise, grids.vp_quadratic(made, 64), key=key)
 
 
 def posterior(problem, operator, observation, std, n, rng):

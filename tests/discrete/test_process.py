@@ -31,7 +31,7 @@ def test_schedules_keep_everything_at_the_data_and_nothing_at_the_noise(name):
     inner = t[1:-1]
     np.testing.assert_allclose(schedule.time_at(schedule.log_snr(inner)), inner, rtol=1e-5)
     np.testing.assert_allclose(time_derivative(schedule.sigma, inner), np.gradient(sigma, t)[1:-1], atol=0.02)
-    drawn = times.draw(jax.random.key(0), 4, times.uniform_log_snr(t_min=0.01, t_max=0.99), schedule)
+    drawn = times.draw(jax.random.key(0), times.uniform_log_snr(t_min=0.01, t_max=0.99), schedule, 4)
     assert np.all(np.isfinite(drawn.weight))
 
 

@@ -118,7 +118,7 @@ def code_of(package):
 def sampled(monkeypatch, denoiser, schedule, solver, x, ts, draws):
     """``sk.sample`` with the noise that the other package has drawn."""
     if not solver.stochastic:
-        return jax.jit(sk.sample)(None, denoiser, schedule, solver, x, ts)
+        return jax.jit(sk.sample)(denoiser, schedule, solver, x, ts)
     noise = draws.standard_normal((len(ts) - 1, 1 + getattr(solver, "corrector_steps", 0), *x.shape))
 
     def step(carry, inputs):
@@ -172,7 +172,7 @@ def test_pairs_states_and_losses_of_flow_matching_are_those_of_torchcfm():
         np.testing.assert_array_equal(eps, noise[plan.argmax(axis=0)])
         x_t, velocity = map(np.asarray, sample(*map(torch.tensor, (np.array(eps), data, t)))[1:])
         names, times = code_of("flow_matching"), sk.times.Times(jnp.asarray(1 - t), jnp.ones(16))
-        np.testing.assert_allclose(sk.process.perturb(data, eps, times.t, names["schedule"]), x_t, atol=1e-14)
+        np.testing.assert_allclose(sk.process.perturb(names["schedule"], data, eps, times.t), x_t, atol=1e-14)
         loss = np.square(names["model"](jnp.asarray(x_t), jnp.asarray(t)) - velocity).mean(axis=1)
         options = {"target": "velocity", "weighting": sk.weightings.flow}
         ours, _ = sk.losses.denoising_loss_at(names["network"], names["schedule"], data, eps, times, **options)

@@ -34,7 +34,7 @@ def test_the_examples_run(capsys):
     exec(compile(code_base, "README.md", "exec"), namespace)
     assert namespace["loss"].shape == (256,)
     learned = [namespace[name] for name in ("learned", "schedule", "solver", "noise", "ts")]
-    np.testing.assert_allclose(namespace["x"], namespace["sk"].sample(None, *learned), atol=1e-4)
+    np.testing.assert_allclose(namespace["x"], namespace["sk"].sample(*learned), atol=1e-4)
 
 
 def test_its_figures_are_the_stored_ones():

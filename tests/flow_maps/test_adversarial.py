@@ -42,13 +42,13 @@ def test_adversarial_gradient_of_the_optimal_discriminator_is_the_reverse_kl_gra
     t = jnp.linspace(0.02, 0.98, 6)
 
     def gradient(form):
-        logits = lambda x: optimal_logits(real, fake, schedule, perturb(x, eps, t, schedule), t)
+        logits = lambda x: optimal_logits(real, fake, schedule, perturb(schedule, x, eps, t), t)
         return jax.grad(lambda x: flow_maps.adversarial_loss(logits(x), form).sum())(x)
 
     @jax.jit
     def run():
-        x_t = perturb(x, eps, t, schedule)
-        of = lambda density: score(denoisers.exact_denoiser(density, schedule)(x_t, t), t, schedule)
+        x_t = perturb(schedule, x, eps, t)
+        of = lambda density: score(schedule, denoisers.exact_denoiser(density, schedule)(x_t, t), t)
         expected = schedule.alpha(t)[:, None] * (of(fake) - of(real))
         ratio = optimal_logits(real, fake, schedule, x_t, t)
         return gradient("hinge"), gradient("softplus"), expected, jax.nn.sigmoid(-ratio)
@@ -154,7 +154,7 @@ def test_the_loss_of_a_discriminator_of_noised_samples_is_least_at_the_log_ratio
     def losses(w, keys):
         x, y = (density.sample(key, (20_000,)) for density, key in zip((real, fake), keys[:2], strict=True))
         eps = jax.random.normal(keys[2], (2, 20_000, 1))
-        logits = (basis(perturb(z, e, t, schedule)) @ w for z, e in zip((x, y), eps, strict=True))
+        logits = (basis(perturb(schedule, z, e, t)) @ w for z, e in zip((x, y), eps, strict=True))
         return flow_maps.discriminator_loss(*logits)
 
     slopes = jax.jit(lambda w: jax.jacfwd(losses)(w, jax.random.split(jax.random.key(0), 3)))

@@ -23,7 +23,7 @@ def exact_student(schedule, t_min):
 
     def student(x, t):
         end = jax.vmap(lambda x, t: moved(plane(), schedule, x, t, t_min))(x, jnp.broadcast_to(t, x.shape[:1]))
-        return flow_maps.chord(x, end, t, t_min, schedule)
+        return flow_maps.chord(schedule, x, end, t, t_min)
 
     return student
 
@@ -108,9 +108,9 @@ def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps():
 
     def student(x, t):
         """Follows the teacher from the time of the grid that t is, each example from its own."""
-        ends = jnp.stack([samplers.sample(None, teacher, schedule, solvers.Euler(), x, ts[k:]) for k in range(6)] + [x])
+        ends = jnp.stack([samplers.sample(teacher, schedule, solvers.Euler(), x, ts[k:]) for k in range(6)] + [x])
         k = jnp.argmin(jnp.abs(ts[None] - jnp.broadcast_to(t, x.shape[:1])[:, None]), axis=1)
-        return flow_maps.chord(x, ends[k, jnp.arange(len(x))], t, 0.0, schedule)
+        return flow_maps.chord(schedule, x, ends[k, jnp.arange(len(x))], t, 0.0)
 
     k = jnp.arange(8) % 6
 
@@ -118,8 +118,8 @@ def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps():
     def results():
         target = student, teacher, schedule, x0, eps, ts[k], ts[k + 1]
         loss = flow_maps.consistency_distillation_loss(student, *target)
-        one_step = samplers.sample(None, student, schedule, solvers.Euler(), eps, ts[jnp.array([0, 6])])
-        return loss, one_step, samplers.sample(None, teacher, schedule, solvers.Euler(), eps, ts)
+        one_step = samplers.sample(student, schedule, solvers.Euler(), eps, ts[jnp.array([0, 6])])
+        return loss, one_step, samplers.sample(teacher, schedule, solvers.Euler(), eps, ts)
 
     loss, one_step, many_steps = results()
     np.testing.assert_allclose(loss[k < 5], 0.0, atol=1e-20)
@@ -204,12 +204,12 @@ def test_the_curriculum_doubles_at_equal_intervals():
 
 def test_step_weights():
     schedule, t, s = schedules.edm(), jnp.array([0.5, 1.0]), jnp.array([0.4, 0.9])
-    got = flow_maps.step_weight(t, s, schedule, "sigma")
+    got = flow_maps.step_weight(schedule, t, s, "sigma")
     np.testing.assert_allclose(got, 1 / (schedule.sigma(t) - schedule.sigma(s)), rtol=1e-5)
-    flow = flow_maps.step_weight(t, s, schedules.cosine())
+    flow = flow_maps.step_weight(schedules.cosine(), t, s)
     assert np.isfinite(flow).all()
-    assert flow_maps.step_weight(t, s, schedules.cosine(), "sigma")[1] == 0
-    assert np.all(flow_maps.step_weight(t, s, schedules.cosine(), "signal") > 0)  # alpha / sigma, which falls with t
+    assert flow_maps.step_weight(schedules.cosine(), t, s, "sigma")[1] == 0
+    assert np.all(flow_maps.step_weight(schedules.cosine(), t, s, "signal") > 0)  # alpha / sigma, which falls with t
 
 
 def test_times_before_the_end_of_the_paths_are_nan_if_traced():

@@ -74,9 +74,7 @@ def test_log_likelihood_by_a_map_is_exact_in_any_number_of_jumps(name):
     latent = data.marginal(schedule.alpha(1.0), schedule.sigma(1.0))
     for n in (1, 3):
         ts = jnp.linspace(1.0, 0.0, n + 1)
-        found = jax.jit(
-            lambda x, ts=ts: likelihood.log_likelihood(None, flow_map, schedule, x, ts=ts, log_det=log_det)
-        )(x)
+        found = jax.jit(lambda x, ts=ts: likelihood.log_likelihood(flow_map, schedule, x, ts=ts, log_det=log_det))(x)
         at_0 = data.marginal(schedule.alpha(0.0), schedule.sigma(0.0)).log_density(x)
         np.testing.assert_allclose(found.log_p, at_0 - latent.log_density(found.x_1) + found.prior, atol=1e-9)
         assert found.nfe == n
@@ -87,7 +85,7 @@ def test_log_likelihood_by_a_map_is_exact_in_any_number_of_jumps(name):
 def test_log_determinants_of_another_shape_are_an_error():
     x, wrong = jnp.ones((3, 2)), lambda x, t, s: x
     with pytest.raises(ValueError, match=r"log_det\(x_t, t, s\) must"):
-        likelihood.log_likelihood(None, exact_map(plane(), COSINE), COSINE, x, log_det=wrong)
+        likelihood.log_likelihood(exact_map(plane(), COSINE), COSINE, x, log_det=wrong)
 
 
 def test_a_jump_and_back_is_the_inversion_error():

@@ -23,7 +23,7 @@ def states(data, schedule, seed=0):
     """States at ``TIMES``."""
     for_data, for_noise = jax.random.split(jax.random.key(seed))
     x0 = data.sample(for_data, TIMES.shape)
-    return perturb(x0, jax.random.normal(for_noise, x0.shape, x0.dtype), TIMES, schedule)
+    return perturb(schedule, x0, jax.random.normal(for_noise, x0.shape, x0.dtype), TIMES)
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_map_of_a_mixture_is_what_a_solver_converges_to():
     clocks = jnp.linspace(flow_maps.clock(schedule, 0.9), flow_maps.clock(schedule, 0.1), 201)
     ts = schedule.time_at(log_snr_at("flow", clocks))
     teacher = denoisers.exact_denoiser(ring, schedule)
-    expected = jax.jit(lambda x: samplers.sample(None, teacher, schedule, solvers.RK4(), x, ts))(x)
+    expected = jax.jit(lambda x: samplers.sample(teacher, schedule, solvers.RK4(), x, ts))(x)
     found = jax.jit(lambda x: transport(flow_map, schedule, x, ts[0], ts[-1]))(x)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
@@ -69,7 +69,7 @@ def test_map_of_a_mixture_is_what_a_solver_converges_to():
 @in_float64
 def test_exact_map_is_a_semigroup_and_another_is_not(name, data):
     schedule, data = SCHEDULES[name].make(), data()
-    x, middle = states(data, schedule), flow_maps.middle_time(TIMES, ENDS, schedule, 0.3)
+    x, middle = states(data, schedule), flow_maps.middle_time(schedule, TIMES, ENDS, 0.3)
     exact = flow_maps.exact_map(data, schedule)
     straight = lambda x, t, s: denoisers.exact_denoiser(data, schedule)(x, t)
     error = lambda flow_map: flow_maps.semigroup_error(flow_map, schedule, x, TIMES, middle, ENDS)
@@ -116,7 +116,7 @@ def test_one_step_from_noise_is_the_flow_and_any_grid_ends_there(name):
     x = schedule.sigma(1.0) * jax.random.normal(jax.random.key(1), (5, 2))
     expected = moved(data, schedule, x, 1.0, 0.0)
     for ts in ([1.0, 0.0], [1.0, 0.7, 0.0], [1.0, 0.9, 0.5, 0.1, 0.0]):
-        run = jax.jit(lambda x, ts=ts: samplers.sample(None, flow_map, schedule, FlowMapSolver(), x, ts))
+        run = jax.jit(lambda x, ts=ts: samplers.sample(flow_map, schedule, FlowMapSolver(), x, ts))
         np.testing.assert_allclose(run(x), expected, rtol=1e-7, atol=1e-7)
 
 
@@ -148,7 +148,7 @@ def test_steps_with_fresh_noise_keep_the_marginal(name):
 def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
     schedule, data, key = schedules.linear_vp(), plane(), jax.random.key(2)
     flow_map, x, ts = flow_maps.exact_map(data, schedule), jnp.ones((3, 2)), [1.0, 0.6, 0.2, 0.05]
-    run = lambda solver, d: jax.jit(lambda: samplers.sample(key, d, schedule, solver, x, ts))()
+    run = lambda solver, d: jax.jit(lambda: samplers.sample(d, schedule, solver, x, ts, key=key))()
     ends = lambda x, t: flow_map(x, t, 0.05)
     expected = run(solvers.MultistepConsistency(t_min=0.05), ends)
     np.testing.assert_allclose(run(FlowMapSolver(gamma=1.0, t_min=0.05), flow_map), expected, rtol=1e-9)
@@ -176,9 +176,9 @@ def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
     schedule, flow_map = schedules.cosine(), flow_maps.exact_map(plane(), schedules.cosine())
     assert not FlowMapSolver().stochastic
     with pytest.raises(ValueError, match="key must be a PRNG key for the stochastic solver FlowMapSolver"):
-        samplers.sample(None, flow_map, schedule, FlowMapSolver(gamma=0.5), jnp.ones((1, 2)), [1.0, 0.0])
+        samplers.sample(flow_map, schedule, FlowMapSolver(gamma=0.5), jnp.ones((1, 2)), [1.0, 0.0])
     run = lambda gamma: samplers.sample(
-        jax.random.key(0), flow_map, schedule, FlowMapSolver(gamma=gamma), jnp.ones((1, 2)), [1.0, 0.5, 0.0]
+        flow_map, schedule, FlowMapSolver(gamma=gamma), jnp.ones((1, 2)), [1.0, 0.5, 0.0], key=jax.random.key(0)
     ).sum()
     assert np.isfinite(jax.jit(jax.grad(run))(0.5))
 
@@ -188,6 +188,6 @@ def test_bfloat16_states_keep_their_type():
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: jnp.tanh(x).astype(jnp.float32), schedule, "v")
     x = jnp.ones((2, 3), jnp.bfloat16)
     assert transport(flow_map, schedule, x, 0.9, 0.2).dtype == jnp.bfloat16
-    run = lambda: samplers.sample(jax.random.key(0), flow_map, schedule, FlowMapSolver(gamma=0.3), x, [1.0, 0.0])
+    run = lambda: samplers.sample(flow_map, schedule, FlowMapSolver(gamma=0.3), x, [1.0, 0.0], key=jax.random.key(0))
     found = jax.eval_shape(run)
     assert found.dtype == jnp.bfloat16

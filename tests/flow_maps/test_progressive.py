@@ -27,12 +27,12 @@ def test_two_step_prediction_step_equals_two_teacher_steps(name):
     @jax.jit
     def both(t, middle, s):
         pair = _two_step_prediction(teacher, x_t, t, middle, s, schedule)
-        x_s = samplers.sample(None, teacher, schedule, solvers.Euler(), x_t, jnp.stack([t, middle, s]))
-        return perturb(*pair, s, schedule), x_s, schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
+        x_s = samplers.sample(teacher, schedule, solvers.Euler(), x_t, jnp.stack([t, middle, s]))
+        return perturb(schedule, *pair, s), x_s, schedule.alpha(t) * pair.x0 + schedule.sigma(t) * pair.eps
 
     t, middle, s = jnp.full(5, 0.8), jnp.linspace(0.5, 0.7, 5), jnp.linspace(0.1, 0.4, 5)
-    x_m = perturb(*teacher(x_t, t), middle, schedule)
-    chord = flow_maps.chord(x_t, perturb(*teacher(x_m, middle), s, schedule), t, s, schedule)
+    x_m = perturb(schedule, *teacher(x_t, t), middle)
+    chord = flow_maps.chord(schedule, x_t, perturb(schedule, *teacher(x_m, middle), s), t, s)
     pair = _two_step_prediction(teacher, x_t, t, middle, s, schedule)
     chex.assert_trees_all_close(chord, pair, rtol=1e-8)
     for t, middle, s in ((0.9, 0.6, 0.2), (0.5, 0.49, 0.3), (0.4, 0.2, 0.0), (1.0, 0.7, 0.3), (1.0, 0.5, 0.0)):
@@ -47,7 +47,7 @@ def test_the_chord_of_the_exact_path_is_exact_in_one_step():
     """Any teacher will do for a chord; with the exact map of the ODE a student of one step is exact."""
     schedule, data, x = schedules.cosine(), plane(), jnp.asarray(X)
     end = moved(data, schedule, x, 1.0, 0.0)
-    pair = flow_maps.chord(x, end, 1.0, 0.0, schedule)
+    pair = flow_maps.chord(schedule, x, end, 1.0, 0.0)
     np.testing.assert_allclose(pair.x0, end, rtol=1e-12)
     np.testing.assert_allclose(pair.eps, x, rtol=1e-12)
 
@@ -60,8 +60,8 @@ def test_two_step_prediction_of_short_steps_is_precise_in_float32():
     exact = teacher(x, t)
     pair = _two_step_prediction(teacher, x, t, middle, s, schedule)
     np.testing.assert_allclose(pair.x0, exact.x0, atol=1e-4)
-    x_s = perturb(*pair, s, schedule)
-    assert np.abs(flow_maps.chord(x, x_s, t, s, schedule).x0 - exact.x0).max() > 1e-3
+    x_s = perturb(schedule, *pair, s)
+    assert np.abs(flow_maps.chord(schedule, x, x_s, t, s).x0 - exact.x0).max() > 1e-3
 
 
 @pytest.mark.slow
@@ -72,16 +72,16 @@ def test_optimal_students_sample_like_the_teacher():
     ts = solvers.grids.uniform(16)
     first = denoisers.exact_denoiser(plane(), schedule)
     x = jnp.asarray(X)
-    sample = jax.jit(samplers.sample, static_argnums=1)
-    expected = sample(None, first, schedule, solvers.Euler(), x, ts)
+    sample = jax.jit(samplers.sample, static_argnums=0)
+    expected = sample(first, schedule, solvers.Euler(), x, ts)
     student, grid = first, ts
     for steps in flow_maps.halvings(16, 2):
         student, grid = exact_student(student, grid, schedule), grid[::2]
         assert grid.shape == (steps + 1,)
-        got = sample(None, student, schedule, solvers.Euler(), x, grid)
+        got = sample(student, schedule, solvers.Euler(), x, grid)
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
     ideal = plane().flow(x, (0.0, 1.0), (1.0, 0.0))
-    plain = sample(None, first, schedule, solvers.Euler(), x, grid)
+    plain = sample(first, schedule, solvers.Euler(), x, grid)
     assert np.abs(got - ideal).max() < 0.2 * np.abs(plain - ideal).max()
 
 
@@ -101,7 +101,7 @@ def test_progressive_loss_vanishes_at_the_target(target):
     schedule, rng = schedules.linear_vp(), np.random.default_rng(1)
     teacher = denoisers.exact_denoiser(plane(), schedule)
     x0, eps = (jnp.asarray(rng.normal(size=(6, 2)), jnp.float32) for _ in range(2))
-    steps = flow_maps.student_steps(jax.random.key(0), 6, jnp.linspace(1.0, 0.0, 7))
+    steps = flow_maps.student_steps(jax.random.key(0), jnp.linspace(1.0, 0.0, 7), 6)
 
     def pair_at(x):
         return _two_step_prediction(teacher, x, *steps, schedule)
@@ -131,7 +131,7 @@ def test_progressive_loss_vanishes_at_the_target(target):
 @pytest.mark.slow
 def test_student_steps_are_on_the_grid_and_equally_frequent():
     ts = jnp.array([1.0, 0.7, 0.6, 0.2, 0.0])
-    steps = flow_maps.student_steps(jax.random.key(3), 100, ts)
+    steps = flow_maps.student_steps(jax.random.key(3), ts, 100)
     rows = np.stack(steps, axis=-1)
     first, second = (rows == np.float32([1.0, 0.7, 0.6])).all(1), (rows == np.float32([0.6, 0.2, 0.0])).all(1)
     assert (first.sum(), second.sum()) == (50, 50)
@@ -147,7 +147,7 @@ SHAPE = r"ts must have shape \(2 k \+ 1,\) with k >= 1, got "
 test_invalid_arguments_raise = raising(
     {
         **{
-            SHAPE + rf"\({n},\)": lambda n=n: flow_maps.student_steps(jax.random.key(0), 2, jnp.linspace(1, 0, n))
+            SHAPE + rf"\({n},\)": lambda n=n: flow_maps.student_steps(jax.random.key(0), jnp.linspace(1, 0, n), 2)
             for n in (1, 4)
         },
         **{

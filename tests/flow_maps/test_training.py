@@ -14,7 +14,7 @@ from scorekit.typing import Prediction
 
 
 def test_two_times_are_ordered_and_equal_in_the_given_part():
-    jumps = flow_maps.two_times(jax.random.key(0), 400, uniform(), schedules.cosine(), 0.25)
+    jumps = flow_maps.two_times(jax.random.key(0), uniform(), schedules.cosine(), 400, 0.25)
     assert np.all(jumps.s[:100] == jumps.t[:100])
     assert np.all(jumps.s[100:] < jumps.t[100:])
     np.testing.assert_allclose(jumps.t[100:].mean(), 2 / 3, atol=0.05)  # the larger of two uniform times
@@ -23,7 +23,7 @@ def test_two_times_are_ordered_and_equal_in_the_given_part():
 
 def test_shortcut_steps_halve_the_steps_of_dyadic_grids_of_the_clock():
     for schedule in (schedules.rectified_flow(), schedules.edm()):
-        steps = flow_maps.shortcut_steps(jax.random.key(1), 200, schedule, levels=4)
+        steps = flow_maps.shortcut_steps(jax.random.key(1), schedule, 200, levels=4)
         ends = [flow_maps.clock(schedule, u) for u in (1.0, 0.0)]
         part = [(flow_maps.clock(schedule, u) - ends[1]) / (ends[0] - ends[1]) for u in steps]
         length = np.asarray(part[0] - part[2])
@@ -38,7 +38,7 @@ def test_shortcut_steps_halve_the_steps_of_dyadic_grids_of_the_clock():
 def test_all_halves_of_the_shortest_jumps_and_no_others_are_steps_along_the_velocity(name):
     """Of a map that is 0 at s = t and 1 elsewhere: the target is the share of a jump that the map itself makes."""
     schedule, levels, x = SCHEDULES[name].make(), 5, jnp.zeros((500, 1))
-    steps = flow_maps.shortcut_steps(jax.random.key(0), 500, schedule, levels)
+    steps = flow_maps.shortcut_steps(jax.random.key(0), schedule, 500, levels)
     target = lambda x, t, s: Prediction(0.0 * x, jnp.where(s < t, 1.0, 0.0)[:, None])
     of_map = lambda x, t, s: Prediction(0.0 * x, 0.0 * x)
     loss = jax.jit(
@@ -55,16 +55,16 @@ def test_tuning_times_are_those_of_the_paper_and_approach_t():
     w = np.asarray(schedule.sigma(t))
     for stage in (0, 1, 3, 8):
         expected = np.maximum(w * (1 - (1 + 8 / (1 + np.exp(w))) / 2.0**stage), 0)
-        found = schedule.sigma(flow_maps.tuning_time(t, stage, schedule))
+        found = schedule.sigma(flow_maps.tuning_time(schedule, t, stage))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 WRONG_ORDER = {
     "shortcut_steps": (
-        lambda low, high: flow_maps.shortcut_steps(jax.random.key(0), 3, schedules.cosine(), t_max=low, t_min=high),
+        lambda low, high: flow_maps.shortcut_steps(jax.random.key(0), schedules.cosine(), 3, t_max=low, t_min=high),
         "t_min must be <= t_max = 0.2, got 0.8",
     ),
-    "middle_time": (lambda low, high: flow_maps.middle_time(low, high, schedules.cosine()), "s must be <= t = 0.2"),
+    "middle_time": (lambda low, high: flow_maps.middle_time(schedules.cosine(), low, high), "s must be <= t = 0.2"),
     "semigroup_error": (
         lambda low, high: flow_maps.semigroup_error(
             lambda x, t, s: Prediction(x, x), schedules.cosine(), jnp.ones((1, 1)), low, high, 0.0

@@ -99,7 +99,7 @@ test_a_mask_without_frames_is_an_error = raising(
 
 
 def test_levels_of_frames_are_independent_and_stratified():
-    t = np.asarray(forcing.draw_times(KEY, 400, 3, uniform(t_min=0.0), SCHEDULE).t)
+    t = np.asarray(forcing.draw_times(KEY, uniform(t_min=0.0), SCHEDULE, 400, 3).t)
     assert np.abs(np.corrcoef(t.T) - np.eye(3)).max() < 0.12
     assert np.array_equal(np.sort((t.reshape(-1) * 1200).astype(int)), np.arange(1200))
 

@@ -30,7 +30,7 @@ def covariance_of(solver, levels, frames, channels=1, causal=False):
     """That of the samples of a deterministic solver: they are linear in the noise."""
     denoiser = forcing.exact_denoiser(density(frames, channels), SCHEDULE, frames, causal)
     basis = jnp.eye(frames * channels).reshape(-1, frames, channels)
-    rows = jax.jit(forcing.sample)(None, denoiser, SCHEDULE, solver, basis, levels).reshape(len(basis), -1)
+    rows = jax.jit(forcing.sample)(denoiser, SCHEDULE, solver, basis, levels).reshape(len(basis), -1)
     return np.asarray(rows.T @ rows)
 
 
@@ -69,8 +69,8 @@ def test_equal_levels_are_the_ordinary_sampler(solver):
     denoiser, ts = forcing.exact_denoiser(density(3), SCHEDULE, 3), solvers.grids.uniform(6)
     x = jax.random.normal(jax.random.key(1), (4, 3, 1))
     key = jax.random.key(2)
-    found = jax.jit(forcing.sample)(key, denoiser, SCHEDULE, solver, x, forcing.full_sequence(ts, 3))
-    expected = jax.jit(samplers.sample)(key, denoiser, SCHEDULE, solver, x, ts)
+    found = jax.jit(forcing.sample)(denoiser, SCHEDULE, solver, x, forcing.full_sequence(ts, 3), key=key)
+    expected = jax.jit(samplers.sample)(denoiser, SCHEDULE, solver, x, ts, key=key)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert float(jnp.abs(expected).max()) > 0.5
 
@@ -82,7 +82,7 @@ def test_gradients_into_the_schedule_are_those_of_the_ordinary_sampler():
     def total(sample, times, s):
         schedule = schedules.cosine(s=s)
         denoiser = forcing.exact_denoiser(density(2), schedule, 2)
-        return jnp.sum(sample(None, denoiser, schedule, SOLVERS[0], x, times) ** 2)
+        return jnp.sum(sample(denoiser, schedule, SOLVERS[0], x, times) ** 2)
 
     found = jax.jit(jax.grad(lambda s: total(forcing.sample, forcing.full_sequence(ts, 2), s)))(0.008)
     expected = jax.jit(jax.grad(lambda s: total(samplers.sample, ts, s)))(0.008)
@@ -186,7 +186,7 @@ def test_stabilisation_shows_finished_frames_as_slightly_noisy():
 
     x = jnp.ones((1, 2, 1))
     levels = jnp.array([[0.0, 1.0], [0.0, 0.5], [0.0, 0.0]])
-    found = forcing.sample(None, denoiser, SCHEDULE, solvers.Euler(), x, levels, stabilisation=0.2)
+    found = forcing.sample(denoiser, SCHEDULE, solvers.Euler(), x, levels, stabilisation=0.2)
     jax.effects_barrier()
     for (shown, t), own in zip(seen, (1.0, 0.5), strict=True):
         np.testing.assert_allclose(t, [[0.2, own]])
@@ -202,13 +202,13 @@ ERRORS = [
     ("ts must end at 0, got 0.1", lambda: forcing.roll_out(*WITH, [1.0, 0.1], **ROLL)),
     (
         r"levels must have shape \(n \+ 1, 2\) .*, got \(3, 3\)",
-        lambda: forcing.sample(None, *WITH, TWO, np.zeros((3, 3))),
+        lambda: forcing.sample(*WITH, TWO, np.zeros((3, 3))),
     ),
-    (r"levels must end at 0, got \[0.  0.5\]", lambda: forcing.sample(None, *WITH, TWO, [[1.0, 1.0], [0.0, 0.5]])),
-    ("levels must fall or stay", lambda: forcing.sample(None, *WITH, TWO, [[0.5, 0.5], [1.0, 0.5], [0.0, 0.0]])),
+    (r"levels must end at 0, got \[0.  0.5\]", lambda: forcing.sample(*WITH, TWO, [[1.0, 1.0], [0.0, 0.5]])),
+    ("levels must fall or stay", lambda: forcing.sample(*WITH, TWO, [[0.5, 0.5], [1.0, 0.5], [0.0, 0.0]])),
     ("window must be longer than context = 4, got 3", lambda: forcing.roll_out(*WITH, TS, window=3, context=4)),
     ("chunk must divide the 3 frames", lambda: forcing.roll_out(*WITH, TS, chunk=2, **ROLL)),
-    ("x_init must hold values", lambda: forcing.sample(None, *WITH, jnp.ones((1, 0, 1)), jnp.zeros((2, 0)))),
+    ("x_init must hold values", lambda: forcing.sample(*WITH, jnp.ones((1, 0, 1)), jnp.zeros((2, 0)))),
     ("look back at no earlier", lambda: forcing.roll_out(*WITH[:2], solvers.DPMSolverPP2M(), TS, **ROLL)),
 ]
 

@@ -110,7 +110,7 @@ def exact_flow(data: densities.Mixture, in_class: Array, scale: Array, noise: Ar
         return alpha * x - sigma * slope(data, in_class, scale, x, jnp.arctan2(sigma, alpha))
 
     denoiser = denoisers.denoiser_from_network(x0, vp, "x0")
-    return samplers.sample(None, denoiser, vp, solvers.RK4(), jnp.sin(TOP) * noise, ts)
+    return samplers.sample(denoiser, vp, solvers.RK4(), jnp.sin(TOP) * noise, ts)
 
 
 def make_problems(seed: int, sizes: Mapping[int, tuple[int, int]], scale: float = 0.0) -> list[Problems]:

@@ -44,9 +44,9 @@ def linear(schedule, dim, n):
     template = exact(each[0], single)
     parts = (
         lambda x, t, mean: denoisers.exact_denoiser(dataclasses.replace(template, mean=mean), schedule)(x, t),
-        jnp.asarray(each),
         denoisers.exact_denoiser(exact(mean, covariance), schedule),
         schedule,
+        jnp.asarray(each),
     )
     given = {"covariances": np.broadcast_to(single, (n, dim, dim)), "prior_covariance": covariance}
     rules = {method: composed(*parts, method, **given if method == "gaussian" else {}) for method in METHODS}
@@ -110,7 +110,7 @@ def test_samples_have_the_mean_and_the_covariance_of_the_closed_form(method):
     rules, _, mean, covariance = linear(schedule, dim, n)
     ts = solvers.grids.uniform_log_snr(schedule, 60, t_max=0.9999, t_min=0.001)
     start = jnp.concatenate([jnp.zeros((1, dim)), jnp.eye(dim)]) * schedule.sigma(1.0)
-    end = jax.jit(sample)(None, rules[method], schedule, solvers.DPMSolverPP2M(), start, ts)
+    end = jax.jit(sample)(rules[method], schedule, solvers.DPMSolverPP2M(), start, ts)
     factor = (end[1:] - end[0]).T
     std = np.sqrt(np.diag(covariance))
     assert np.max(np.abs(end[0] - mean) / std) < 0.05
@@ -129,7 +129,7 @@ def test_compositions_of_mixtures_are_exact_near_t_0_and_for_one_observation_onl
     @functools.partial(jax.jit, static_argnames="n")
     def errors(t, n):
         exact = denoisers.exact_denoiser(posterior(observed[:n]), schedule)(x, t).eps
-        found = [composed(conditional, observed[:n], prior, schedule, method)(x, t).eps for method in METHODS[1:]]
+        found = [composed(conditional, prior, schedule, observed[:n], method)(x, t).eps for method in METHODS[1:]]
         return jnp.stack([jnp.sqrt(jnp.mean((eps - exact) ** 2) / jnp.mean(exact**2)) for eps in found])
 
     assert np.all(errors(0.5, 1) < 1e-6)
@@ -149,7 +149,7 @@ def test_a_state_may_be_any_tree():
     )
     observed = {"a": jnp.ones((4, 3)), "b": 2 * jnp.ones((4, 2))}
     x = {"a": jnp.ones((5, 3)), "b": jnp.zeros((5, 1, 2))}
-    found = jax.jit(lambda x: composed(conditional, observed, prior, schedule)(x, 0.5))(x)
+    found = jax.jit(lambda x: composed(conditional, prior, schedule, observed)(x, 0.5))(x)
     for name, value in (("a", 4 / 5), ("b", 8 / 5)):
         expected = exact(jnp.full(x[name].shape[-1], value), 0.2**0.5)(x[name].reshape(5, -1), 0.5)
         np.testing.assert_allclose(found.x0[name].reshape(5, -1), expected.x0, rtol=1e-4)
@@ -160,7 +160,7 @@ def test_jacobians_that_are_no_covariances_give_finite_answers_and_gradients():
     schedule, matrix = SCHEDULES["flow"], jnp.array([[-0.2, 0.9], [0.1, 0.3]])
     conditional = lambda x, t, y: Prediction(x @ matrix + y, x)
     prior = lambda x, t: Prediction(0.5 * x, x)
-    loss = lambda x: jnp.sum(composed(conditional, jnp.ones((3, 2)), prior, schedule)(x, 0.5).x0)
+    loss = lambda x: jnp.sum(composed(conditional, prior, schedule, jnp.ones((3, 2)))(x, 0.5).x0)
     assert np.all(np.isfinite(jax.jit(jax.grad(loss))(jnp.ones((2, 2)))))
 
 
@@ -170,6 +170,6 @@ def test_covariances_a_little_wider_than_the_prior_give_a_tenth_of_its_precision
     given = {"covariances": np.full((100, 1, 1), 1.02), "prior_covariance": np.eye(1)}
     none = lambda x, t, y=None: Prediction(0.0 * x, x)
     conditional = lambda x, t, y: Prediction(0.0 * x + 0.01, x)
-    rule = composed(conditional, jnp.zeros((100, 1)), none, SCHEDULES["vp"], method="gaussian", **given)
+    rule = composed(conditional, none, SCHEDULES["vp"], jnp.zeros((100, 1)), method="gaussian", **given)
     at_noise = rule(jnp.zeros((1, 1)), 1.0).x0
     np.testing.assert_allclose(at_noise, (100 * 0.01 / 1.02) / 0.1, rtol=1e-3)

@@ -81,7 +81,7 @@ def test_cfg_zero_star_has_zero_velocity_above_its_noise_level():
     times = jnp.array([1.0, 0.97, 0.9601, 0.9599, 0.5])
     moved = jnp.abs((lambda p: p.eps - p.x0)(rule(X, times))).max(axis=(1, 2)) > 1e-3
     assert moved.tolist() == [False, False, False, True, True]
-    x = samplers.sample(None, rule, FLOW, solvers.Euler(), X, jnp.array([1.0, 0.98, 0.965]))
+    x = samplers.sample(rule, FLOW, solvers.Euler(), X, jnp.array([1.0, 0.98, 0.965]))
     same(x, X)
 
 

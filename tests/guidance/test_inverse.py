@@ -98,8 +98,8 @@ def test_dps_is_the_gradient_of_its_likelihood():
 
     @jax.jit
     def both(x_t):
-        guided = process.score(dps(denoiser, COSINE, nonlinear, Y, noise_std)(x_t, t), t, COSINE)
-        return guided, process.score(denoiser(x_t, t), t, COSINE) + jax.grad(log_likelihood)(x_t)
+        guided = process.score(COSINE, dps(denoiser, COSINE, nonlinear, Y, noise_std)(x_t, t), t)
+        return guided, process.score(COSINE, denoiser(x_t, t), t) + jax.grad(log_likelihood)(x_t)
 
     guided, expected = both(state(COSINE, t))
     np.testing.assert_allclose(guided, expected, rtol=1e-10)
@@ -236,7 +236,7 @@ def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
     sample = jax.jit(samplers.sample)
     mean, _ = posterior(MEAN, COVARIANCE, MATRIX, Y, 0.4)
     start = np.zeros((B, D), np.float32)  # the mean of the prior at t = 1 goes to the mean of the posterior
-    found = sample(None, rule, COSINE, solvers.AdamsBashforth(), start, solvers.grids.uniform(60))
+    found = sample(rule, COSINE, solvers.AdamsBashforth(), start, solvers.grids.uniform(60))
     np.testing.assert_allclose(found, mean, atol=5e-3)
 
 

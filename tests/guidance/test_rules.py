@@ -138,7 +138,7 @@ def test_calls_stay_shared_through_jit_and_nesting():
     cond, uncond = branches(Partial(_as_v, Partial(lambda x, t, label: network(x, t, label).x0)), jnp.arange(5), 9)
     built = rescale(apg(cond, uncond, SCHEDULE, 3.0, norm_threshold=0.5), cond, SCHEDULE)
     assert len(jax.jit(lambda d, x: d(x, T))(built, X)) == 2
-    jax.make_jaxpr(samplers.sample)(None, built, SCHEDULE, solvers.Heun(), X, solvers.grids.uniform(3))
+    jax.make_jaxpr(samplers.sample)(built, SCHEDULE, solvers.Heun(), X, solvers.grids.uniform(3))
     assert network.rows == [10, 10]
 
 
@@ -222,7 +222,7 @@ def test_interval_skips_the_guided_call_outside(noise, expected):
 def test_interval_saves_calls_in_sample():
     calls, ts = [], solvers.grids.uniform(10)
     rule = interval(counted("guided", calls, 0.0), counted("plain", calls, 0.0), SCHEDULE, 0.3, 3.0)
-    jax.block_until_ready(jax.jit(samplers.sample)(None, rule, SCHEDULE, solvers.Euler(), X, ts))
+    jax.block_until_ready(jax.jit(samplers.sample)(rule, SCHEDULE, solvers.Euler(), X, ts))
     jax.effects_barrier()
     noise = np.exp(-0.5 * np.asarray(SCHEDULE.log_snr(ts[:-1])))
     inside = int(np.sum((noise > 0.3) & (noise <= 3.0)))

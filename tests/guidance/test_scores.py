@@ -55,7 +55,7 @@ def test_the_score_is_that_of_the_tilted_density(name):
 
     @jax.jit
     def both(x):
-        return process.score(make()(x, T), T, SCHEDULE), jax.vmap(jax.grad(tilted))(x)
+        return process.score(SCHEDULE, make()(x, T), T), jax.vmap(jax.grad(tilted))(x)
 
     np.testing.assert_allclose(*both(X), rtol=1e-4, atol=1e-5)
 
@@ -73,7 +73,7 @@ def test_cfg_plus_plus_steps_as_published():
     """Algorithm 2 with DDIM steps, written out; and its pair is not a split of x_t."""
     ts, x = [0.9, 0.6, 0.3, 0.05], X
     rule = cfg_plus_plus(COND, UNCOND, 0.6)
-    found = samplers.sample(None, rule, SCHEDULE, solvers.Euler(), X, ts)
+    found = samplers.sample(rule, SCHEDULE, solvers.Euler(), X, ts)
     for t, s in itertools.pairwise(ts):
         eps_cond, eps_uncond = COND(x, t).eps, UNCOND(x, t).eps
         guided = eps_uncond + 0.6 * (eps_cond - eps_uncond)
@@ -187,7 +187,7 @@ def test_temperature_flow_ends_at_a_variance_that_depends_on_the_start():
     @jax.jit
     def gain(tau):  # the map is linear
         ts = solvers.grids.uniform(200)
-        return samplers.sample(None, colder(tau), EXPLODING, solvers.Heun(coordinate="sigma"), jnp.ones((1, 1)), ts)
+        return samplers.sample(colder(tau), EXPLODING, solvers.Heun(coordinate="sigma"), jnp.ones((1, 1)), ts)
 
     for tau in TAUS:
         found = START * float(gain(tau)[0, 0]) ** 2
@@ -225,5 +225,5 @@ def test_temperature_flow_of_a_mixture_has_the_wrong_weights():
     rule = temperature(denoisers.exact_denoiser(data, EXPLODING), EXPLODING, tau)
     level = jnp.sqrt(0.2**2 + 1.0 + EXPLODING.sigma(1.0) ** 2)
     x = level * jax.scipy.stats.norm.ppf((jnp.arange(400) + 0.5) / 400)[:, None]
-    end = jax.jit(samplers.sample)(None, rule, EXPLODING, solvers.Euler(), x, solvers.grids.uniform(200))
+    end = jax.jit(samplers.sample)(rule, EXPLODING, solvers.Euler(), x, solvers.grids.uniform(200))
     assert float(jnp.mean(end < 0)) > 0.99 > 0.1 + 0.7**2 / (0.7**2 + 0.3**2)

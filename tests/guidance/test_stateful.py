@@ -61,7 +61,7 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
             states.append(x)
         return jnp.stack(states)
 
-    sample = lambda x: samplers.sample(KEY, WRAPPED, SCHEDULE, solver, x, TS, trajectory=True)
+    sample = lambda x: samplers.sample(WRAPPED, SCHEDULE, solver, x, TS, trajectory=True, key=KEY)
     end, states = jax.jit(sample)(X)
     np.testing.assert_allclose(states, explicit_loop(X), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(states[-1], end)
@@ -80,7 +80,7 @@ def manual(denoiser, x):
 
 @pytest.mark.slow
 def test_with_state_loop_matches_sample():
-    end = jax.jit(samplers.sample)(None, WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
+    end = jax.jit(samplers.sample)(WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
     np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
 
 
@@ -90,7 +90,7 @@ def test_momentum_state_has_the_size_of_x():
     half = X.astype(jnp.bfloat16)
     assert [leaf.dtype for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, half))] == [jnp.bfloat16]
     without = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)
-    ends = [jax.jit(samplers.sample)(None, d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
+    ends = [jax.jit(samplers.sample)(d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
     assert np.abs(ends[0] - ends[1]).max() > 0.01
 
 
@@ -106,7 +106,7 @@ def test_stateless_denoisers_compile_to_the_same_program():
 
         return jax.lax.scan(body, (x, solver.init(x)), solver.plan(SCHEDULE, ts))[0][0]
 
-    library = lambda denoiser, x, ts: samplers.sample(None, denoiser, SCHEDULE, solver, x, ts)
+    library = lambda denoiser, x, ts: samplers.sample(denoiser, SCHEDULE, solver, x, ts)
     for denoiser in (rule, COND):
         programs = [str(jax.make_jaxpr(f)(denoiser, X, TS)) for f in (plain, library)]
         assert programs[0] == programs[1]
@@ -161,7 +161,7 @@ def test_rules_carry_the_state_of_custom_denoisers():
 
 CONSUMERS = {
     "a plain call": lambda d: d(X, 0.5),
-    "log_likelihood": lambda d: likelihood.log_likelihood(None, d, SCHEDULE, X),
+    "log_likelihood": lambda d: likelihood.log_likelihood(d, SCHEDULE, X),
     "adaptive_ode": lambda d: samplers.adaptive_ode(d, SCHEDULE, X),
     "invert": lambda d: samplers.invert(d, SCHEDULE, solvers.Heun(), X, TS),
     "log_probs": lambda d: samplers.sample_with_log_probs(KEY, d, SCHEDULE, solvers.Ancestral(), X, TS),

@@ -75,7 +75,7 @@ def moments_of_flow(rule, case):
     y = jnp.tile(jnp.asarray(case.y, jnp.float32)[:, None], (size + 1, 1, 1))
     start = jnp.concatenate([jnp.zeros((1, size)), jnp.eye(size)]) * COSINE.sigma(1.0)
     ts = solvers.grids.uniform(48)
-    run = jax.jit(lambda y, x: samplers.sample(None, rule(y), COSINE, solvers.AdamsBashforth(), x, ts))
+    run = jax.jit(lambda y, x: samplers.sample(rule(y), COSINE, solvers.AdamsBashforth(), x, ts))
     ends = np.asarray(run(y, start), np.float64)
     moved = ends[1:] - ends[0]
     return ends[0], moved.T @ moved

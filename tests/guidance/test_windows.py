@@ -70,7 +70,7 @@ def test_windowed_samples_have_the_covariance_of_the_process_across_seams():
         x = jax.random.normal(jax.random.key(3), (4000, length, 1))
         ts = solvers.grids.uniform(30)
         denoiser = guidance.windowed(exact(16), 16, hop)
-        run = jax.jit(lambda x: samplers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), x, ts))
+        run = jax.jit(lambda x: samplers.sample(denoiser, SCHEDULE, solvers.DPMSolverPP2M(), x, ts))
         x = np.asarray(run(x))[..., 0]
         return np.mean(x[:, 1:] * x[:, :-1], axis=0) / np.sqrt(np.mean(x[:, 1:] ** 2, 0) * np.mean(x[:, :-1] ** 2, 0))
 

@@ -130,7 +130,7 @@ def likelihood_of(name):
     @functools.partial(jax.jit, static_argnums=1)
     def run(x, block_size):
         denoiser = denoisers.exact_denoiser(data, SCHEDULE)
-        return log_likelihood(None, denoiser, SCHEDULE, x, block_size=block_size)
+        return log_likelihood(denoiser, SCHEDULE, x, block_size=block_size)
 
     return data, run
 
@@ -154,7 +154,7 @@ def test_closed_forms_in_blocks_that_do_not_divide_the_batch(name):
 
 def on_a_grid(key, x, mean, block_size, **kwargs):
     denoiser = denoisers.exact_denoiser(densities.gaussian(mean, covariance=np.diag([0.5, 0.8])), SCHEDULE)
-    return log_likelihood(key, denoiser, SCHEDULE, x, ts=GRID, block_size=block_size, **kwargs)
+    return log_likelihood(denoiser, SCHEDULE, x, ts=GRID, block_size=block_size, key=key, **kwargs)
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_small_examples_are_divided_unless_the_denoiser_has_a_value_for_each(mon
             residual = (x - alpha * mean) / (0.25 * alpha**2 + sigma**2)
             return Prediction(mean + 0.25 * alpha * residual, sigma * residual)
 
-        return log_likelihood(None, denoiser, SCHEDULE, x, ts=GRID)
+        return log_likelihood(denoiser, SCHEDULE, x, ts=GRID)
 
     mean = np.where(np.arange(90)[:, None] % 2, 1.0, -1.0) if conditional else np.ones(2)
     found = jax.jit(run)(mean)

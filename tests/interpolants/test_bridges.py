@@ -25,7 +25,7 @@ def factors(schedule, t):
     """The factors of x0, x1 and z in the state of the bridge."""
     one, none = jnp.ones(1), jnp.zeros(1)
     for x0, x1, z in ((one, none, none), (none, one, none), (none, none, one)):
-        yield float(process.perturb(x0, bridge_noise(x0, x1, z, t, schedule), t, schedule)[0])
+        yield float(process.perturb(schedule, x0, bridge_noise(schedule, x0, x1, z, t), t)[0])
 
 
 @pytest.mark.parametrize("t", [0.0, 0.2, 0.7, 1.0])
@@ -129,9 +129,9 @@ ONES = jnp.ones((2, 3))
 test_bad_arguments_are_named = raising(
     {
         r"schedule.log_snr\(1\) must be finite": lambda: bridge_noise(
-            ONES, ONES, ONES, 0.5, schedules.rectified_flow()
+            schedules.rectified_flow(), ONES, ONES, ONES, 0.5
         ),
-        "x1": lambda: bridge_noise(ONES, ONES[:1], ONES, 0.5, brownian_schedule()),
-        r"t must be in \[0, 1\], got 1.5": lambda: bridge_noise(ONES, ONES, ONES, 1.5, brownian_schedule()),
+        "x1": lambda: bridge_noise(brownian_schedule(), ONES, ONES[:1], ONES, 0.5),
+        r"t must be in \[0, 1\], got 1.5": lambda: bridge_noise(brownian_schedule(), ONES, ONES, ONES, 1.5),
     }
 )

@@ -44,7 +44,7 @@ def galaxies(denoiser):
     solver, ts = samplers.recommended(SCHEDULE, 25)
     assert isinstance(solver, sk.solvers.UniPC)
     noise = jax.random.normal(jax.random.key(0), (64, 1, SIZE, SIZE))
-    return RUN(None, denoiser, SCHEDULE, solver, noise, ts)
+    return RUN(denoiser, SCHEDULE, solver, noise, ts)
 
 
 def test_samples_are_galaxies_in_the_centre_of_a_dark_sky(galaxies):
@@ -61,14 +61,14 @@ def test_more_steps_change_little(denoiser, galaxies):
     """Each sample is the end of one path of the ODE; 25 steps are close to it."""
     solver, ts = samplers.recommended(SCHEDULE, 100)
     noise = jax.random.normal(jax.random.key(0), galaxies.shape)[:8]
-    finer = RUN(None, denoiser, SCHEDULE, solver, noise, ts)
+    finer = RUN(denoiser, SCHEDULE, solver, noise, ts)
     assert jnp.sqrt(jnp.mean((finer - galaxies[:8]) ** 2)) < 0.1 * jnp.std(finer)
 
 
 def test_a_galaxy_beside_the_centre_costs_more_bits(denoiser, galaxies):
     x = jnp.concatenate([galaxies[:4], jnp.roll(galaxies[:4], 9, axis=-1)])
     key, tolerances = jax.random.key(0), {"rtol": 1e-3, "atol": 1e-3}
-    found = LOG_LIKELIHOOD(key, denoiser, SCHEDULE, x, divergence="rademacher", **tolerances)
+    found = LOG_LIKELIHOOD(denoiser, SCHEDULE, x, divergence="rademacher", key=key, **tolerances)
     bits = bits_per_dim(found.raise_if_failed().log_p, SIZE**2).bits_per_dim
     centred, beside = bits[:4], bits[4:]
     assert (beside > centred + 0.1).all()
@@ -77,8 +77,8 @@ def test_a_galaxy_beside_the_centre_costs_more_bits(denoiser, galaxies):
 
 def test_the_estimate_is_that_of_the_exact_divergence(denoiser, galaxies):
     ts = sk.solvers.grids.uniform_log_snr(SCHEDULE, 2, t_max=1.0, t_min=1e-3, to_zero=False)
-    exact = LOG_LIKELIHOOD(None, denoiser, SCHEDULE, galaxies[:1], chunk=64, ts=ts)
-    found = LOG_LIKELIHOOD(jax.random.key(0), denoiser, SCHEDULE, galaxies[:1], divergence="rademacher", ts=ts)
+    exact = LOG_LIKELIHOOD(denoiser, SCHEDULE, galaxies[:1], chunk=64, ts=ts)
+    found = LOG_LIKELIHOOD(denoiser, SCHEDULE, galaxies[:1], divergence="rademacher", ts=ts, key=jax.random.key(0))
     assert jnp.abs(found.log_p - exact.log_p)[0] < 4 * found.standard_error[0]
     assert found.standard_error[0] < 0.01 * SIZE**2
 
@@ -92,7 +92,7 @@ def test_the_other_half_of_a_galaxy_is_filled_in(denoiser, galaxies):
     first = SCHEDULE.time_at(jnp.log(0.05**2))
     solver, ts = samplers.recommended(SCHEDULE, 50, stochastic=True, t_max=first)
     start = sk.sample_prior(jax.random.key(1), SCHEDULE, x, t=first)
-    filled = RUN(jax.random.key(2), rule, SCHEDULE, solver, start, ts)
+    filled = RUN(rule, SCHEDULE, solver, start, ts, key=jax.random.key(2))
     difference = lambda where: float(jnp.sqrt(jnp.mean((filled - x) ** 2, where=where)))
     assert difference(keep) < 0.04
     beyond = (..., SIZE // 2)  # the first column that is not observed

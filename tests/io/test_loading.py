@@ -75,7 +75,7 @@ def test_a_kept_variance_is_left_to_the_network(pipeline, loaded):
 def test_three_lines_to_a_picture(loaded):
     solver, ts = sk.samplers.recommended(loaded.schedule, 4)
     chex.clear_trace_counter()
-    draw = lambda d, x: sk.sample(None, d, loaded.schedule, solver, x, ts)
+    draw = lambda d, x: sk.sample(d, loaded.schedule, solver, x, ts)
     run = jax.jit(chex.assert_max_traces(draw, n=1))
     x = run(loaded.denoiser(labels=jnp.array([0, 5])), loaded.prior(jax.random.key(0), 2))
     assert x.shape == (2, 8, 8, 3)

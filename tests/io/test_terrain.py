@@ -48,7 +48,7 @@ def test_samples_are_smooth_and_higher_where_the_difficulty_is_higher(model):
     network = lambda x, t: model(x, jnp.full(7, schedule.sigma(t)), difficulty)
     noise = 80 * jax.random.normal(jax.random.key(1), (7, 128, 128, 1))
     denoiser, ts = denoiser_from_network(network, schedule, "x0"), jnp.array([1.0, 0.0])
-    x = np.asarray(sample(jax.random.key(0), denoiser, schedule, MultistepConsistency(), noise, ts))
+    x = np.asarray(sample(denoiser, schedule, MultistepConsistency(), noise, ts, key=jax.random.key(0)))
     slope = np.abs(np.diff(x, axis=1)).mean((1, 2, 3))
     assert slope.max() < 0.05  # noise of the standard deviation of these terrains has about 0.3
     assert x.mean((1, 2, 3))[-2:].mean() > x.mean((1, 2, 3))[:2].mean() + 0.05

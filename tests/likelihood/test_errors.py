@@ -17,7 +17,7 @@ def same(x, t):
 
 
 def exact(key=None, **options):
-    return lambda: likelihood.log_likelihood(key, same, COSINE, jnp.zeros((2, 2)), **options)
+    return lambda: likelihood.log_likelihood(same, COSINE, jnp.zeros((2, 2)), key=key, **options)
 
 
 def bound(**options):

@@ -50,7 +50,7 @@ def evaluate(name, schedule_name, n, **kwargs):
         x = data.sample(key, (n,))
         if schedule_name == "edm":  # its time 0 has a little noise, with which the density is that of the noisy data
             x = data.marginal(1.0, schedule.sigma(0.0)).sample(key, (n,))
-        found = log_likelihood(None, denoisers.exact_denoiser(data, schedule), schedule, x, **kwargs)
+        found = log_likelihood(denoisers.exact_denoiser(data, schedule), schedule, x, **kwargs)
         return found, jnp.abs(found.log_p - exact(data, schedule, x, found.x_1)) / data.dim
 
     return jax.device_get(run(jax.random.key(0)))
@@ -95,7 +95,7 @@ def on_cosine(make, n, dtype=None, **options):
         data, schedule = make(), schedules.cosine()
         x = data.sample(key, (n,))
         x = x if dtype is None else x.astype(dtype)
-        found = log_likelihood(key, denoisers.exact_denoiser(data, schedule), schedule, x, **options)
+        found = log_likelihood(denoisers.exact_denoiser(data, schedule), schedule, x, key=key, **options)
         return found, data.log_density(x.astype(float)), x
 
     return run(jax.random.key(1))
@@ -122,7 +122,7 @@ def over_an_interval():
         before, after = level(schedule, t_min), level(schedule, t_max)
         x = data.marginal(*before).sample(key, (5,))
         denoiser = denoisers.exact_denoiser(data, schedule)
-        found = log_likelihood(None, denoiser, schedule, x, t_min=t_min, t_max=t_max, rtol=1e-9, atol=1e-9)
+        found = log_likelihood(denoiser, schedule, x, t_min=t_min, t_max=t_max, rtol=1e-9, atol=1e-9)
         latent = data.flow(x, before, after)
         change = data.marginal(*before).log_density(x) - data.marginal(*after).log_density(latent)
         return found.log_p, latent, after[1], change
@@ -152,8 +152,8 @@ def test_trees_and_chunks_and_few_traces():
             chex.assert_rank(t, 0)
             return Prediction(*map(as_tree, denoiser(jnp.concatenate([x["a"], x["b"][..., 0]], axis=1), t)))
 
-        plain = log_likelihood(None, denoiser, schedule, x, chunk=1)
-        return plain, log_likelihood(None, counted, schedule, as_tree(x))
+        plain = log_likelihood(denoiser, schedule, x, chunk=1)
+        return plain, log_likelihood(counted, schedule, as_tree(x))
 
     plain, tree = jax.device_get(run(jax.random.key(0)))
     np.testing.assert_allclose(tree.log_p, plain.log_p, atol=2e-3)
@@ -201,7 +201,7 @@ def test_the_standard_error_is_that_of_the_estimate(name):
         data, schedule = DATA["gaussian"](), schedules.cosine()
         x = jnp.tile(data.sample(jax.random.key(0), (4,)), (100, 1))
         denoiser = denoisers.exact_denoiser(data, schedule)
-        return log_likelihood(key, denoiser, schedule, x, divergence=name, probes=n, **kwargs), data.log_density(x)
+        return log_likelihood(denoiser, schedule, x, divergence=name, probes=n, key=key, **kwargs), data.log_density(x)
 
     many, exactly = jax.device_get(run(jax.random.key(1), 16))
     error = many.log_p - exactly
@@ -254,7 +254,7 @@ def test_gradients_with_respect_to_parameters_and_data(grid):
 
     def found(params, x):
         denoiser = denoisers.exact_denoiser(density(params), schedule)
-        return jnp.sum(log_likelihood(None, denoiser, schedule, x, **kwargs).log_p)
+        return jnp.sum(log_likelihood(denoiser, schedule, x, **kwargs).log_p)
 
     exactly = lambda params, x: jnp.sum(density(params).log_density(x))
     params = {"mean": np.array([0.4, -0.3]), "std": np.array(0.6)}
@@ -275,7 +275,7 @@ def test_gradients_of_a_network_against_finite_differences():
         network = lambda x, t: jnp.tanh(x @ params + jnp.asarray(table)[labels] + t)
         denoiser = denoisers.denoiser_from_network(network, schedule, "v")
         found = log_likelihood(
-            key, denoiser, schedule, x, divergence="gaussian", probes=2, rtol=1e-8, atol=1e-8, max_steps=100
+            denoiser, schedule, x, divergence="gaussian", probes=2, rtol=1e-8, atol=1e-8, max_steps=100, key=key
         )
         return jnp.sum(found.log_p)
 
@@ -295,7 +295,7 @@ def test_vmap_over_examples():
     def run(key):
         data, schedule = densities.ring(), schedules.cosine()
         x, denoiser = data.sample(key, (6,)), denoisers.exact_denoiser(data, schedule)
-        return jax.vmap(lambda x: log_likelihood(None, denoiser, schedule, x[None]))(x), data.log_density(x)
+        return jax.vmap(lambda x: log_likelihood(denoiser, schedule, x[None]))(x), data.log_density(x)
 
     found, exactly = run(jax.random.key(0))
     np.testing.assert_allclose(found.log_p[:, 0], exactly, atol=5e-3)
@@ -313,7 +313,7 @@ def test_log_likelihood_failure_raises():
     """Eagerly; under jit the result says so."""
     schedule, x = schedules.cosine(), np.ones((3, 2), np.float32)
     denoiser = denoisers.denoiser_from_network(lambda x, t: jnp.sin(9.0 * x), schedule, "v")
-    run = functools.partial(log_likelihood, None, denoiser, schedule, max_steps=4)
+    run = functools.partial(log_likelihood, denoiser, schedule, max_steps=4)
     with pytest.raises(RuntimeError, match="raise max_steps"):
         run(x)
     found = jax.jit(run)(x)

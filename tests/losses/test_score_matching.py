@@ -34,9 +34,9 @@ def log_density(x):
 
 score = score_from_log_density(log_density)
 OBJECTIVES = {
-    "implicit": lambda key, x: sm.implicit_loss(None, score, x),
-    "hutchinson": lambda key, x: sm.implicit_loss(key, score, x, divergence="rademacher"),
-    "gaussian": lambda key, x: sm.implicit_loss(key, score, x, divergence="gaussian", num_probes=2),
+    "implicit": lambda key, x: sm.implicit_loss(score, x),
+    "hutchinson": lambda key, x: sm.implicit_loss(score, x, divergence="rademacher", key=key),
+    "gaussian": lambda key, x: sm.implicit_loss(score, x, divergence="gaussian", num_probes=2, key=key),
     "sliced": lambda key, x: sm.sliced_loss(key, score, x),
     "sliced gaussian": lambda key, x: sm.sliced_loss(key, score, x, probes="gaussian", num_probes=3),
     "finite difference": lambda key, x: sm.finite_difference_loss(key, log_density, x, step=STEP),
@@ -116,7 +116,7 @@ def test_denoising_is_implicit_score_matching_of_noisy_data(dim):
     sigma, drawn = schedule.sigma(t), times.Times(t, jnp.ones(n))
     at = functools.partial(losses.denoising_loss_at, lambda x, t: score(x), schedule)
     denoising = 0.5 * dim * at(x0, eps, drawn, target="score", weighting=weightings.eps)[0] / sigma**2
-    implicit = sm.implicit_loss(None, score, perturb(x0, eps, t, schedule)) + dim / (2 * sigma**2)
+    implicit = sm.implicit_loss(score, perturb(schedule, x0, eps, t)) + dim / (2 * sigma**2)
     differences = sm.finite_difference_denoising_loss(
         jax.random.key(3), log_density, schedule.alpha(0.4) * x0, schedule.sigma(0.4), step=STEP
     )
@@ -152,19 +152,19 @@ def test_trees_and_gradients():
     x = data("gaussian", 3).sample(jax.random.key(1), (5,))
     split = lambda x: {"a": x[:, :1], "b": x[:, 1:]}
     joined = lambda tree: jnp.concatenate([tree["a"], tree["b"]], axis=1)
-    found = sm.implicit_loss(None, lambda tree: split(score(joined(tree))), split(x))
-    np.testing.assert_allclose(found, sm.implicit_loss(None, score, x), rtol=1e-5)
-    loss = lambda precision: sm.implicit_loss(None, lambda x: -precision * x, x).mean()
+    found = sm.implicit_loss(lambda tree: split(score(joined(tree))), split(x))
+    np.testing.assert_allclose(found, sm.implicit_loss(score, x), rtol=1e-5)
+    loss = lambda precision: sm.implicit_loss(lambda x: -precision * x, x).mean()
     np.testing.assert_allclose(jax.grad(loss)(3.0 / jnp.mean(jnp.sum(x**2, axis=-1))), 0.0, atol=1e-5)
 
 
 def test_what_is_not_allowed_is_an_error():
     x = jnp.ones((2, 3))
     with pytest.raises(ValueError, match="key must be a PRNG key for random directions, got None"):
-        sm.implicit_loss(None, score, x, divergence="gaussian")
+        sm.implicit_loss(score, x, divergence="gaussian")
     with pytest.raises(ValueError, match=r"log_density must return shape \(2,\), got \(2, 3\)"):
         sm.finite_difference_loss(jax.random.key(0), lambda x: x, x)
     with pytest.raises(ValueError, match=r"score must have the structure and the shapes of x, \(2, 3\), got \(2, 1\)"):
-        sm.implicit_loss(None, lambda x: x[:, :1], jnp.ones((2, 3)))
+        sm.implicit_loss(lambda x: x[:, :1], jnp.ones((2, 3)))
     with pytest.raises(ValueError, match="x must hold values"):
-        sm.implicit_loss(None, score, x[:0])
+        sm.implicit_loss(score, x[:0])

@@ -56,7 +56,7 @@ def test_a_module_is_the_network_of_a_loss_and_of_a_denoiser(graph):
     expected = jax.grad(lambda params: loss(linen(params)))(params)
     solver, ts = sk.samplers.recommended(schedule, 3)
     samples = [
-        sk.sample(None, sk.denoiser_from_network(each, schedule, target="v"), schedule, solver, x, ts)
+        sk.sample(sk.denoiser_from_network(each, schedule, target="v"), schedule, solver, x, ts)
         for each in (model, linen(params))
     ]
     np.testing.assert_allclose(*samples, rtol=1e-6, atol=1e-6)

@@ -90,7 +90,7 @@ def test_dps_is_the_algorithm_of_the_paper():
     ts = np.asarray(grids.uniform(5, 0.9))
     solver = DPS(operator=lambda x: x @ matrix.T, observation=jnp.asarray(y), inner=solvers.Euler(), step_size=zeta)
     denoiser = denoisers.exact_denoiser(exact(mean, covariance), SCHEDULE)
-    found = jax.jit(samplers.sample)(None, denoiser, SCHEDULE, solver, jnp.asarray(X), ts)
+    found = jax.jit(samplers.sample)(denoiser, SCHEDULE, solver, jnp.asarray(X), ts)
     x = X
     for t, s in itertools.pairwise(ts):
         (a, b), (a_, b_) = level(SCHEDULE, t), level(SCHEDULE, s)
@@ -112,12 +112,12 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
     for inner in (solvers.Ancestral(), solvers.DPMSolverPP2M()):
         given = key if inner.stochastic else None
         made = (inner, make(inner, 0.0), make(inner, 0.1))
-        plain, zero, guided = (run(given, denoiser, SCHEDULE, solver, x, ts) for solver in made)
+        plain, zero, guided = (run(denoiser, SCHEDULE, solver, x, ts, key=given) for solver in made)
         np.testing.assert_allclose(zero, plain, rtol=1e-4, atol=1e-5)
         miss = lambda x: float(jnp.abs(squashed(x) - y).mean())
         assert miss(guided) < 0.5 * miss(plain)
     perfect = DPS(operator=lambda x: 0 * x, observation=jnp.zeros_like(x), inner=solvers.Euler())
-    assert bool(jnp.isfinite(samplers.sample(None, denoiser, SCHEDULE, perfect, x, grids.uniform(2))).all())
+    assert bool(jnp.isfinite(samplers.sample(denoiser, SCHEDULE, perfect, x, grids.uniform(2))).all())
 
 
 # ---- RePaint ---------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_repaint_without_jumps_and_observation_is_sample():
     def both(x):
         nothing = np.zeros(2, np.float32)
         found = repaint(jax.random.key(1), PRIOR, SCHEDULE, solvers.Euler(), x, TS, nothing, Y, resamples=1)
-        return found, samplers.sample(None, PRIOR, SCHEDULE, solvers.Euler(), x, TS)
+        return found, samplers.sample(PRIOR, SCHEDULE, solvers.Euler(), x, TS)
 
     found, expected = both(NOISE)
     np.testing.assert_allclose(found, expected, atol=1e-5)

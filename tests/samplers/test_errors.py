@@ -39,7 +39,7 @@ def each(x):
 
 
 def sample(ts=TS, solver=EULER):
-    return samplers.sample(None, same, COSINE, solver, X, jnp.array(ts))
+    return samplers.sample(same, COSINE, solver, X, jnp.array(ts))
 
 
 def adaptive(**changes):
@@ -57,7 +57,7 @@ def twisted(solver=ANCESTRAL, ts=TS, log_likelihood=each, **options):
 
 
 def product(weights):
-    return samplers.product_sample(KEY, NORMAL, [NORMAL], weights, COSINE, ANCESTRAL, X, TS)
+    return samplers.product_sample(KEY, NORMAL, COSINE, ANCESTRAL, X, TS, [NORMAL], weights)
 
 
 def repaint(solver=EULER, mask=(True, False)):

@@ -53,7 +53,7 @@ def round_trips(solver, schedule, data, x, grids):
     def error(data, x, ts):
         denoiser = denoisers.exact_denoiser(data, schedule)
         noise = invert(denoiser, schedule, solver, x, ts)
-        back = samplers.sample(None, denoiser, schedule, solver, noise, ts)
+        back = samplers.sample(denoiser, schedule, solver, noise, ts)
         return jnp.sqrt(jnp.mean(jnp.square(back - x)))
 
     return jnp.stack([jax.vmap(error, (0, 0, None))(data, x, ts) for ts in grids])

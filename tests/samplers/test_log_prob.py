@@ -33,7 +33,7 @@ def everything(key, x, ts):
     out = {}
     for name, solver in SOLVERS.items():
         logged = sample_with_log_probs(key, network(0.8), SCHEDULE, solver, x, ts)
-        plain = samplers.sample(key, network(0.8), SCHEDULE, solver, x, ts)
+        plain = samplers.sample(network(0.8), SCHEDULE, solver, x, ts, key=key)
         out[name] = logged, plain, trajectory_log_probs(network(0.8), SCHEDULE, solver, logged.trajectory, ts)
     return out
 

@@ -106,7 +106,7 @@ def test_product_estimates_are_unbiased_with_a_few_particles():
     solver, ts, scales = EulerMaruyama(clock="log_snr"), np.float32([0.98, 0.8, 0.6, 0.4, 0.25, 0.1, 0.0]), (1.6, -0.4)
 
     def run(key, x, ts, threshold):
-        return product_sample(key, UNCOND, [COND, OTHER], scales, SCHEDULE, solver, x, ts, threshold=threshold)
+        return product_sample(key, UNCOND, SCHEDULE, solver, x, ts, [COND, OTHER], scales, threshold=threshold)
 
     estimates, resampled = repeated(run, 8, 6000, ts)
     weights = [1.0 - sum(scales), *scales]
@@ -131,12 +131,12 @@ twisted = jax.jit(chex.assert_max_traces(tilted, n=1))
 
 @jax.jit
 def product(scales):
-    return product_sample(KEY, UNCOND, [COND, OTHER, COND], scales, SCHEDULE, MULTISTEP, X, TS, threshold=1.0)
+    return product_sample(KEY, UNCOND, SCHEDULE, MULTISTEP, X, TS, [COND, OTHER, COND], scales, threshold=1.0)
 
 
 @jax.jit
 def plain(denoiser, solver):
-    return samplers.sample(jax.random.split(KEY)[0], denoiser, SCHEDULE, solver, X, TS)
+    return samplers.sample(denoiser, SCHEDULE, solver, X, TS, key=jax.random.split(KEY)[0])
 
 
 def same(one, other, shift=0.0):
@@ -200,7 +200,7 @@ def test_trees_and_dtypes():
     results = jax.jit(
         lambda: (
             twisted_sample(KEY, one, SCHEDULE, Ancestral(), x, TS, towards_1, threshold=1.0),
-            product_sample(KEY, one, [two], [2.0], SCHEDULE, Ancestral(), x, TS, threshold=1.0),
+            product_sample(KEY, one, SCHEDULE, Ancestral(), x, TS, [two], [2.0], threshold=1.0),
         )
     )()
     for result in results:
@@ -232,7 +232,7 @@ def moments_of_guided_flow(scale, steps=200):
     """Mean and variance at the end of the guided flow between Gaussians, which is an affine map of the noise."""
     p, p_y = densities.gaussian(jnp.zeros(1), std=1.0), densities.gaussian(jnp.ones(1), std=0.7)
     guided = guidance.classifier_free(exact_denoiser(p_y, SCHEDULE), exact_denoiser(p, SCHEDULE), scale)
-    ends = samplers.sample(None, guided, SCHEDULE, solvers.RK4(), jnp.array([[0.0], [1.0]]), grids.uniform(steps))
+    ends = samplers.sample(guided, SCHEDULE, solvers.RK4(), jnp.array([[0.0], [1.0]]), grids.uniform(steps))
     return ends[0, 0], jnp.square(ends[1, 0] - ends[0, 0])
 
 
@@ -298,7 +298,7 @@ def test_twisted_particles_have_the_tilted_density_and_guided_samples_another(sc
     np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 1e-3)
     if name != "measurement" and scale == 2.0:
         guided = guidance.classifier_free(exact_denoiser(MODES[1], SCHEDULE), denoiser, scale)
-        ends = repeat(lambda key, x: samplers.sample(key, guided, SCHEDULE, solver, x, grids.uniform(100)))
+        ends = repeat(lambda key, x: samplers.sample(guided, SCHEDULE, solver, x, grids.uniform(100), key=key))
         off = np.array([np.mean(ends), np.var(ends)]) - expected[1:]
         assert off[0] > 0.15 > 10 * error[1]  # a mean of 1.11 instead of 0.94
         assert off[1] < -0.03  # a variance of 0.28 instead of 0.32
@@ -309,6 +309,6 @@ def test_twisted_particles_have_the_tilted_density_and_guided_samples_another(sc
 def test_products_have_the_tilted_density(scale):
     expected = exact_moments(lambda x: (1 - scale) * DATA.log_density(x) + scale * MODES[1].log_density(x))
     solver, ts = EulerMaruyama(clock="log_snr"), grids.uniform(100, 0.995)
-    run = lambda key, x: product_sample(key, UNCOND, [COND], [scale], SCHEDULE, solver, x, ts)
+    run = lambda key, x: product_sample(key, UNCOND, SCHEDULE, solver, x, ts, [COND], [scale])
     found, error = moments(repeat(run))
     np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 0.02)

@@ -20,7 +20,7 @@ DATA = {
 
 @jax.jit
 def draw(data, schedule, solver, ts, x):
-    return samplers.sample(None, denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
+    return samplers.sample(denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
 
 
 def start(schedule, dim, n=256):
@@ -196,7 +196,7 @@ def test_stochastic_pair_draws_the_variance_of_gaussian_data(dim):
 
     @jax.jit
     def sample(key, x):
-        return samplers.sample(key, denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts)
+        return samplers.sample(denoisers.exact_denoiser(data, schedule), schedule, solver, x, ts, key=key)
 
     x = sample(jax.random.key(1), start(schedule, dim, 20_000))
     np.testing.assert_allclose(jnp.mean(x, 0), 0.5, atol=0.02)

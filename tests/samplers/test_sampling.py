@@ -20,7 +20,7 @@ TS = solvers.grids.uniform(5)
 
 
 def test_trajectory_holds_the_state_after_every_step():
-    final, states = samplers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), X, TS, trajectory=True)
+    final, states = samplers.sample(DENOISER, SCHEDULE, solvers.Euler(), X, TS, trajectory=True)
     assert states.shape == (5, 3, 2)
     np.testing.assert_array_equal(states[-1], final)
     x = X
@@ -35,7 +35,7 @@ def test_a_second_eager_call_says_once_that_jit_is_missing(monkeypatch):
     monkeypatch.setattr(sampling, "_EAGER", set())
     sampling._warn_once.cache_clear()
     draw = lambda x, ts=TS, trajectory=False: samplers.sample(
-        None, DENOISER, SCHEDULE, solvers.Euler(), x, ts, trajectory=trajectory
+        DENOISER, SCHEDULE, solvers.Euler(), x, ts, trajectory=trajectory
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -52,7 +52,7 @@ def test_a_second_eager_call_says_once_that_jit_is_missing(monkeypatch):
 
 def test_integrate_unrolls():
     draw = jax.jit(
-        lambda x, ts, unroll: integrate(None, DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll),
+        lambda x, ts, unroll: integrate(DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll),
         static_argnums=2,
     )
     for unroll in (False, True):
@@ -62,7 +62,7 @@ def test_integrate_unrolls():
 
 def test_states_are_stacked_only_for_a_trajectory():
     def shapes(trajectory):
-        run = lambda x: samplers.sample(None, DENOISER, SCHEDULE, solvers.Euler(), x, TS, trajectory=trajectory)
+        run = lambda x: samplers.sample(DENOISER, SCHEDULE, solvers.Euler(), x, TS, trajectory=trajectory)
         (scan,) = [e for e in jax.make_jaxpr(run)(X).eqns if e.primitive.name == "scan"]
         return [v.aval.shape for v in scan.outvars]
 
@@ -71,7 +71,7 @@ def test_states_are_stacked_only_for_a_trajectory():
 
 
 def test_sample_is_determined_by_the_key():
-    run = jax.jit(lambda key: samplers.sample(key, DENOISER, SCHEDULE, solvers.Ancestral(), X, TS))
+    run = jax.jit(lambda key: samplers.sample(DENOISER, SCHEDULE, solvers.Ancestral(), X, TS, key=key))
     one, again, other = run(jax.random.key(1)), run(jax.random.key(1)), run(jax.random.key(2))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other)
@@ -83,9 +83,9 @@ def test_times_of_any_kind_reach_the_denoiser_as_float32_scalars(ts):
         assert (t.shape, t.dtype) == ((), jnp.float32)
         return DENOISER(x, t)
 
-    out = samplers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), X, ts)
+    out = samplers.sample(denoiser, SCHEDULE, solvers.DPMSolverPP2M(), X, ts)
     assert (out.shape, out.dtype) == (X.shape, X.dtype)
-    exact = samplers.sample(None, denoiser, SCHEDULE, solvers.DPMSolverPP2M(), X, np.asarray(ts, np.float32))
+    exact = samplers.sample(denoiser, SCHEDULE, solvers.DPMSolverPP2M(), X, np.asarray(ts, np.float32))
     np.testing.assert_array_equal(out, exact)
 
 
@@ -99,12 +99,12 @@ KEY, ANCESTRAL, EULER = jax.random.key(0), solvers.Ancestral(), solvers.Euler()
 X0 = denoisers.denoiser_from_network(lambda x, t: 0.1 * x, SCHEDULE, "x0")
 FRAMES = jnp.ones((1, 2, 1))
 UNDEFINED_AT_NOISE = {
-    "sample": lambda: samplers.sample(None, EPS, SCHEDULE, EULER, X, TS),
+    "sample": lambda: samplers.sample(EPS, SCHEDULE, EULER, X, TS),
     "sample of the score": lambda: samplers.sample(
-        None, denoisers.denoiser_from_score(lambda x, t: -x, SCHEDULE), SCHEDULE, EULER, X, TS
+        denoisers.denoiser_from_score(lambda x, t: -x, SCHEDULE), SCHEDULE, EULER, X, TS
     ),
-    "sample by EulerMaruyama": lambda: samplers.sample(KEY, DENOISER, SCHEDULE, solvers.EulerMaruyama(), X, TS),
-    "trajectory": lambda: samplers.sample(None, EPS, SCHEDULE, EULER, X, TS, trajectory=True),
+    "sample by EulerMaruyama": lambda: samplers.sample(DENOISER, SCHEDULE, solvers.EulerMaruyama(), X, TS, key=KEY),
+    "trajectory": lambda: samplers.sample(EPS, SCHEDULE, EULER, X, TS, trajectory=True),
     "sdedit": lambda: samplers.sdedit(KEY, EPS, SCHEDULE, EULER, X, TS),
     "translate": lambda: samplers.translate(DENOISER, EPS, SCHEDULE, EULER, X, TS),
     "repaint": lambda: samplers.repaint(KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, jnp.zeros((3, 2)), X, jump_length=2),
@@ -112,17 +112,15 @@ UNDEFINED_AT_NOISE = {
     "twisted_sample": lambda: samplers.twisted_sample(
         KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, lambda x: -jnp.square(x).sum(1)
     ),
-    "product_sample": lambda: samplers.product_sample(KEY, EPS, [EPS], [2.0], SCHEDULE, ANCESTRAL, X, TS),
+    "product_sample": lambda: samplers.product_sample(KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, [EPS], [2.0]),
     "corrupt_denoise": lambda: samplers.corrupt_denoise(KEY, EPS, SCHEDULE, EULER, X, TS, 2),
-    "forcing.sample": lambda: forcing.sample(
-        None, EPS, SCHEDULE, EULER, FRAMES, forcing.full_sequence([1.0, 0.5, 0.0], 2)
-    ),
+    "forcing.sample": lambda: forcing.sample(EPS, SCHEDULE, EULER, FRAMES, forcing.full_sequence([1.0, 0.5, 0.0], 2)),
     "forcing.sample_long": lambda: forcing.sample_long(
         KEY, forcing.roll_out(EPS, SCHEDULE, EULER, [1.0, 0.5, 0.0], window=3, context=1), FRAMES
     ),
 }
 NOT_FINITE = {
-    "x_init must be finite": lambda: samplers.sample(None, DENOISER, SCHEDULE, EULER, X * jnp.nan, TS),
+    "x_init must be finite": lambda: samplers.sample(DENOISER, SCHEDULE, EULER, X * jnp.nan, TS),
     "predicts x0 divides by sigma, which is 0 at t = 0: begin at t_min=0.001": lambda: samplers.invert(
         X0, SCHEDULE, EULER, X, TS
     ),
@@ -140,13 +138,13 @@ test_eager_sampling_says_what_is_not_finite = pytest.mark.slow(raising(NOT_FINIT
 def test_the_readme_path_of_a_network_of_eps():
     solver, ts = samplers.recommended(SCHEDULE, 8)
     with pytest.raises(ValueError, match=r"6 of 6 values of the samples are not.*t_max=0\.999"):
-        samplers.sample(None, EPS, SCHEDULE, solver, X, ts)
+        samplers.sample(EPS, SCHEDULE, solver, X, ts)
     solver, ts = samplers.recommended(SCHEDULE, 8, target="eps")
-    assert np.isfinite(samplers.sample(None, EPS, SCHEDULE, solver, X, ts)).all()
+    assert np.isfinite(samplers.sample(EPS, SCHEDULE, solver, X, ts)).all()
 
 
 def test_compiled_sampling_is_the_bare_loop_and_gives_nan():
-    ours, bare = (lambda x, draw=draw: draw(None, EPS, SCHEDULE, EULER, x, TS) for draw in (samplers.sample, integrate))
+    ours, bare = (lambda x, draw=draw: draw(EPS, SCHEDULE, EULER, x, TS) for draw in (samplers.sample, integrate))
     assert str(jax.make_jaxpr(ours)(X)) == str(jax.make_jaxpr(bare)(X))
     assert np.isnan(jax.jit(ours)(X)).all()
     assert np.isnan(jax.vmap(ours)(X)).all()

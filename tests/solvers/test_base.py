@@ -120,7 +120,7 @@ def test_plan_stacks_single_rows_and_sample_is_a_loop_of_steps(name):
             return solver.step(keys[k] if solver.stochastic else None, carry[1], carry[0], row, DENOISER)
 
         looped, _ = jax.lax.fori_loop(0, n, step, (x, solver.init(x)))
-        return plan, single, looped, sample(key, DENOISER, SCHEDULE, solver, x, ts)
+        return plan, single, looped, sample(DENOISER, SCHEDULE, solver, x, ts, key=key)
 
     plan, single, looped, sampled = both(KEY, X.astype(float))
     assert all(jnp.shape(leaf)[0] == n for leaf in jax.tree.leaves(plan))
@@ -166,7 +166,7 @@ def test_network_is_traced_once_and_deterministic_solvers_draw_nothing(name):
         chex.assert_type(t, jnp.float32)
         return DENOISER(x, t)
 
-    program = jax.make_jaxpr(lambda x: sample(KEY, denoiser, SCHEDULE, solver, x, TIMES))(X)
+    program = jax.make_jaxpr(lambda x: sample(denoiser, SCHEDULE, solver, x, TIMES, key=KEY))(X)
     assert ("random_bits" in str(program)) == solver.stochastic
 
 
@@ -223,7 +223,7 @@ class TwoStep(SolverBase):
 
 
 def test_user_solver_equals_the_library_under_jit_vmap_and_grad():
-    run = lambda solver, x: sample(None, DENOISER, SCHEDULE, solver, x, TIMES)
+    run = lambda solver, x: sample(DENOISER, SCHEDULE, solver, x, TIMES)
     expected = [jax.jit(run)(s, X) for s in (solvers.Euler(), solvers.AdamsBashforth(order=2))]
     many = jax.jit(jax.vmap(run, (0, None)))(TwoStep(strength=jnp.array([0.0, 1.0])), X)
     assert_close(many[0], expected[0])
@@ -251,7 +251,7 @@ def test_user_solver_needs_only_a_step_and_may_have_a_state_of_another_type_than
             return super().step(key, state, x_t, row, denoiser)[0], state + 1
 
     assert (DDIM().order, DDIM().evals_per_step, DDIM().stochastic, DDIM().max_past) == (1, 1, False, 0)
-    run = lambda solver: sample(None, DENOISER, SCHEDULE, solver, X, TIMES)
+    run = lambda solver: sample(DENOISER, SCHEDULE, solver, X, TIMES)
     for solver in (DDIM(), Counting()):
         assert_close(run(solver), run(solvers.Euler()))
 
@@ -271,7 +271,7 @@ def test_precomputed_solver_is_its_base(solver):
     @jax.jit
     def both(x):
         table = precomputed(solver, FLOW, GRID)
-        return table, [sample(None, OF_FLOW, FLOW, s, x, GRID) for s in (solver, table)]
+        return table, [sample(OF_FLOW, FLOW, s, x, GRID) for s in (solver, table)]
 
     table, (expected, found) = both(x)
     assert (table.order, table.evals_per_step) == (solver.order, solver.evals_per_step)
@@ -281,5 +281,5 @@ def test_precomputed_solver_is_its_base(solver):
 
 test_precomputed_solver_raises_on_a_grid_of_another_length = raising(
     {"ts must have 5 times, for the 4 steps of this solver, got 4": solvers.grids.uniform(3)},
-    lambda ts: sample(None, OF_FLOW, FLOW, precomputed(solvers.Euler(), FLOW, GRID), jnp.zeros((1, 2)), ts),
+    lambda ts: sample(OF_FLOW, FLOW, precomputed(solvers.Euler(), FLOW, GRID), jnp.zeros((1, 2)), ts),
 )

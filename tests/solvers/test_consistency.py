@@ -20,7 +20,7 @@ MEAN, STD = 0.5, 0.7
 def student(schedule, t_min):
     """The exact consistency function of Gaussian data, as a denoiser."""
     data = densities.gaussian(jnp.array([MEAN]), std=STD)
-    return lambda x, t: flow_maps.chord(x, moved(data, schedule, x, t, t_min), t, t_min, schedule)
+    return lambda x, t: flow_maps.chord(schedule, x, moved(data, schedule, x, t, t_min), t, t_min)
 
 
 def moments(schedule, ts, t_min):
@@ -68,13 +68,13 @@ def test_sampling_needs_a_key_and_has_finite_gradients():
     d = denoisers.denoiser_from_network(lambda x, t: 0.5 * x, schedule)
     ts = solvers.grids.uniform(3)
     with pytest.raises(ValueError, match="key must be a PRNG key for the stochastic solver MultistepConsistency"):
-        samplers.sample(None, d, schedule, MultistepConsistency(), x, ts)
+        samplers.sample(d, schedule, MultistepConsistency(), x, ts)
     run = lambda x, t_min: samplers.sample(
-        jax.random.key(0), d, schedule, MultistepConsistency(t_min=t_min), x, ts
+        d, schedule, MultistepConsistency(t_min=t_min), x, ts, key=jax.random.key(0)
     ).sum()
     gradient = jax.jit(jax.grad(run, argnums=(0, 1)))(x, 0.0)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    noise = samplers.sample(jax.random.key(1), d, schedule, MultistepConsistency(), x, ts)
+    noise = samplers.sample(d, schedule, MultistepConsistency(), x, ts, key=jax.random.key(1))
     assert not np.allclose(noise[0], noise[1])
 
 
@@ -84,6 +84,6 @@ def test_denoiser_of_a_diffusion_model_loses_variance():
     data = densities.gaussian(jnp.array([MEAN]), std=STD)
     d = denoisers.exact_denoiser(data, schedule)
     x = jax.random.normal(jax.random.key(0), (4000, 1))
-    out = jax.jit(samplers.sample)(jax.random.key(1), d, schedule, MultistepConsistency(), x, ts)
+    out = jax.jit(samplers.sample)(d, schedule, MultistepConsistency(), x, ts, key=jax.random.key(1))
     assert float(out.std()) < 0.8 * STD
     assert MultistepConsistency().order == 0

@@ -31,7 +31,7 @@ def test_two_steps_equal_a_manual_computation(solver, final):
     """``x0 = x / 2`` on ``x_t = (1 - t) x0 + t eps`` from x = 1 over the times 0.8, 0.5, 0.2."""
     schedule = schedules.rectified_flow()
     denoiser = denoiser_from_network(lambda x, t: 0.5 * x, schedule, "x0")
-    got = sample(None, denoiser, schedule, SOLVERS[solver], jnp.ones((1, 1)), [0.8, 0.5, 0.2])
+    got = sample(denoiser, schedule, SOLVERS[solver], jnp.ones((1, 1)), [0.8, 0.5, 0.2])
     np.testing.assert_allclose(got, [[final]], rtol=2e-6)
 
 
@@ -44,7 +44,9 @@ def guided_x0_network(schedule, scale):
 def to_the_end(solver, schedule, scale, x):
     """Two steps, 1 -> 0.5 -> 0: the state after each."""
     ts = jnp.array([1.0, 0.5, 0.0])
-    return sample(jax.random.key(3), guided_x0_network(schedule, scale), schedule, solver, x, ts, trajectory=True)[1]
+    return sample(guided_x0_network(schedule, scale), schedule, solver, x, ts, trajectory=True, key=jax.random.key(3))[
+        1
+    ]
 
 
 ENDS = {**SOLVERS, "ddpm": Ancestral(), "eta_0": Ancestral(eta=0.0), "eta_half": Ancestral(eta=0.5)}

@@ -81,7 +81,7 @@ STOCHASTIC = [name for name in NAMES if build(name).stochastic and name not in E
 def test_solvers_end_in_the_law_of_the_data(name):
     solver = SOLVERS.get(name) or build(name)
 
-    run = jax.jit(lambda solver, p, x: samplers.sample(jax.random.key(1), p, SCHEDULE, solver, x, TS))
+    run = jax.jit(lambda solver, p, x: samplers.sample(p, SCHEDULE, solver, x, TS, key=jax.random.key(1)))
     ends = run(solver, denoisers.exact_denoiser(data(1), SCHEDULE), start(1, 0, *level(TS[0])))
     assert distance(ends, *level(TS[-1])) < LARGEST
 
@@ -94,7 +94,7 @@ def test_a_corrector_has_the_same_variance_in_any_dimension():
 
     @jax.jit
     def run(xs):
-        draw = lambda d: samplers.sample(jax.random.key(d), normal[d], SCHEDULE, solver, xs[d], TS)
+        draw = lambda d: samplers.sample(normal[d], SCHEDULE, solver, xs[d], TS, key=jax.random.key(d))
         return {d: jnp.var(draw(d)) for d in xs}
 
     (first, noise), (alpha, sigma) = level(TS[0]), level(TS[-1])
@@ -150,5 +150,5 @@ def test_multistep_consistency_is_exact_for_an_exact_student(steps):
         return Prediction(x0, (x - SCHEDULE.alpha(t) * x0) / SCHEDULE.sigma(t))
 
     solver = solvers.MultistepConsistency()
-    run = jax.jit(lambda x: samplers.sample(jax.random.key(0), student, SCHEDULE, solver, x, ts))
+    run = jax.jit(lambda x: samplers.sample(student, SCHEDULE, solver, x, ts, key=jax.random.key(0)))
     assert distance(run(start(1, 3, *level(1.0)))) < NOISE

@@ -223,7 +223,7 @@ def test_every_solver_integrates_from_exactly_1_to_exactly_0(name):
         **({"em": S.EulerMaruyama(clock="log_snr")} if name == "edm_from_zero" else {}),
     }
     everything = {**{k: SOLVERS[k] for k in ONE_OF_EACH}, "ipndm": S.IPNDM(), **stochastic}
-    run = lambda x, ts: {k: sample(jax.random.key(0), constant, schedule, v, x, ts) for k, v in everything.items()}
+    run = lambda x, ts: {k: sample(constant, schedule, v, x, ts, key=jax.random.key(0)) for k, v in everything.items()}
     start = schedule.sigma(1.0) * jnp.array([[0.7, 1.1]])
     for k, x in jax.jit(run)(start, grids.uniform(4)).items():
         np.testing.assert_allclose(x, schedule.alpha(0.0) * answer, atol=2e-5 * float(schedule.sigma(1.0)), err_msg=k)

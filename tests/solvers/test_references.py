@@ -53,7 +53,7 @@ class Values:
 
 def got(solver, values, key=None):
     denoiser = denoiser_from_network(network, values.schedule, "x0")
-    return np.asarray(sample(key, denoiser, values.schedule, solver, jnp.asarray(START), TS))
+    return np.asarray(sample(denoiser, values.schedule, solver, jnp.asarray(START), TS, key=key))
 
 
 def normals(n=1):

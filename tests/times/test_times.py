@@ -39,7 +39,7 @@ def test_stratified_is_permuted_with_a_uniform_marginal_and_less_variance():
 @pytest.mark.parametrize("stratified", [True, False])
 def test_draw_uses_the_sampler(stratified):
     sampler = times.uniform(0.25, 0.75, stratified=stratified)
-    drawn = times.draw(jax.random.key(0), 64, sampler, cosine())
+    drawn = times.draw(jax.random.key(0), sampler, cosine(), 64)
     assert drawn.t.shape == drawn.weight.shape == (64,)
     assert 0.25 <= float(drawn.t.min()) < float(drawn.t.max()) <= 0.75
     occupied = len(np.unique(np.floor((np.asarray(drawn.t) - 0.25) * 128)))
@@ -157,7 +157,7 @@ def test_discrete_draws_times_with_their_weights():
     for t, share in ((0.7, 1 / 8), (0.2, 2 / 8), (0.4, 5 / 8)):
         assert np.mean(np.asarray(drawn.t) == t) == pytest.approx(share, abs=2e-5)
     np.testing.assert_array_equal(drawn.weight, 1.0)
-    batch = times.draw(jax.random.key(0), 64, sampler, cosine()).t
+    batch = times.draw(jax.random.key(0), sampler, cosine(), 64).t
     assert sorted(np.asarray(batch).tolist()) == [0.2] * 16 + [0.4] * 40 + [0.7] * 8
     np.testing.assert_array_equal(times.discrete(0.3).quantile(jnp.array([0.0, 1.0]), None).t, 0.3)
 

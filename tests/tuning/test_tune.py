@@ -51,7 +51,7 @@ def test_gradient_of_the_grid_is_that_of_finite_differences(solver):
     x, ts, h = np.random.default_rng(0).normal(size=(4, 2)), np.array(UNEVEN), 1e-6
 
     def value(ts):
-        ends = samplers.sample(None, smooth, FLOW, solver, x, ts)
+        ends = samplers.sample(smooth, FLOW, solver, x, ts)
         return jnp.mean(jnp.sin(2.0 * ends))
 
     @jax.jit

@@ -89,8 +89,8 @@ def test_p_values_are_uniform_under_the_null():
     denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
     grid = np.linspace(0.99, 0.01, 6)
     statistics = {
-        "norms": jax.jit(typicality.score_norms)(None, denoiser, SCHEDULE, x, TS),
-        "curvature": jax.jit(typicality.score_curvature)(None, denoiser, SCHEDULE, x, TS),
+        "norms": jax.jit(typicality.score_norms)(denoiser, SCHEDULE, x, TS),
+        "curvature": jax.jit(typicality.score_curvature)(denoiser, SCHEDULE, x, TS),
         "path": jax.jit(typicality.path_statistics)(denoiser, SCHEDULE, x, grid),
         "likelihood": log_density(x)[:, None],
     }

@@ -30,7 +30,7 @@ def at(t):
 
 
 def test_score_norms():
-    found = jax.jit(typicality.score_norms)(None, DENOISER, SCHEDULE, X, TS)
+    found = jax.jit(typicality.score_norms)(DENOISER, SCHEDULE, X, TS)
     for column, t in zip(found.T, TS, strict=True):
         alpha, sigma, k = at(t)
         score = -np.linalg.solve(k, alpha * (X - MEAN).T).T
@@ -41,7 +41,7 @@ def test_score_norms():
 def test_score_norms_of_noisy_data():
     """E|eps|^2 = sigma^2 tr(K^-1) when x is data and noise is added."""
     x = DATA.sample(jax.random.key(0), (5000,))
-    found = jax.jit(typicality.score_norms)(jax.random.key(1), DENOISER, SCHEDULE, x, TS)
+    found = jax.jit(typicality.score_norms)(DENOISER, SCHEDULE, x, TS, key=jax.random.key(1))
     expected = [at(t)[1] ** 2 * np.trace(np.linalg.inv(at(t)[2])) for t in TS]
     np.testing.assert_allclose(np.mean(np.square(found), axis=0), expected, rtol=0.06)
 
@@ -90,20 +90,22 @@ def test_path_statistics():
 
 @pytest.mark.slow
 def test_score_curvature_exact_and_by_probes():
-    exact = jax.jit(typicality.score_curvature)(None, DENOISER, SCHEDULE, X, TS)
+    exact = jax.jit(typicality.score_curvature)(DENOISER, SCHEDULE, X, TS)
     for column, t in zip(exact.T, TS, strict=True):
         alpha, _, k = at(t)
         score = np.linalg.solve(k, alpha * (X - MEAN).T).T
         np.testing.assert_allclose(column, np.sum(score**2, 1) / np.trace(np.linalg.inv(k)), rtol=1e-4)
     estimate = functools.partial(typicality.score_curvature, probes=1000)
-    found = jax.jit(estimate)(jax.random.key(0), DENOISER, SCHEDULE, X, TS)
+    found = jax.jit(estimate)(DENOISER, SCHEDULE, X, TS, key=jax.random.key(0))
     np.testing.assert_allclose(found, exact, rtol=0.1)
     # On noisy data both halves of the ratio have one mean: near 1 in high dimension.
     wide = sk.densities.gaussian(jnp.zeros(400), std=1.5)
     x = wide.sample(jax.random.key(1), (100,))
     level = jnp.array([0.001])
     one = sk.denoisers.exact_denoiser(wide, SCHEDULE)
-    ratio = jax.jit(typicality.score_curvature)(jax.random.key(0), one, SCHEDULE, x, level)  # one probe: C is isotropic
+    ratio = jax.jit(typicality.score_curvature)(
+        one, SCHEDULE, x, level, key=jax.random.key(0)
+    )  # one probe: C is isotropic
     assert abs(float(ratio.mean()) - 1.0) < 0.03
     assert float(ratio.std()) < 0.1
 
@@ -119,9 +121,9 @@ def test_statistics_are_independent_across_examples_and_accept_trees():
     def all_of(denoiser, x):
         grid = jnp.linspace(1.0, 0.0, 5)
         return (
-            typicality.score_norms(None, denoiser, SCHEDULE, x, TS),
+            typicality.score_norms(denoiser, SCHEDULE, x, TS),
             typicality.path_statistics(denoiser, SCHEDULE, x, grid),
-            typicality.score_curvature(None, denoiser, SCHEDULE, x, TS),
+            typicality.score_curvature(denoiser, SCHEDULE, x, TS),
         )
 
     plain = lambda x, t: DENOISER(x, t)

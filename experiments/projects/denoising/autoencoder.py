@@ -79,7 +79,7 @@ def make_features(model: Model, layers: Sequence[str]):
 
     @jax.jit
     def compute(params, key, x, t):
-        x_t = process.perturb(x, jax.random.normal(key, x.shape, x.dtype), t, model.schedule)
+        x_t = process.perturb(model.schedule, x, jax.random.normal(key, x.shape, x.dtype), t)
         of_layers = lambda x, noise: features(model.module, params, x, noise, layers=layers)
         values = precondition(of_layers, model.preconditioning)(x_t, t)
         cells = min(value.shape[1] for value in values.values())

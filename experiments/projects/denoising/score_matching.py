@@ -42,8 +42,8 @@ def _on_noisy(objective: Callable) -> Callable:
 
 OBJECTIVES: dict[str, Callable] = {
     "denoising": lambda k, s, f, x, std: denoising(k, s, f, x, std) - 0.5 * x.shape[-1] / std**2,
-    "implicit, exact divergence": _on_noisy(lambda k, s, f, x: sm.implicit_loss(None, s, x)),
-    "sliced, reduced variance": _on_noisy(lambda k, s, f, x: sm.implicit_loss(k, s, x, divergence="rademacher")),
+    "implicit, exact divergence": _on_noisy(lambda k, s, f, x: sm.implicit_loss(s, x)),
+    "sliced, reduced variance": _on_noisy(lambda k, s, f, x: sm.implicit_loss(s, x, divergence="rademacher", key=k)),
     "sliced": _on_noisy(lambda k, s, f, x: sm.sliced_loss(k, s, x)),
     "FD-SSM": _on_noisy(lambda k, s, f, x: sm.finite_difference_loss(k, f, x)),
     "FD-DSM": lambda k, s, f, x, std: (

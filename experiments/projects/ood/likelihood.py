@@ -55,7 +55,7 @@ def measure(data: densities.Mixture, points: int, tolerances: list[float]) -> li
     """Tolerance, evaluations, mean error and bias."""
     x = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,))
     denoiser = exact_denoiser(data)
-    solve = jax.jit(lambda x, tolerance: log_likelihood(None, denoiser, SCHEDULE, x, rtol=tolerance, atol=tolerance))
+    solve = jax.jit(lambda x, tolerance: log_likelihood(denoiser, SCHEDULE, x, rtol=tolerance, atol=tolerance))
     rows: list[list[Cell]] = []
     for tolerance in tolerances:
         result = solve(x, tolerance)
@@ -68,7 +68,7 @@ def estimator_errors(data: densities.Mixture, points: int, tangents: int, draws:
     """Root-mean-square error in nats of each estimator of the divergence, against the exact trace on the same grid."""
     x, denoiser = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,)), exact_denoiser(data)
     solve = functools.partial(log_likelihood, probes=tangents, ts=np.linspace(1.0, 0.0, 33))
-    exactly = jax.jit(lambda: solve(None, denoiser, SCHEDULE, x).log_p)()
+    exactly = jax.jit(lambda: solve(denoiser, SCHEDULE, x).log_p)()
     errors = {}
     for name in ("gaussian", "rademacher", "hutch++"):
         once = functools.partial(solve, divergence=name)

@@ -35,7 +35,7 @@ class ScoredModel(NamedTuple):
 
     def noised(self, key: Key, x: Array) -> Array:
         """Images with the noise at which the density is taken."""
-        return process.perturb(x, jax.random.normal(key, x.shape, x.dtype), self.t_min, self.schedule)
+        return process.perturb(self.schedule, x, jax.random.normal(key, x.shape, x.dtype), self.t_min)
 
 
 def first_time(schedule: Schedule, bins: int) -> Array:
@@ -63,4 +63,4 @@ def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int,
     ts = solvers.grids.quadratic(steps, 0.999, t_min, power=4.0)
     options = {"divergence": "rademacher", "probes": probes, "chunk": probes}
     find = functools.partial(likelihood.log_likelihood, ts=ts, **options)
-    return lambda key, x_t: find(key, denoiser, schedule, x_t).log_p
+    return lambda key, x_t: find(denoiser, schedule, x_t, key=key).log_p

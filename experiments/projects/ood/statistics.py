@@ -64,12 +64,12 @@ def make_statistics(scored: ScoredModel, settings: Settings, bins: int) -> dict[
         return scored.log_density(for_probes, scored.noised(for_noise, x))[:, None]
 
     def curvature(key, x):
-        return typicality.score_curvature(key, denoiser, schedule, x, ts[: settings.curved], probes=settings.probes)
+        return typicality.score_curvature(denoiser, schedule, x, ts[: settings.curved], probes=settings.probes, key=key)
 
     statistics = {
         "log p": log_p,
         "bound": lambda key, x: variational_bound(key, denoiser, schedule, x, **for_bound).total[:, None],
-        "norms": lambda key, x: typicality.score_norms(None, denoiser, schedule, x, ts),
+        "norms": lambda key, x: typicality.score_norms(denoiser, schedule, x, ts),
         "one step": lambda key, x: errors(key, x=x),
         "many steps": lambda key, x: errors(key, x=x, **through_noise),
         "path": lambda key, x: typicality.path_statistics(denoiser, schedule, x, path),

@@ -74,4 +74,4 @@ def draw(
             rule = guidance.mmps(*problem, iterations=_ITERATIONS)
         case _:
             rule = getattr(guidance, method)(*problem)
-    return samplers.sample(key, rule, SCHEDULE, solver, noise, ts), unknown
+    return samplers.sample(rule, SCHEDULE, solver, noise, ts, key=key), unknown

@@ -96,7 +96,7 @@ def build_classifier(config: Config, num_classes: int) -> Classifier:
 
 def _logits(network, schedule, x_t, t):
     """A schedule of None is clean data at any t."""
-    log_snr = _CLEAN if schedule is None else jnp.clip(bounded_log_snr(t, schedule), -_CLEAN, _CLEAN)
+    log_snr = _CLEAN if schedule is None else jnp.clip(bounded_log_snr(schedule, t), -_CLEAN, _CLEAN)
     return network(x_t, 0.25 * log_snr)
 
 
@@ -111,7 +111,7 @@ def make_prepare(built: Classifier, dataset: Dataset):
     def prepare(key, batch):
         for_times, for_noise = jax.random.split(key)
         x = dataset.to_model(batch["x"])
-        times = time_samplers.draw(for_times, x.shape[0], built.times, built.schedule)
+        times = time_samplers.draw(for_times, built.times, built.schedule, x.shape[0])
         if built.clean:
             times = time_samplers.Times(jnp.zeros_like(times.t), jnp.ones_like(times.t))
         eps = jax.random.normal(for_noise, x.shape, x.dtype)

@@ -60,7 +60,7 @@ def check(config: Config, dataset: Dataset, sampler: Sampler, scales: Sequence[f
     one, key = jax.ShapeDtypeStruct((1,), jnp.float32), jax.random.key(0)
     if objective.weighting is not None:
         _trace(config, "loss.weighting", objective.weighting, one)
-    draw = lambda key: times.draw(key, 2, times.at_progress(objective.times, 1.0), schedule)
+    draw = lambda key: times.draw(key, times.at_progress(objective.times, 1.0), schedule, 2)
     _trace(config, "loss.times", draw, key)
     _trace(config, "sampling.solver", lambda ts: sampler.solver.plan(schedule, ts), sampler.ts)
     if config.loss.coupling.name != "independent":

@@ -31,7 +31,7 @@ def _transport(block_size: int, of_classes: bool, schedule, x, eps, t, given):
 
 
 def _bridge(schedule, x, eps, t, given):
-    return interpolants.bridge_noise(x, given["dense_map"].value, eps, t, schedule)
+    return interpolants.bridge_noise(schedule, x, given["dense_map"].value, eps, t)
 
 
 def _optimal_transport(label_dropout, block_size: Annotated[int, Count(1, 4096)] = 128) -> Coupling:

@@ -67,7 +67,7 @@ def example(name: str, config: Config, run: Any, labelled: bool, sampler: tuple[
         f"key, key_of_steps = jax.random.split(jax.random.fold_in(jax.random.key({config.seed}), 0))",
         "like = jax.ShapeDtypeStruct((len(labels), *loaded.shape), jnp.float32)",
         "x = process.sample_prior(key, loaded.schedule, like, ts[0])",
-        "sample = jax.jit(lambda key, d, x, ts: samplers.sample(key, d, loaded.schedule, solver, x, ts))",
+        "sample = jax.jit(lambda key, d, x, ts: samplers.sample(d, loaded.schedule, solver, x, ts, key=key))",
         f"x = sample({'key_of_steps' if solver.stochastic else 'None'}, denoiser, x, ts)",
         *(["x = denoiser(x, ts[-1]).x0"] if sampling.denoise else []),
         *([f"images = data.from_unit(x, {dataset.bins})"] if shows and dataset.bins else []),

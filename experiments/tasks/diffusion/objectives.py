@@ -58,7 +58,7 @@ class Denoising(NamedTuple):
     def draw(self, for_times, key, model, x, progress):
         del key
         sampler = time_samplers.at_progress(self.times, progress)
-        return time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)._asdict()
+        return time_samplers.draw(for_times, sampler, model.schedule, x.shape[0])._asdict()
 
     def complete(self, key, model, prepared, batch):
         del key, model, batch
@@ -80,7 +80,7 @@ class FrameLevels(NamedTuple):
     def draw(self, for_times, key, model, x, progress):
         del key
         sampler = time_samplers.at_progress(self.times, progress)
-        return forcing.draw_times(for_times, x.shape[0], x.shape[1], sampler, model.schedule)._asdict()
+        return forcing.draw_times(for_times, sampler, model.schedule, x.shape[0], x.shape[1])._asdict()
 
     def loss(self, model, params, batch):
         return _squared_error(forcing.denoising_loss_at, self.weighting, model, params, batch)

@@ -77,7 +77,7 @@ class Sampler:
             x, given = spread((x, given))
             denoiser = self.denoiser(params, given, scale, extras)
             key = for_steps if self.solver.stochastic else None
-            out = samplers.sample(key, denoiser, schedule, self.solver, x, ts, trajectory=trajectory)
+            out = samplers.sample(denoiser, schedule, self.solver, x, ts, trajectory=trajectory, key=key)
             if trajectory:
                 return jnp.concatenate([x[None], out[1]]), schedule.log_snr(ts)
             if self.denoise:

@@ -100,7 +100,7 @@ def progressive(model: Model, dataset: Dataset, start: PyTree, teacher: Teacher,
     def prepare(key, batch):
         for_steps, for_noise = jax.random.split(key)
         inputs = _inputs(model, dataset, batch)
-        steps = flow_maps.student_steps(for_steps, inputs["x"].shape[0], ts)
+        steps = flow_maps.student_steps(for_steps, ts, inputs["x"].shape[0])
         return {**inputs, "eps": jax.random.normal(for_noise, inputs["x"].shape), "steps": steps}
 
     def loss(params, batch):
@@ -181,9 +181,9 @@ def matching(
             "noise": jax.random.normal(keys[0], (b, n, *x.shape[1:])),
             "index": jnp.floor(n * time_samplers.stratified_uniform(keys[1], b)).astype(jnp.int32),
             "eps": jax.random.normal(keys[2], x.shape),
-            "times": time_samplers.draw(keys[3], b, sampler, schedule),
+            "times": time_samplers.draw(keys[3], sampler, schedule, b),
             "eps_fake": jax.random.normal(keys[4], x.shape),
-            "times_fake": time_samplers.draw(keys[5], b, time_samplers.uniform(), schedule),
+            "times_fake": time_samplers.draw(keys[5], time_samplers.uniform(), schedule, b),
         }
 
     def generated(params, batch):

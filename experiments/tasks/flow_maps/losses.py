@@ -64,25 +64,25 @@ class FlowMapLoss(NamedTuple):
 
 
 def _two_times(diagonal, key, n, sampler, schedule):
-    return flow_maps.two_times(key, n, sampler, schedule, diagonal)._asdict()
+    return flow_maps.two_times(key, sampler, schedule, n, diagonal)._asdict()
 
 
 def _progressive_times(diagonal, key, n, sampler, schedule):
-    jumps = flow_maps.two_times(key, n, sampler, schedule, diagonal)
-    return {**jumps._asdict(), "middle": flow_maps.middle_time(jumps.t, jumps.s, schedule)}
+    jumps = flow_maps.two_times(key, sampler, schedule, n, diagonal)
+    return {**jumps._asdict(), "middle": flow_maps.middle_time(schedule, jumps.t, jumps.s)}
 
 
 def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
     for_matching, for_steps = jax.random.split(key)
-    one = draw(for_matching, n, sampler, schedule)
-    steps = flow_maps.shortcut_steps(for_steps, n, schedule, levels)._asdict()
+    one = draw(for_matching, sampler, schedule, n)
+    steps = flow_maps.shortcut_steps(for_steps, schedule, n, levels)._asdict()
     same = jnp.arange(n) < round(diagonal * n)
     times = {name: jnp.where(same, one.t, value) for name, value in steps.items()}
     return {**times, "weight": jnp.where(same, one.weight, 1.0)}
 
 
 def _one_time(key, n, sampler, schedule):
-    times = draw(key, n, sampler, schedule)
+    times = draw(key, sampler, schedule, n)
     return {"t": times.t, "s": jnp.zeros_like(times.t), "weight": times.weight}
 
 
@@ -173,8 +173,8 @@ def consistency_tuning(base=2.0, stages: int = 8, scale=0.03) -> FlowMapLoss:
     def loss(flow_map, schedule, x0, eps, times, progress):
         """The two points of a path approach each other by stages."""
         t, stage = times["t"], jnp.clip(jnp.ceil(stages * progress), 1, stages)
-        s = flow_maps.tuning_time(t, stage, schedule, base=base)
-        further = {"weight": jnp.where(s < t, flow_maps.step_weight(t, s, schedule, "sigma"), 0.0)}
+        s = flow_maps.tuning_time(schedule, t, stage, base=base)
+        further = {"weight": jnp.where(s < t, flow_maps.step_weight(schedule, t, s, "sigma"), 0.0)}
         jump = lambda x_t, t: flow_map(x_t, t, jnp.zeros_like(t))
         return flow_maps.consistency_training_loss(jump, jump, schedule, x0, eps, t, s, distance=distance, **further)
 

@@ -38,9 +38,9 @@ def semigroup(
         for_step, for_noise = jax.random.split(key)
         i = jax.random.randint(for_step, batch["x"].shape[:1], 0, steps)
         t, s = ts[i], ts[i + 1]
-        x_t = process.perturb(batch["x"], jax.random.normal(for_noise, batch["x"].shape), t, schedule)
+        x_t = process.perturb(schedule, batch["x"], jax.random.normal(for_noise, batch["x"].shape), t)
         found = model.flow_map(params, {**conditions(model, batch), GUIDANCE: scale})
-        middle = flow_maps.middle_time(t, s, schedule)
+        middle = flow_maps.middle_time(schedule, t, s)
         return collect(flow_maps.semigroup_error(found, schedule, x_t, t, middle, s)).mean()
 
     few = rows_of(dataset.test, slice(min(dataset.max_evaluated, dataset.evaluation_batch)))

@@ -154,7 +154,7 @@ class FlowMapObjective(NamedTuple):
     def draw(self, for_times, key, model, x, progress):
         sampler = time_samplers.at_progress(self.times, progress)
         times = self.of_map.draw(for_times, x.shape[0], sampler, model.schedule)
-        of_loss = time_samplers.draw(for_times, x.shape[0], sampler, model.schedule)._asdict()
+        of_loss = time_samplers.draw(for_times, sampler, model.schedule, x.shape[0])._asdict()
         return {**of_loss, "times": times, "progress": jnp.full(x.shape[0], progress)}
 
     def complete(self, key, model, prepared, batch):
@@ -176,7 +176,7 @@ class FlowMapObjective(NamedTuple):
         flow_map, x, eps = model.flow_map(params, given, dropout), batch["x"], batch["eps"]
         source = self.source(model, params, batch)
         value = self.of_map.loss(flow_map, model.schedule, x, eps, times, batch["progress"], **source) * times["weight"]
-        return value, {"log_snr": bounded_log_snr(times["t"], model.schedule), "error": value}
+        return value, {"log_snr": bounded_log_snr(model.schedule, times["t"]), "error": value}
 
     def source(self, model: FlowMapModel, params: PyTree, batch: Mapping[str, Any]) -> dict[str, Any]:
         """What the map follows: data of the batch, discriminators, a teacher, or its own guided velocity."""

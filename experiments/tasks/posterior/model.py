@@ -71,7 +71,7 @@ class Posterior:
             kind: Any = "exact" if exact else "rademacher"
             of_given = model.denoiser(params, given)
             return likelihood.log_likelihood(
-                key, of_given, model.schedule, x, divergence=kind, rtol=tolerance, atol=tolerance
+                of_given, model.schedule, x, divergence=kind, rtol=tolerance, atol=tolerance, key=key
             )
 
         self._solve = solve

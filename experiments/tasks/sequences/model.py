@@ -270,7 +270,7 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None
             found["dropout"] = jax.random.bits(jax.random.fold_in(key, 3), x.shape[:1], "uint32")
         if model.process is None:
             return found
-        drawn = times.draw(for_times, len(x), times.uniform(), model.process.schedule)
+        drawn = times.draw(for_times, times.uniform(), model.process.schedule, len(x))
         return {**found, "z": discrete.perturb(for_noise, model.process, x, drawn.t), **drawn._asdict()}
 
     return prepare

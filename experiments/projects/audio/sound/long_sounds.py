@@ -93,7 +93,7 @@ def sample(key: Key, denoiser: Denoiser, schedule: Schedule, solver: Solver, sha
     """A sample from noise at the first time."""
     for_prior, for_steps = jax.random.split(key)
     x = process.sample_prior(for_prior, schedule, jax.ShapeDtypeStruct(tuple(shape), jnp.float32), ts[0])
-    return samplers.sample(for_steps if solver.stochastic else None, denoiser, schedule, solver, x, ts)
+    return samplers.sample(denoiser, schedule, solver, x, ts, key=for_steps if solver.stochastic else None)
 
 
 def cut_map(dense_map: np.ndarray, length: int, size: int, hop: int) -> np.ndarray:

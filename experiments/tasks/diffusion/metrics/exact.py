@@ -74,7 +74,6 @@ def exact_bits(config: Config, model: Any, dataset: Dataset, params: PyTree) -> 
             denoiser = model.denoiser(params, conditions(model, batch))
             solved.append(
                 likelihood.log_likelihood(
-                    None if kind == "exact" else key,
                     denoiser,
                     schedule,
                     wider * x,
@@ -84,6 +83,7 @@ def exact_bits(config: Config, model: Any, dataset: Dataset, params: PyTree) -> 
                     t_max=t_max,
                     rtol=options.exact_tolerance,
                     atol=options.exact_tolerance,
+                    key=None if kind == "exact" else key,
                 )
             )
             return solved[0].log_p + dim * math.log(wider)

@@ -88,7 +88,7 @@ def test_statistics_continue_unless_the_settings_or_a_set_have_changed(exact, di
     assert len(first["photos"]) == 8
     ts = exact.schedule.time_at(jnp.asarray(few.log_snrs, jnp.float32))
     x = digits.to_model(sets[CALIBRATION])
-    expected = jax.jit(lambda x: typicality.score_norms(None, exact.denoiser, exact.schedule, x, ts))(x)
+    expected = jax.jit(lambda x: typicality.score_norms(exact.denoiser, exact.schedule, x, ts))(x)
     np.testing.assert_allclose(first[CALIBRATION]["norms"], expected, rtol=1e-4)  # whatever the batches
 
     (tmp_path / "one_step.npz").unlink()

@@ -51,7 +51,7 @@ def test_a_bridge_trains_between_the_example_and_its_map_and_starts_there():
     t = jnp.ones(4)
     given = {"dense_map": found["conditions"]["dense_map"]}
     noise = model.coupling.noise(model.schedule, found["x"], found["eps"], t, given)
-    np.testing.assert_allclose(process.perturb(found["x"], noise, t, model.schedule), end, atol=1e-5)
+    np.testing.assert_allclose(process.perturb(model.schedule, found["x"], noise, t), end, atol=1e-5)
     params = model.init(jax.random.key(0))
     given = jax.tree.map(np.asarray, {"labels": batch["label"], **given})
     states, _ = make_sampler(config, model, dataset)(params, 0, given, 1.0, trajectory=True)
