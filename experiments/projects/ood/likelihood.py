@@ -72,7 +72,7 @@ def estimator_errors(data: densities.Mixture, points: int, tangents: int, draws:
     errors = {}
     for name in ("gaussian", "rademacher", "hutch++"):
         once = functools.partial(solve, divergence=name)
-        log_p = jax.jit(jax.vmap(lambda key, once=once: once(key, denoiser, SCHEDULE, x).log_p))
+        log_p = jax.jit(jax.vmap(lambda key, once=once: once(denoiser, SCHEDULE, x, key=key).log_p))
         squares = jnp.square(log_p(jax.random.split(jax.random.key(1), draws)) - exactly)
         errors[name] = float(jnp.sqrt(jnp.mean(squares)))
     return errors

@@ -34,7 +34,7 @@ def test_every_frame_has_a_time_and_a_causal_network_sees_no_later_frame(name):
     value, aux = jax.jit(make_loss(model))(params, batch)
     assert value.shape == (4,)
     assert np.isfinite(value).all()
-    assert aux["eps_mse"].shape == (4, FRAMES)
+    assert aux["error"].shape == (4, FRAMES)
     assert loss_by_noise_level(model, dataset, params, dataset.test).count.sum() == 8 * FRAMES
     x, t = np.random.default_rng(0).normal(size=(1, FRAMES, 128)).astype(np.float32), np.full((1, FRAMES), 0.5)
     predict = jax.jit(lambda x, t: model.denoiser(params, np.zeros(1, np.int32))(x, t).x0)
