@@ -1,8 +1,8 @@
 """The lock of a folder into which one process trains: a second one is told which process that is.
 
 The lock is a file with the host and the process, which the kernel locks (``flock``) as long as its holder lives: the
-lock of a killed process is free at once, and of two that start together one holds it. A bucket has no lock, nor has a
-file system without ``flock``.
+lock of a killed process is free at once, and of two that start together one holds it. In a bucket, and on a file
+system without ``flock``, the holder renews the file, and the lock is free two minutes after it was last renewed.
 """
 
 import contextlib
@@ -11,8 +11,12 @@ import functools
 import json
 import os
 import socket
-from collections.abc import Iterator
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +27,8 @@ from experiments.cli.flags import check_writable
 from scorekit.io import in_bucket
 
 NAME = ".lock"
+RENEWED_EVERY, FREE_AFTER, SETTLED_AFTER = 30.0, 120.0, 2.0
+"""Seconds; the last for another process that takes the lock at the same moment, where the kernel does not help."""
 
 
 @contextlib.contextmanager
@@ -35,12 +41,12 @@ def hold(folder: Path) -> Iterator[None]:
       ProgramError: if another process trains there.
     """
     folder = folder if in_bucket(folder) else folder.resolve()
-    file, error, is_new = None, None, not folder.exists()
+    release, error, is_new = None, None, not folder.exists()
     if jax.process_index() == 0:
         try:
             outputs.check_run(f"--workdir={folder}", folder)
             check_writable(folder, f"--workdir={folder}")
-            file = None if in_bucket(folder) else _locked(folder / NAME)
+            release = _taken(folder / NAME)
         except Exception as caught:
             error = caught
     if jax.process_count() > 1:
@@ -51,10 +57,9 @@ def hold(folder: Path) -> Iterator[None]:
             raise SystemExit(1)  # the first process has said why
     if error is not None:
         raise error
-    if file is None:
+    if release is None:
         yield
         return
-    release = functools.partial(_release, folder / NAME, file)
     interrupts.BEFORE_LEAVING.append(release)
     try:
         yield
@@ -62,8 +67,14 @@ def hold(folder: Path) -> Iterator[None]:
         interrupts.BEFORE_LEAVING.remove(release)
         release()
         if is_new:  # nothing was written, say because the config is invalid
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # the latter of a folder in a bucket
                 folder.rmdir()
+
+
+def _taken(path: Path) -> Callable[[], None]:
+    """Takes the lock and returns the function that releases it."""
+    file = None if in_bucket(path) else _locked(path)
+    return _renewed(path) if file is None else functools.partial(_release, path, file)
 
 
 def _locked(path: Path) -> int | None:
@@ -77,23 +88,55 @@ def _locked(path: Path) -> int | None:
                 return file
         except BlockingIOError as error:
             os.close(file)
-            raise ProgramError(
-                f"{path.parent}: {_holder(path)} trains here; wait for it, stop it, or use another folder"
-            ) from error
+            raise _in_use(path) from error
         except FileNotFoundError:
             pass
         except OSError:
-            _release(path, file)
+            os.close(file)
             return None
         os.close(file)  # its holder has removed it in this moment
 
 
-def _holder(path: Path) -> str:
+def _renewed(path: Path) -> Callable[[], None]:
+    """Takes a lock that the kernel does not keep, renews it in a thread, and returns the function that releases it."""
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+    renew = lambda: path.write_text(json.dumps({**record, "renewed": time.time()}))
+    is_mine = lambda: _read(path).get("token") == record["token"]
+    if time.time() - _read(path).get("renewed", 0.0) < FREE_AFTER:
+        raise _in_use(path)
+    renew()
+    time.sleep(SETTLED_AFTER)
+    if not is_mine():
+        raise _in_use(path)
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(RENEWED_EVERY):
+            with contextlib.suppress(OSError):
+                if is_mine():
+                    renew()
+
+    def release() -> None:
+        ended.set()
+        if is_mine():
+            path.unlink(missing_ok=True)
+
+    threading.Thread(target=keep, name="lock", daemon=True).start()
+    return release
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The record of a lock, empty if there is none that can be read, such as one that is being written."""
     try:
-        record = dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # it is being written
-        return "another process"
-    return f"process {record.get('pid')} on {record.get('host')}"
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _in_use(path: Path) -> ProgramError:
+    record = _read(path)
+    holder = f"process {record.get('pid')} on {record.get('host')}" if record else "another process"
+    return ProgramError(f"{path.parent}: {holder} trains here; wait for it, stop it, or use another folder")
 
 
 def _release(path: Path, file: int) -> None:

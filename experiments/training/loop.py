@@ -16,10 +16,11 @@ from experiments.models.devices import hold
 from experiments.models.run_files import averaged
 from experiments.training import learning_rate
 from experiments.training.feeding import Clock, feed
-from experiments.training.hooks import Hook, Step
+from experiments.training.hooks import Hook, Step, profile
 from experiments.training.hooks.checkpoint import Checkpoint, Snapshots
 from experiments.training.hooks.images import Images
 from experiments.training.hooks.log import Log
+from experiments.training.hooks.profile import Profile
 from experiments.training.hooks.signals import Signals
 from experiments.training.hooks.skip_limit import SkipLimit
 from experiments.training.run import Run, opened
@@ -112,6 +113,8 @@ def hooks_of(run: Run, model: Trainable, config: Config) -> list[Hook]:
         SkipLimit(options.skip_limit),
         Log(run, options.log_every, options.checkpoint_every, learning_rate(options)),
     ]
+    if (steps := profile.wanted()) is not None:
+        hooks.insert(0, Profile(run.workdir, *steps))
     if options.power_ema:
         every = options.snapshot_every or max(options.steps // 20, 1)
         hooks.append(Snapshots(run, every))

@@ -15,6 +15,8 @@ from programs import POINTS, overridden, succeeds
 
 from experiments.cli import flags
 from experiments.cli.config import ConfigError
+from experiments.cli.endings import ProgramError
+from experiments.training import lock
 from experiments.training.writers import read_metrics
 from scorekit.io import as_path, write_atomic
 from scorekit.training import checkpoints, restoring
@@ -44,6 +46,7 @@ def bucket(tmp_path, monkeypatch):
     local = lambda directory: as_path(str(directory).replace("gs://bucket", str(tmp_path / "bucket")))
     for module in (restoring, checkpoints):
         monkeypatch.setattr(module, "absolute", lambda directory: epath.Path(local(directory)))
+    monkeypatch.setattr(lock, "SETTLED_AFTER", 0.01)
     return tmp_path / "bucket"
 
 
@@ -52,6 +55,15 @@ def test_files_are_written_into_the_bucket(bucket):
     assert str(path) == "gs://bucket/deep/note.txt"
     assert (bucket / "deep" / "note.txt").read_text() == "done"
     assert [p.name for p in (bucket / "deep").iterdir()] == ["note.txt"]
+
+
+def test_one_process_holds_the_lock(bucket):
+    folder = as_path("gs://bucket/run")
+    with lock.hold(folder):
+        with pytest.raises(ProgramError, match=r"gs://bucket/run: process .* trains here"), lock.hold(folder):
+            pass
+        assert (bucket / "run" / lock.NAME).exists()
+    assert not (bucket / "run" / lock.NAME).exists()
 
 
 @pytest.mark.slow

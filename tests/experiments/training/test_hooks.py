@@ -1,7 +1,8 @@
-"""Hooks of the training loop: the limit of steps that are not finite, and signals of several processes."""
+"""Hooks of the training loop: profiles, the limit of steps that are not finite, and signals of several processes."""
 
 import contextlib
 import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,51 @@ import numpy as np
 import optax
 import pytest
 from jax.experimental import multihost_utils
+from programs import error_of, give, separate_flags
 
 from experiments.cli.endings import ProgramError
-from experiments.training.hooks import Step
+from experiments.training.hooks import Step, profile
 from experiments.training.hooks.signals import EVERY, Signals
 from experiments.training.hooks.skip_limit import SkipLimit
 from scorekit import training
+
+
+@pytest.fixture
+def steps(request):
+    with separate_flags():
+        profile.define_flag()
+        give(profile_steps=request.param)
+        yield request.param
+
+
+@pytest.mark.parametrize(
+    ("steps", "last", "expected"),
+    [
+        ("2:3", 5, [1, "start", 2, 3, "stop", 4, 5]),
+        ("1:2", 3, ["start", 1, 2, "stop", 3]),
+        ("2:30", 2, [1, "start", 2, "stop"]),
+        ("3:30", 2, [1, 2]),
+    ],
+    indirect=["steps"],
+    ids=["within the run", "from its first step", "beyond its end", "after its end"],
+)
+def test_the_named_steps_are_traced(steps, last, expected, tmp_path, monkeypatch, capsys):
+    calls, folders = [], []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: folders.append(folder) or calls.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    hook = profile.Profile(tmp_path, *profile.wanted())
+    hook.start(SimpleNamespace(step=0))
+    for step in range(1, last + 1):
+        calls.append(step)
+        hook.after(Step(step, step == last, None, jnp.ones(1), None))
+    hook.close()
+    assert (calls, folders) == (expected, [str(tmp_path / "profile")] * ("start" in expected))
+    assert last < 5 or "profile of steps 2 to 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("steps", ["3:2", "0:2", "5", "a:b", ""], indirect=True)
+def test_two_steps_in_order_are_needed(steps):
+    assert f"--profile_steps={steps}: must be two steps in order" in error_of(profile.wanted)
 
 
 @pytest.mark.parametrize(("limit", "ends_at"), [(3, 9), (12, 20), (25, None)])

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from jax.experimental import multihost_utils
@@ -56,13 +57,30 @@ def test_a_process_keeps_its_lock_until_it_is_killed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_locks_has_none(tmp_path, monkeypatch):
+def test_without_locks_of_the_kernel_it_is_renewed(tmp_path, monkeypatch):
     def flock(file, how):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
+    for name, value in (("SETTLED_AFTER", 0.01), ("RENEWED_EVERY", 0.01)):
+        monkeypatch.setattr(lock, name, value)
     monkeypatch.setattr(lock.fcntl, "flock", flock)
-    with lock.hold(tmp_path), lock.hold(tmp_path):
-        assert list(tmp_path.iterdir()) == []
+    path, now = tmp_path / lock.NAME, time.time()
+    with lock.hold(tmp_path):
+        with pytest.raises(ProgramError, match=f"process {os.getpid()} on .* trains here"), lock.hold(tmp_path):
+            pass
+        first = json.loads(path.read_text())["renewed"]
+        while (record := path.read_text()) == "" or json.loads(record)["renewed"] == first:
+            assert time.time() < now + 60
+    assert list(tmp_path.iterdir()) == []
+    other = {"host": "elsewhere", "pid": 7, "token": "another"}
+    path.write_text(json.dumps({**other, "renewed": now - 60}))
+    with pytest.raises(ProgramError, match="process 7 on elsewhere trains here"), lock.hold(tmp_path):
+        pass
+    path.write_text(json.dumps({**other, "renewed": now - 121}))
+    monkeypatch.setattr(lock, "RENEWED_EVERY", 60.0)
+    with lock.hold(tmp_path):  # the other one has not renewed it, but comes back
+        path.write_text(json.dumps({**other, "renewed": now}))
+    assert json.loads(path.read_text())["pid"] == 7
 
 
 def test_a_lock_that_its_holder_removes_in_this_moment_is_made_anew(tmp_path, monkeypatch):
