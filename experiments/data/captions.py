@@ -1,7 +1,7 @@
 """Captions of images and sounds as conditions: states of tokens for cross-attention, and one pooled vector for each.
 
 A frozen encoder of text computes them once, before training, and they are kept in ``captions`` in
-``config.data.data_dir``, in files that are named by captions and weights. A picture with an empty caption, or none, has
+``config.data.data_dir``, in files that are named by captions and weights. An image with an empty caption, or none, has
 the null token of the network.
 """
 
@@ -65,7 +65,7 @@ class Pooled(OfField):
     field = "caption_pooled"
 
     def present(self, batch: Mapping[str, Any]) -> Array:
-        """``(B,)``: which pictures have a caption."""
+        """``(B,)``: which images have a caption."""
         return jnp.asarray(batch["caption_mask"]).any(1)
 
 
@@ -81,13 +81,13 @@ class Captions:
         self._row = {text: i for i, text in enumerate([*texts, ""])}
         self._encoded = EncodedCaptions(*(np.concatenate([value, np.zeros_like(value[:1])]) for value in encoded))
 
-    def rows_of(self, pictures: Sequence) -> np.ndarray:
-        """The captions of each picture as indices ``(N, K)``, repeated where a picture has fewer than K.
+    def rows_of(self, images: Sequence) -> np.ndarray:
+        """The captions of each image as indices ``(N, K)``, repeated where an image has fewer than K.
 
         Args:
-          pictures: for each picture a list of captions, or one caption.
+          images: for each image a list of captions, or one caption.
         """
-        listed = lists(pictures)
+        listed = lists(images)
         most = max(map(len, listed))
         return np.asarray([np.resize([self._row[text] for text in texts], most) for texts in listed], np.int32)
 
@@ -96,7 +96,7 @@ class Captions:
         return {f"caption_{name}": value[index] for name, value in self._encoded._asdict().items()}
 
     def drawn(self, batch: Batch, *, seed: int, step: int, first_row: int) -> Batch:
-        """The batch with one of the captions of each picture, a function of seed, step and row of the global batch.
+        """The batch with one of the captions of each image, a function of seed, step and row of the global batch.
 
         Args:
           batch: rows with ``captions`` ``(B, K)``, which :meth:`rows_of` gives.
@@ -134,7 +134,7 @@ class Source(NamedTuple):
     data_dir: str | None = None
 
     def of_sets(self, sets: Sequence[Sequence | None], name: str) -> Captions:
-        """The captions of the pictures of some sets, of which each picture has a list of captions, or one caption.
+        """The captions of the images of some sets, of which each image has a list of captions, or one caption.
 
         ``name`` is the name of the data, for the error message; a set is None if it has no captions.
         """
@@ -183,10 +183,10 @@ class Source(NamedTuple):
 
 
 def subjects(texts: Sequence[Sequence], named: Sequence[Sequence[str] | None]) -> list[np.ndarray]:
-    """The subjects of pictures as integers, equal for pictures of one subject: for each set ``(N,)``, int32.
+    """The subjects of images as integers, equal for images of one subject: for each set ``(N,)``, int32.
 
     Args:
-      texts: for each set and picture a list of captions, or one caption.
+      texts: for each set and image a list of captions, or one caption.
       named: for each set the subjects in words, in place of the first captions; None if they have no such names.
 
     >>> [numbers.tolist() for numbers in subjects([["a cat", ""], ["a cat", ["a dog", "a cat"]]], [None, None])]
@@ -234,7 +234,7 @@ def styled(caption: str, style: str | None) -> str:
 
 
 def lists(part: Sequence) -> list[list[str]]:
-    """The captions of each picture of a set, where some may be single texts.
+    """The captions of each image of a set, where some may be single texts.
 
     >>> lists(["a cat ", ["a dog", "a pet"]])
     [['a cat'], ['a dog', 'a pet']]

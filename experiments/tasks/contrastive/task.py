@@ -1,6 +1,6 @@
-"""Two encoders, of pictures and of captions, into one space, as CLIP: each finds the other in a batch.
+"""Two encoders, of images and of captions, into one space, as CLIP: each finds the other in a batch.
 
-The encoder of text is frozen, and a linear map of its vector is trained with the encoder of pictures. A picture's
+The encoder of text is frozen, and a linear map of its vector is trained with the encoder of images. An image's
 caption is drawn anew from its own in each step. Pictures of one subject, such as an emoji in two styles, are no
 negatives of each other: the caption of the one describes the other too.
 """
@@ -45,14 +45,14 @@ fields = lambda config=None: FIELDS
 
 
 def check(config: Config, dataset: ImageSet) -> None:
-    """Validates that every picture has captions, and that all pairs of a batch are there at once: each is compared
+    """Validates that every image has captions, and that all pairs of a batch are there at once: each is compared
     with all others."""
     one, several = config.training.accumulate == 1, config.training.batch_size > 1
     require_field(config, "training.accumulate", one, "1: all pairs of a batch are compared")
     require_field(config, "training.batch_size", several, "at least 2: pairs are compared")
     for part in (dataset.train, dataset.test):
         without = int(np.sum(~part["caption_mask"].any(1)))
-        allowed = f"of pictures with captions, {without} of {len(part['x'])} have none"
+        allowed = f"of images with captions, {without} of {len(part['x'])} have none"
         require(without == 0, "data.name", config.data.name, allowed)
 
 
@@ -86,8 +86,8 @@ def make_loss(module: nn.Module, axes: tuple[str, ...] = ()):
 
     def loss(params, batch):
         embedded: Any = module.apply(params, batch["x"], batch["caption"])
-        pictures, texts, log_temperature = embedded
-        given, number, first = (pictures, texts, batch["subject"]), len(pictures), 0
+        images, texts, log_temperature = embedded
+        given, number, first = (images, texts, batch["subject"]), len(images), 0
         if axes:
             given = jax.tree.map(lambda x: jax.lax.all_gather(x, axes, tiled=True), given)
             first = number * jax.lax.axis_index(axes)
@@ -113,44 +113,44 @@ open_run = functools.partial(task.open_run, load, build)
 
 
 def evaluate(config, run, workdir, asked: task.Asked):
-    """Retrieval on the test set, and on as many training pictures."""
+    """Retrieval on the test set, and on as many training images."""
     dataset, test = run.dataset, run.dataset.test
     encoder = Encoder(config, run.model, run.params, dataset.shape[0])
     few = rows_of(dataset.train, evenly(len(dataset.train["x"]), len(test["x"])))
     found = {}
     for name, part in (("training data", few), ("held-out data", test)):
-        pictures = encoder.embed_pictures(np.asarray(dataset.to_model(part["x"])))
-        found[name] = retrieval(pictures, encoder.embed_captions(part["caption_pooled"]), part["subject"])
+        images = encoder.embed_pictures(np.asarray(dataset.to_model(part["x"])))
+        found[name] = retrieval(images, encoder.embed_captions(part["caption_pooled"]), part["subject"])
     about = f"Recall among {len(test['x'])} pairs, of which those of the same subject are right."
     return Findings(found, [metrics_table(found, about)], heading="Retrieval", title="embeddings")
 
 
-def retrieval(pictures: np.ndarray, texts: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
-    """Recall among all pairs: how often a caption, or a picture, of the same subject is among the 1 or 5 closest.
+def retrieval(images: np.ndarray, texts: np.ndarray, subjects: np.ndarray) -> dict[str, float]:
+    """Recall among all pairs: how often a caption, or an image, of the same subject is among the 1 or 5 closest.
 
     Args:
-      pictures: embeddings of pictures, ``(N, D)``.
+      images: embeddings of images, ``(N, D)``.
       texts: embeddings of their captions, likewise.
-      subjects: integers ``(N,)``, equal for pictures that show the same, whose captions are right for each other.
+      subjects: integers ``(N,)``, equal for images that show the same, whose captions are right for each other.
 
     Returns:
-      By name the fraction of pictures for which a right caption is found, the fraction of captions for which a right
-      picture is found, and the same by chance. Equal similarities count as in a random order.
+      By name the fraction of images for which a right caption is found, the fraction of captions for which a right
+      image is found, and the same by chance. Equal similarities count as in a random order.
 
     Raises:
       ConfigError: if an embedding is not finite.
 
     >>> found = retrieval(np.eye(8), np.eye(8), np.arange(8))
-    >>> found["caption of a picture, R@1"], found["chance, R@1"], found["chance, R@5"]
+    >>> found["caption of an image, R@1"], found["chance, R@1"], found["chance, R@5"]
     (1.0, 0.125, 0.625)
     """
-    for name, found in (("pictures", pictures), ("captions", texts)):
+    for name, found in (("images", images), ("captions", texts)):
         check_samples(found, "contrastive encoders", f"embeddings of {name}")
-    similarity = np.asarray(pictures) @ np.asarray(texts).T
+    similarity = np.asarray(images) @ np.asarray(texts).T
     right = np.asarray(subjects)[:, None] == np.asarray(subjects)
     named = {
-        "caption of a picture": similarity,
-        "picture of a caption": similarity.T,
+        "caption of an image": similarity,
+        "image of a caption": similarity.T,
         "chance": np.zeros_like(similarity),
     }
     mean = lambda scores, k: float(np.mean(np.asarray(retrieval_accuracy(scores, right, k=k), np.float64)))

@@ -66,13 +66,13 @@ def test_recall_counts_what_is_not_closer_than_the_right_one():
     texts[1, :2] = 0.9, 0.5  # closer to the first image
     texts[6] = 0.36, 0.32, 0.28, 0.24, 0.2, 0, 0.04  # to five others
     found = retrieval(images, texts, np.arange(7))
-    assert found["caption of a picture, R@1"] == 1.0
-    assert found["picture of a caption, R@1"] == pytest.approx(5 / 7)
-    assert found["picture of a caption, R@5"] == pytest.approx(6 / 7)
+    assert found["caption of an image, R@1"] == 1.0
+    assert found["image of a caption, R@1"] == pytest.approx(5 / 7)
+    assert found["image of a caption, R@5"] == pytest.approx(6 / 7)
     found = retrieval(np.ones((8, 2)), np.ones((8, 2)), np.arange(8))
-    assert found["caption of a picture, R@1"] == found["chance, R@1"] == 0.125, "ties are in a random order"
+    assert found["caption of an image, R@1"] == found["chance, R@1"] == 0.125, "ties are in a random order"
     found = retrieval(images, texts, np.array([0, 0, 1, 2, 3, 4, 5]))  # the first two are of one subject
-    assert found["picture of a caption, R@1"] == pytest.approx(6 / 7)
+    assert found["image of a caption, R@1"] == pytest.approx(6 / 7)
     assert found["chance, R@1"] == pytest.approx((2 + 2 + 5) / 49, abs=1e-6)
     with pytest.raises(ConfigError, match="1 of 7 embeddings of captions are not finite"):
         retrieval(images, np.where(texts == 0.9, np.nan, texts), np.arange(7))
