@@ -17,7 +17,7 @@ from experiments.tasks.diffusion.runs import open_score
 from scorekit.solvers import grids
 
 OUT = Path(__file__).parent / "images"
-draw = jax.jit(sk.sample, static_argnames="trajectory")
+draw = jax.jit(sk.sample)
 plt.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -53,7 +53,7 @@ def paths() -> None:
     figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.6), sharex=True, sharey=True)
     for axis, (title, (solver, ts)) in zip(axes, runs.items(), strict=True):
         key = jax.random.key(2) if solver.stochastic else None
-        _, states = draw(denoiser, schedule, solver, noise, ts, trajectory=True, key=key)
+        _, states = jax.jit(sk.samplers.trajectory)(denoiser, schedule, solver, noise, ts, key=key)
         path = np.concatenate([noise[None], states])[:, : 4 if solver.stochastic else None]
         axis.scatter(*points.T, s=1, color="0.85")
         for k in range(path.shape[1]):

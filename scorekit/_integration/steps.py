@@ -16,19 +16,19 @@ def integrate(
     solver: Solver,
     x: PyTree,
     ts: Array,
-    trajectory: bool = False,
-    unroll: bool = False,
     *,
     key: Key | None = None,
-) -> PyTree:
-    """:func:`sample` without its checks, along times that may decrease or increase.
+    keep: bool = False,
+    unroll: bool = False,
+) -> tuple[PyTree, PyTree]:
+    """:func:`trajectory` without its checks, along times that may decrease or increase.
 
-    ``unroll`` repeats the program of a step instead of looping over it.
+    The states are None unless ``keep``. ``unroll`` repeats the program of a step instead of looping over it.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.typing import Prediction
     >>> ts = jnp.array([0.5, 0.75])
-    >>> integrate(lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)
+    >>> integrate(lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)[0]
     Array([2.5], dtype=float32)
     """
     once = _TracedOnce(denoiser)
@@ -41,10 +41,10 @@ def integrate(
         (x, state, denoiser_state), (row, key) = carry, inputs
         step = lambda denoiser: solver.step(key, state, x, row_of(row), denoiser)
         (x, state), denoiser_state = with_state(once, denoiser_state, step)
-        return (x, state, denoiser_state), (x if trajectory else None)
+        return (x, state, denoiser_state), (x if keep else None)
 
     (x, _, _), states = scan(body, (x, solver.init(x), once.init(x)), (rows, keys), unroll=unroll)
-    return (x, states) if trajectory else x
+    return x, states
 
 
 def stacked_rows(solver: Solver, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:

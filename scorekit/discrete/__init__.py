@@ -17,7 +17,7 @@ from scorekit.discrete.losses import (
     variational_bound,
 )
 from scorekit.discrete.process import Process, absorbing, perturb, posterior, sample_prior, uniform
-from scorekit.discrete.sampling import first_hitting_sample, sample
+from scorekit.discrete.sampling import first_hitting_sample, sample, trajectory
 from scorekit.discrete.solvers import (
     Ancestral,
     ConfidenceOrdered,
@@ -53,6 +53,7 @@ __all__ = [
     "schedules",
     "token_loss",
     "token_loss_at",
+    "trajectory",
     "uniform",
     "variational_bound",
 ]

@@ -5,7 +5,7 @@ Args:
   process: the forward process.
 
 Returns:
-  The tokens, shaped and typed like ``z_init``; with ``trajectory`` the pair ``(tokens, (n, B, ...))``.
+  The tokens, shaped and typed like ``z_init``.
 
 >>> from scorekit import discrete
 >>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal
@@ -13,6 +13,8 @@ Returns:
 >>> denoiser, z_init = discrete.exact_denoiser(pairs, process), jnp.array([[2, 0]])
 >>> sample(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0]).tolist()
 [[0, 0]]
+>>> trajectory(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0])[1].shape
+(2, 1, 2)
 >>> first_hitting_sample(jax.random.key(0), denoiser, process, z_init).tolist()
 [[0, 0]]
 """
@@ -32,7 +34,7 @@ from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.discrete.process import Process
 from scorekit.discrete.solvers import TokenSolver
 from scorekit.trees import is_traced
-from scorekit.typing import Array, ArrayLike, Key, PyTree
+from scorekit.typing import Array, ArrayLike, Key
 
 _MUST = "return normalised log-probabilities that are not NaN (see denoiser_from_network)"
 
@@ -45,9 +47,7 @@ def sample(
     solver: TokenSolver,
     z_init: Array,
     ts: ArrayLike,
-    *,
-    trajectory: bool = False,
-) -> PyTree:
+) -> Array:
     """Runs the reverse process from ``ts[0]`` to ``ts[-1]``.
 
     ``z_{k+1}, state = solver.step(key_k, state, z_k, rows[k], denoiser)`` with ``rows = solver.plan(process, ts)``.
@@ -60,7 +60,6 @@ def sample(
       solver: one of :mod:`scorekit.discrete.solvers` or your own.
       z_init: the start, integers ``(B, ...)``, from :func:`scorekit.discrete.sample_prior`.
       ts: decreasing times ``(n + 1,)`` in [0, 1], from :mod:`scorekit.solvers.grids`; the last one 0 leaves no mask.
-      trajectory: also return the tokens after every step.
 
     Raises:
       ValueError: if there is no mask to reveal, if a solver that needs masks gets uniform noise, or if
@@ -69,6 +68,28 @@ def sample(
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
+    return _run(key, denoiser, process, solver, z_init, ts, keep=False)[0]
+
+
+@checked
+def trajectory(
+    key: Key, denoiser: TokenDenoiser, process: Process, solver: TokenSolver, z_init: Array, ts: ArrayLike
+) -> tuple[Array, Array]:
+    """:func:`sample` that also returns the tokens after every step.
+
+    Args:
+      denoiser: ``(z_t, t) -> log p``; ``t`` is a scalar in the loop.
+      solver: one of :mod:`scorekit.discrete.solvers` or your own.
+      z_init: the start, integers ``(B, ...)``, from :func:`scorekit.discrete.sample_prior`.
+      ts: decreasing times ``(n + 1,)`` in [0, 1].
+
+    Returns:
+      ``(z, states)``: the result of :func:`sample`, and the tokens at ``ts[1:]``, ``(n, B, ...)``.
+    """
+    return _run(key, denoiser, process, solver, z_init, ts, keep=True)
+
+
+def _run(key, denoiser, process, solver, z_init, ts, keep) -> tuple[Array, Array]:
     times = check_grid(ts)
     z = _start(process, z_init)
     if key is None:
@@ -78,11 +99,11 @@ def sample(
     def body(carry, inputs):
         (z, state), (row, key) = carry, inputs
         carry = solver.step(key, state, z, row, denoiser)
-        return carry, (carry[0] if trajectory else None)
+        return carry, (carry[0] if keep else None)
 
     (z, _), states = scan(body, (z, solver.init(z)), (rows, jax.random.split(key, times.shape[0] - 1)))
     check_drawn(_MUST, denoiser=z)
-    return (z, states) if trajectory else z
+    return z, states
 
 
 @checked

@@ -1,4 +1,8 @@
-"""Samplers: fixed grids, adaptive steps, particles, inversion, editing, Markov chains."""
+"""Samplers: fixed grids, adaptive steps, particles, inversion, editing, Markov chains.
+
+A sampler returns its last state, or a named tuple that has it as ``x``. ``trajectory`` is ``sample`` with the states on
+the way; a chain is continued, and its states are kept, by calling it in a scan.
+"""
 
 from scorekit.samplers.adaptive import AdaptiveResult, adaptive_ode
 from scorekit.samplers.annealing import AnnealedResult, annealed_posterior
@@ -11,7 +15,7 @@ from scorekit.samplers.particles import ParticleResult, product_sample, twisted_
 from scorekit.samplers.recommended import recommended
 from scorekit.samplers.repaint import repaint, repaint_path
 from scorekit.samplers.resampling import effective_sample_size, systematic_resample
-from scorekit.samplers.sampling import nfe, sample
+from scorekit.samplers.sampling import nfe, sample, trajectory
 
 __all__ = [
     "AdaptiveResult",
@@ -38,6 +42,7 @@ __all__ = [
     "sdedit",
     "sgld",
     "systematic_resample",
+    "trajectory",
     "trajectory_log_probs",
     "translate",
     "twisted_sample",

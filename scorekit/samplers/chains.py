@@ -1,13 +1,18 @@
 """Markov chains at one noise level: Langevin, with and without Metropolis adjustment, and corrupt-denoise rounds.
 
 Each is one ``lax.scan`` over any pytree; examples of a batch are independent chains. A chain of a diffusion model at
-time t has the score ``lambda x: scorekit.process.score(schedule, denoiser(x, t), t)``.
+time t has the score ``lambda x: scorekit.process.score(schedule, denoiser(x, t), t)``. A chain returns its last state;
+a scan over calls keeps as many states as are wanted.
 
 Args:
   key: PRNG key.
   x: the start, leaves ``(B, ...)``.
-  step_size: h, in squared units of ``x``: a number, or ``(num_steps,)``, one for each step.
-  trajectory: also return the state after every step.
+  step_size: h, in squared units of ``x``: a number, or ``(steps,)``, one for each step.
+
+>>> every_tenth = lambda x, key: 2 * (langevin(key, lambda x: -x, x, 0.1, 10),)
+>>> last, states = jax.lax.scan(every_tenth, jnp.zeros((3, 1)), jax.random.split(jax.random.key(0), 5))
+>>> states.shape
+(5, 3, 1)
 """
 
 from collections.abc import Callable
@@ -50,9 +55,7 @@ def langevin(
     score: Callable[[PyTree], PyTree],
     x: PyTree,
     step_size: Annotated[ArrayLike, Between(0, open="low")],
-    num_steps: PositiveInt,
-    *,
-    trajectory: bool = False,
+    steps: PositiveInt,
 ) -> PyTree:
     """Unadjusted Langevin: ``x <- x + h score(x) + sqrt(2 h) z``.
 
@@ -61,11 +64,10 @@ def langevin(
 
     Args:
       score: ``x -> grad log p(x)``, shaped like ``x``.
-      num_steps: number of steps, each with one evaluation of ``score``.
+      steps: number of steps, each with one evaluation of ``score``.
 
     Returns:
-      The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
-      ``(num_steps, B, ...)``.
+      The last state, shaped and typed like ``x``.
 
     >>> run = jax.jit(langevin, static_argnums=(1, 4))
     >>> x = run(jax.random.key(0), lambda x: -x, jnp.full((4000, 1), 5.0), 0.1, 100)
@@ -74,8 +76,7 @@ def langevin(
 
     Source: Roberts & Tweedie 1996 (https://doi.org/10.2307/3318418).
     """
-    steps = _step_sizes(step_size, num_steps)
-    return sgld(key, lambda key, x: score(x), x, steps, trajectory=trajectory)
+    return sgld(key, lambda key, x: score(x), x, _step_sizes(step_size, steps))
 
 
 @checked
@@ -84,8 +85,6 @@ def sgld(
     noisy_score: Callable[[Key, PyTree], PyTree],
     x: PyTree,
     step_sizes: ArrayLike,
-    *,
-    trajectory: bool = False,
 ) -> PyTree:
     """Stochastic-gradient Langevin: ``x <- x + h_k score_k(x) + sqrt(2 h_k) z`` with an unbiased random score.
 
@@ -97,7 +96,7 @@ def sgld(
       step_sizes: ``(n,)``, in squared units of ``x``.
 
     Returns:
-      The last state; with ``trajectory`` the pair ``(last, states)``, as :func:`langevin`.
+      The last state, shaped and typed like ``x``.
 
     >>> noisy = lambda key, x: -x + jax.random.normal(key, x.shape)
     >>> run = jax.jit(sgld, static_argnums=1)
@@ -115,12 +114,10 @@ def sgld(
     def body(x, inputs):
         key, h = inputs
         for_score, for_noise = jax.random.split(key)
-        x = combine((1.0, x), (h, noisy_score(for_score, x)), (jnp.sqrt(2.0 * h), normal_like(for_noise, x)))
-        return x, (x if trajectory else None)
+        return combine((1.0, x), (h, noisy_score(for_score, x)), (jnp.sqrt(2.0 * h), normal_like(for_noise, x))), None
 
-    last, states = _scan(body, key, x, jnp.asarray(step_sizes))
-    check_samples(last, advice="score and step sizes must keep the chain finite", x=x)
-    return (last, states) if trajectory else last
+    last = _scan(body, key, x, jnp.asarray(step_sizes))
+    return check_samples(last, advice="score and step sizes must keep the chain finite", x=x)
 
 
 @checked
@@ -129,10 +126,8 @@ def metropolis_langevin(
     log_density: Callable[[PyTree], Array],
     x: PyTree,
     step_size: Annotated[ArrayLike, Between(0, open="low")],
-    num_steps: PositiveInt,
-    *,
-    trajectory: bool = False,
-) -> MetropolisResult | tuple[MetropolisResult, PyTree]:
+    steps: PositiveInt,
+) -> MetropolisResult:
     """Metropolis-adjusted Langevin (MALA), which leaves ``p`` exactly invariant at any step size.
 
     ``y = x + h score(x) + sqrt(2 h) z`` is accepted with probability ``min(1, p(y) q(x | y) / (p(x) q(y | x)))``;
@@ -142,11 +137,10 @@ def metropolis_langevin(
     Args:
       log_density: ``x -> log p(x)`` up to a constant, differentiable, ``(B,)``; no term may mix examples.
       x: the start, leaves ``(B, ...)``, where ``p > 0``.
-      num_steps: number of steps, each with one value and gradient of ``log_density`` (and one before the first).
+      steps: number of steps, each with one value and gradient of ``log_density`` (and one before the first).
 
     Returns:
-      A :class:`MetropolisResult`; with ``trajectory`` the pair ``(result, states)`` where the leaves of ``states``
-      are ``(num_steps, B, ...)``.
+      A :class:`MetropolisResult`.
 
     Raises:
       ValueError: if ``log_density`` does not return ``(B,)`` or, called eagerly, is not finite at the start.
@@ -163,7 +157,7 @@ def metropolis_langevin(
     """
     check_floating(x=x)
     check_finite(x=x)
-    steps, b = _step_sizes(step_size, num_steps), batch_size(x)
+    b = batch_size(x)
 
     def evaluate(x):
         def total(x):
@@ -188,15 +182,14 @@ def metropolis_langevin(
         accept = jnp.log(jax.random.uniform(for_test, (b,))) < value_y - value + back  # NaN compares as False
         x, slope = where(accept, y, x), where(accept, slope_y, slope)
         value = jnp.where(accept, value_y, value)
-        return (x, value, slope, accepted + accept), (x if trajectory else None)
+        return (x, value, slope, accepted + accept), None
 
     value, slope = evaluate(x)
     check(np.isfinite, "finite at the start x", log_density=value)
     start = x, value, slope, jnp.zeros(b, jnp.int32)
-    (last, _, _, accepted), states = _scan(body, key, start, steps)
+    last, _, _, accepted = _scan(body, key, start, _step_sizes(step_size, steps))
     check_samples(last, advice="log_density must keep the chain finite", x=x)
-    result = MetropolisResult(last, accepted / num_steps)
-    return (result, states) if trajectory else result
+    return MetropolisResult(last, accepted / steps)
 
 
 @checked
@@ -208,8 +201,6 @@ def corrupt_denoise(
     x: PyTree,
     ts: ArrayLike,
     num_rounds: PositiveInt,
-    *,
-    trajectory: bool = False,
 ) -> PyTree:
     """The chain of a generative stochastic network: add noise up to ``ts[0]``, sample along ``ts``, repeat.
 
@@ -230,11 +221,9 @@ def corrupt_denoise(
       x: the start at t = 0, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; the first is the time of corruption, the last should be 0.
       num_rounds: number of rounds.
-      trajectory: also return the state after every round.
 
     Returns:
-      The last state; with ``trajectory`` the pair ``(last, states)`` where the leaves of ``states`` are
-      ``(num_rounds, B, ...)``.
+      The last state, shaped and typed like ``x``.
 
     >>> from scorekit import denoisers, densities, schedules, solvers
     >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
@@ -254,21 +243,18 @@ def corrupt_denoise(
     def body(x, inputs):
         for_noise, for_solver = jax.random.split(inputs[0])
         x_t = perturb(schedule, x, normal_like(for_noise, x), ts[0])
-        x = sample(denoiser, schedule, solver, x_t, ts, key=for_solver)
-        return x, (x if trajectory else None)
+        return sample(denoiser, schedule, solver, x_t, ts, key=for_solver), None
 
-    last, states = _scan(body, key, x, jnp.zeros(num_rounds))
-    check_samples(last, schedule=schedule, ts=ts, x=x)
-    return (last, states) if trajectory else last
+    return check_samples(_scan(body, key, x, jnp.zeros(num_rounds)), schedule=schedule, ts=ts, x=x)
 
 
 def _scan(body, key, carry, per_step):
-    """``body(carry, (key_k, per_step[k]))`` over all k."""
+    """``body(carry, (key_k, per_step[k]))`` over all k: the last carry."""
     keys = jax.random.split(key, per_step.shape[0])
-    return scan(body, carry, (keys, per_step))
+    return scan(body, carry, (keys, per_step))[0]
 
 
-def _step_sizes(step_size: ArrayLike, num_steps: int) -> Array:
-    if np.shape(step_size) not in ((), (num_steps,)):
-        raise ValueError(f"step_size must be a number or have shape ({num_steps},), got shape {np.shape(step_size)}")
-    return jnp.broadcast_to(jnp.asarray(step_size, jnp.result_type(float, step_size)), (num_steps,))
+def _step_sizes(step_size: ArrayLike, steps: int) -> Array:
+    if np.shape(step_size) not in ((), (steps,)):
+        raise ValueError(f"step_size must be a number or have shape ({steps},), got shape {np.shape(step_size)}")
+    return jnp.broadcast_to(jnp.asarray(step_size, jnp.result_type(float, step_size)), (steps,))

@@ -22,8 +22,6 @@ def invert(
     solver: Solver,
     x: PyTree,
     ts: ArrayLike,
-    *,
-    trajectory: bool = False,
 ) -> PyTree:
     """Integrates from data at ``ts[-1]`` to noise at ``ts[0]``: :func:`scorekit.samplers.sample` run backwards.
 
@@ -54,11 +52,10 @@ def invert(
       solver: any deterministic solver that computes its coefficients: not one of ``few_steps``.
       x: the data, or data with the noise of ``ts[-1]``.
       ts: decreasing times ``(n + 1,)``, as for :func:`scorekit.samplers.sample`.
-      trajectory: also return the state after every step.
 
     Returns:
-      The noise at ``ts[0]``, shaped and typed like ``x``; with ``trajectory`` the pair ``(noise, states)`` where the
-      leaves of ``states`` are ``(n, B, ...)`` at the times ``ts[n - 1], ..., ts[0]``.
+      The noise at ``ts[0]``, shaped and typed like ``x``. The state at ``ts[k]`` on the way is ``invert`` with
+      ``ts[k:]``.
 
     Raises:
       ValueError: for a stochastic, precomputed or tabulated solver; called eagerly, also for noise that is not finite.
@@ -84,7 +81,7 @@ def invert(
         raise ValueError(f"solver must compute its coefficients, got {name}, whose coefficients are for sampling")
     backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
-    found = integrate(plain, schedule, backwards, x, times[::-1], trajectory)
+    found = integrate(plain, schedule, backwards, x, times[::-1])[0]
     return check_samples(found, schedule=schedule, ts=times[::-1], x=x)
 
 

@@ -1,16 +1,9 @@
 """Sampling: one ``lax.scan`` for every solver."""
 
-import functools
-import warnings
-
-import jax
-import numpy as np
-
 from scorekit._grids import check_grid, check_samples
 from scorekit._integration.steps import integrate
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
-from scorekit.trees import is_traced
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
@@ -23,18 +16,15 @@ def sample(
     ts: ArrayLike,
     *,
     key: Key | None = None,
-    trajectory: bool = False,
 ) -> PyTree:
     """Integrates from ``ts[0]`` to ``ts[-1]``.
 
     ``x_{k+1}, state = solver.step(key_k, state, x_k, rows[k], denoiser)`` with ``rows = solver.plan(schedule, ts)``.
 
-    Called eagerly it works but compiles at every call; wrap it in ``jax.jit``. The second eager call of a program gives
-    one warning. The network is traced once. A last time above 0 leaves that much noise in the result;
-    ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.
+    Called eagerly it works but compiles at every call; wrap it in ``jax.jit``. The network is traced once. A last time
+    above 0 leaves that much noise in the result; ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.
 
     Args:
-      key: PRNG key; may be ``None`` for a deterministic solver, which draws nothing.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar in the loop. If it has a state
         (:class:`scorekit.guidance.StatefulDenoiser`), the loop carries it. :class:`scorekit.flow_maps.FlowMapSolver`
         takes a flow map instead.
@@ -42,11 +32,10 @@ def sample(
       solver: one of :mod:`scorekit.solvers` or your own.
       x_init: the start, from :func:`scorekit.process.sample_prior`.
       ts: decreasing times ``(n + 1,)`` for ``n`` steps, from :mod:`scorekit.solvers.grids`.
-      trajectory: also return the state after every step.
+      key: PRNG key; may be ``None`` for a deterministic solver, which draws nothing.
 
     Returns:
-      The final state, shaped and typed like ``x_init``; with ``trajectory`` the pair ``(final, states)`` where the
-      leaves of ``states`` are ``(n, B, ...)``.
+      The state at ``ts[-1]``, shaped and typed like ``x_init``; :func:`trajectory` also returns the states on the way.
 
     Raises:
       ValueError: called eagerly, also for samples that are not finite; after ``jit`` these are NaN.
@@ -60,32 +49,50 @@ def sample(
     >>> float(x[0, 0].round(2))
     0.5
     """
+    return _run(denoiser, schedule, solver, x_init, ts, key, keep=False)[0]
+
+
+@checked
+def trajectory(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    solver: Solver,
+    x_init: PyTree,
+    ts: ArrayLike,
+    *,
+    key: Key | None = None,
+) -> tuple[PyTree, PyTree]:
+    """:func:`sample` that also returns the state after every step.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``, as for :func:`sample`.
+      schedule: the noise schedule of the denoiser.
+      solver: one of :mod:`scorekit.solvers` or your own.
+      x_init: the state at ``ts[0]``, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``.
+      key: PRNG key; may be ``None`` for a deterministic solver.
+
+    Returns:
+      ``(x, states)``: the result of :func:`sample`, and the states at ``ts[1:]``, leaves ``(n, B, ...)``.
+
+    >>> import jax.numpy as jnp
+    >>> from scorekit import densities, denoisers, schedules, solvers
+    >>> schedule = schedules.cosine()
+    >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
+    >>> x, states = trajectory(denoiser, schedule, solvers.Heun(), jnp.ones((1, 1)), solvers.grids.uniform(4))
+    >>> states.shape, bool((states[-1] == x).all())
+    ((4, 1, 1), True)
+    """
+    return _run(denoiser, schedule, solver, x_init, ts, key, keep=True)
+
+
+def _run(denoiser, schedule, solver, x_init, ts, key, keep) -> tuple[PyTree, PyTree]:
     times = check_grid(ts)
     check_floating(x_init=x_init)
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
-    found = integrate(denoiser, schedule, solver, x_init, times, trajectory, key=key)
-    if not any(map(is_traced, jax.tree.leaves(found))):
-        _note_eager_call(type(solver), times.shape, str(jax.tree.map(np.shape, x_init)))
+    found = integrate(denoiser, schedule, solver, x_init, times, key=key, keep=keep)
     return check_samples(found, schedule=schedule, solver=solver, ts=times, x_init=x_init)
-
-
-_EAGER: set[tuple] = set()
-"""The solver and the shapes of every eager call so far."""
-
-
-def _note_eager_call(*kind) -> None:
-    if kind in _EAGER:
-        _warn_once()
-    _EAGER.add(kind)
-
-
-@functools.cache
-def _warn_once() -> None:
-    text = (
-        "scorekit.sample is called again without jax.jit and compiles at every call; jax.jit(scorekit.sample) does once"
-    )
-    warnings.warn(text, stacklevel=5)
 
 
 @checked

@@ -182,7 +182,7 @@ def distances(
 
 
 def _distances(denoiser, schedule, solver, ts, noise, end, unroll=False) -> Array:
-    x = integrate(denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)
+    x = integrate(denoiser, schedule, solver, combine((schedule.sigma(ts[0]), noise)), ts, unroll=unroll)[0]
     squares = sum_per_example(jnp.square, jax.tree.map(jnp.subtract, x, end))
     return jnp.sqrt(squares / event_size(end) + _TINY)
 

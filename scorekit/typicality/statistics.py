@@ -128,7 +128,7 @@ def reconstruction_errors(
         if solver is None:
             found = check_prediction(denoiser(x_t, t)).x0
         else:
-            found = integrate(denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1), key=for_steps)
+            found = integrate(denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1), key=for_steps)[0]
         return sum_per_example(jnp.square, combine((1.0, found), (-1.0, x))) / d
 
     return jax.lax.map(one, (ts, jax.random.split(key, ts.shape[0]))).T

@@ -147,9 +147,8 @@ def test_confidence_decides_which_tokens_are_revealed():
 def test_confidence_reveals_as_many_tokens_as_the_schedule_and_at_least_one():
     process, flat = discrete.absorbing(2), lambda z, t: jnp.full((*z.shape, 2), -jnp.log(2.0))
     z = jnp.full((2, 4, 4), 2).at[1, :, :2].set(0)  # a condition of half the tokens
-    run = jax.jit(discrete.sample, static_argnums=1, static_argnames="trajectory")
-    solver = discrete.ConfidenceOrdered()
-    _, path = run(jax.random.key(0), flat, process, solver, z, jnp.linspace(1.0, 0.0, 9), trajectory=True)
+    run = jax.jit(discrete.trajectory, static_argnums=1)
+    _, path = run(jax.random.key(0), flat, process, discrete.ConfidenceOrdered(), z, jnp.linspace(1.0, 0.0, 9))
     masks = (path == 2).sum((2, 3))
     np.testing.assert_array_equal(masks, np.stack([np.arange(14, -1, -2), np.arange(7, -1, -1)], axis=1))
     assert np.all(path[:, 1, :, :2] == 0)
@@ -168,7 +167,7 @@ def test_a_loop_of_ones_own_is_the_same_as_sample_and_hyper_parameters_are_leave
             chex.assert_rank(t, 0)
             return denoiser(z, t)
 
-        return discrete.sample(key, traced, process, discrete.Remasking(eta=eta), z_init, ts, trajectory=True)
+        return discrete.trajectory(key, traced, process, discrete.Remasking(eta=eta), z_init, ts)
 
     solver = discrete.Remasking(eta=0.5)
     rows, state, z, path = solver.plan(process, ts), solver.init(z_init), z_init, []

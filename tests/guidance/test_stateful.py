@@ -61,7 +61,7 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
             states.append(x)
         return jnp.stack(states)
 
-    sample = lambda x: samplers.sample(WRAPPED, SCHEDULE, solver, x, TS, trajectory=True, key=KEY)
+    sample = lambda x: samplers.trajectory(WRAPPED, SCHEDULE, solver, x, TS, key=KEY)
     end, states = jax.jit(sample)(X)
     np.testing.assert_allclose(states, explicit_loop(X), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(states[-1], end)

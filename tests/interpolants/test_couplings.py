@@ -113,7 +113,7 @@ def test_straightness_of_gaussian_paths_is_their_integral():
     s, schedule = 0.5, schedules.rectified_flow()
     data, ts = densities.gaussian(jnp.zeros(1), std=s), solvers.grids.uniform(64)
     x = jnp.array([[1.0], [2.0]])
-    run = lambda x: samplers.sample(exact_denoiser(data, schedule), schedule, solvers.RK4(), x, ts, trajectory=True)
+    run = lambda x: samplers.trajectory(exact_denoiser(data, schedule), schedule, solvers.RK4(), x, ts)
     states = jnp.concatenate([x[None], jax.jit(run)(x)[1]])
     t = (np.arange(20000) + 0.5) / 20000
     slope = (t - (1 - t) * s**2) / np.sqrt((1 - t) ** 2 * s**2 + t**2)

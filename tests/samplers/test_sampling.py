@@ -1,7 +1,5 @@
 """The sampling loop."""
 
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,6 @@ from errors import raising
 
 from scorekit import denoisers, densities, forcing, samplers, schedules, solvers
 from scorekit._integration.steps import integrate
-from scorekit.samplers import sampling
 
 SCHEDULE = schedules.cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)
@@ -20,9 +17,10 @@ TS = solvers.grids.uniform(5)
 
 
 def test_trajectory_holds_the_state_after_every_step():
-    final, states = samplers.sample(DENOISER, SCHEDULE, solvers.Euler(), X, TS, trajectory=True)
+    final, states = samplers.trajectory(DENOISER, SCHEDULE, solvers.Euler(), X, TS)
     assert states.shape == (5, 3, 2)
     np.testing.assert_array_equal(states[-1], final)
+    np.testing.assert_array_equal(final, samplers.sample(DENOISER, SCHEDULE, solvers.Euler(), X, TS))
     x = X
     for t, s, expected in zip(TS[:-1], TS[1:], states, strict=True):
         x0, eps = DENOISER(x, t)
@@ -30,29 +28,9 @@ def test_trajectory_holds_the_state_after_every_step():
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_a_second_eager_call_says_once_that_jit_is_missing(monkeypatch):
-    monkeypatch.setattr(sampling, "_EAGER", set())
-    sampling._warn_once.cache_clear()
-    draw = lambda x, ts=TS, trajectory=False: samplers.sample(
-        DENOISER, SCHEDULE, solvers.Euler(), x, ts, trajectory=trajectory
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        draw(X)
-        draw(X[:2])  # another shape
-        for _ in range(2):
-            jax.jit(draw)(X)
-            jax.vmap(draw)(X[None])
-            jax.grad(lambda x: draw(x).sum())(X)
-    with pytest.warns(UserWarning, match=r"jax\.jit\(scorekit\.sample\)") as found:
-        _ = draw(X), draw(X, trajectory=True)
-    assert [each.filename for each in found] == [__file__]
-
-
 def test_integrate_unrolls():
     draw = jax.jit(
-        lambda x, ts, unroll: integrate(DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll),
+        lambda x, ts, unroll: integrate(DENOISER, SCHEDULE, solvers.UniPC(), x, ts, unroll=unroll)[0],
         static_argnums=2,
     )
     for unroll in (False, True):
@@ -61,13 +39,13 @@ def test_integrate_unrolls():
 
 
 def test_states_are_stacked_only_for_a_trajectory():
-    def shapes(trajectory):
-        run = lambda x: samplers.sample(DENOISER, SCHEDULE, solvers.Euler(), x, TS, trajectory=trajectory)
+    def shapes(sampler):
+        run = lambda x: sampler(DENOISER, SCHEDULE, solvers.Euler(), x, TS)
         (scan,) = [e for e in jax.make_jaxpr(run)(X).eqns if e.primitive.name == "scan"]
         return [v.aval.shape for v in scan.outvars]
 
-    assert (5, 3, 2) not in shapes(False)
-    assert (5, 3, 2) in shapes(True)
+    assert (5, 3, 2) not in shapes(samplers.sample)
+    assert (5, 3, 2) in shapes(samplers.trajectory)
 
 
 def test_sample_is_determined_by_the_key():
@@ -104,7 +82,7 @@ UNDEFINED_AT_NOISE = {
         denoisers.denoiser_from_score(lambda x, t: -x, SCHEDULE), SCHEDULE, EULER, X, TS
     ),
     "sample by EulerMaruyama": lambda: samplers.sample(DENOISER, SCHEDULE, solvers.EulerMaruyama(), X, TS, key=KEY),
-    "trajectory": lambda: samplers.sample(EPS, SCHEDULE, EULER, X, TS, trajectory=True),
+    "trajectory": lambda: samplers.trajectory(EPS, SCHEDULE, EULER, X, TS),
     "sdedit": lambda: samplers.sdedit(KEY, EPS, SCHEDULE, EULER, X, TS),
     "translate": lambda: samplers.translate(DENOISER, EPS, SCHEDULE, EULER, X, TS),
     "repaint": lambda: samplers.repaint(KEY, EPS, SCHEDULE, ANCESTRAL, X, TS, jnp.zeros((3, 2)), X, jump_length=2),
@@ -144,7 +122,8 @@ def test_the_readme_path_of_a_network_of_eps():
 
 
 def test_compiled_sampling_is_the_bare_loop_and_gives_nan():
-    ours, bare = (lambda x, draw=draw: draw(EPS, SCHEDULE, EULER, x, TS) for draw in (samplers.sample, integrate))
+    ours = lambda x: samplers.sample(EPS, SCHEDULE, EULER, x, TS)
+    bare = lambda x: integrate(EPS, SCHEDULE, EULER, x, TS)[0]
     assert str(jax.make_jaxpr(ours)(X)) == str(jax.make_jaxpr(bare)(X))
     assert np.isnan(jax.jit(ours)(X)).all()
     assert np.isnan(jax.vmap(ours)(X)).all()

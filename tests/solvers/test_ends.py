@@ -11,7 +11,7 @@ from scorekit import schedules
 from scorekit.denoisers import denoiser_from_network
 from scorekit.guidance import classifier_free_batched
 from scorekit.predictions import X0
-from scorekit.samplers import sample
+from scorekit.samplers import sample, trajectory
 from scorekit.solvers import Ancestral, DPMSolverPP2M, Euler, Heun
 from scorekit.typing import Prediction
 
@@ -44,9 +44,7 @@ def guided_x0_network(schedule, scale):
 def to_the_end(solver, schedule, scale, x):
     """Two steps, 1 -> 0.5 -> 0: the state after each."""
     ts = jnp.array([1.0, 0.5, 0.0])
-    return sample(guided_x0_network(schedule, scale), schedule, solver, x, ts, trajectory=True, key=jax.random.key(3))[
-        1
-    ]
+    return trajectory(guided_x0_network(schedule, scale), schedule, solver, x, ts, key=jax.random.key(3))[1]
 
 
 ENDS = {**SOLVERS, "ddpm": Ancestral(), "eta_0": Ancestral(eta=0.0), "eta_half": Ancestral(eta=0.5)}

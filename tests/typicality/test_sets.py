@@ -63,7 +63,7 @@ def test_local_typicality_of_trajectories(network):
 
     @jax.jit
     def run(key, noise):
-        _, states = sk.sample(denoiser, SCHEDULE, sk.solvers.Ancestral(), noise, ts, trajectory=True, key=key)
+        _, states = sk.samplers.trajectory(denoiser, SCHEDULE, sk.solvers.Ancestral(), noise, ts, key=key)
         path = jnp.concatenate([noise[None], states])
         return path, typicality.local_typicality(denoiser, SCHEDULE, path, ts)
 

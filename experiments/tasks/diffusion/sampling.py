@@ -77,9 +77,10 @@ class Sampler:
             x, given = spread((x, given))
             denoiser = self.denoiser(params, given, scale, extras)
             key = for_steps if self.solver.stochastic else None
-            out = samplers.sample(denoiser, schedule, self.solver, x, ts, trajectory=trajectory, key=key)
             if trajectory:
-                return jnp.concatenate([x[None], out[1]]), schedule.log_snr(ts)
+                _, states = samplers.trajectory(denoiser, schedule, self.solver, x, ts, key=key)
+                return jnp.concatenate([x[None], states]), schedule.log_snr(ts)
+            out = samplers.sample(denoiser, schedule, self.solver, x, ts, key=key)
             if self.denoise:
                 out = denoiser(out, ts[-1]).x0
             return self.dataset.from_model(out, given)
