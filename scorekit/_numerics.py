@@ -1,12 +1,14 @@
 """Numerical helpers: functions that stay exact, finite and differentiable at the ends of their ranges."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
 from scorekit.arguments import Between
-from scorekit.typing import Array, ArrayLike
+from scorekit.trees import combine, event_size, sum_per_example
+from scorekit.typing import Array, ArrayLike, PyTree
 
 Values: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, open="low")]
 
@@ -42,6 +44,12 @@ def between_ends(log_snr: Callable[[Array], Array], t: Array) -> Array:
     """``log_snr(t)`` of a schedule that is infinite at both ends, where its gradient is 0 instead of NaN."""
     outside = (t <= 0) | (t >= 1)  # NaN is not
     return jnp.where(outside, jnp.where(t > 0, -jnp.inf, jnp.inf), log_snr(jnp.where(outside, 0.5, t)))
+
+
+def log_normal(x: PyTree, std: Array) -> Array:
+    """``log N(x; 0, std^2)`` of each example, summed over its values, ``(B,)``."""
+    squares = sum_per_example(jnp.square, combine((1.0 / std, x)))
+    return -0.5 * squares - event_size(x) * (jnp.log(std) + 0.5 * math.log(2 * math.pi))
 
 
 def log_ratio(log_c: Array, log_u: Array) -> Array:

@@ -85,7 +85,7 @@ CALLS = {
         KEY, EXACT, SCHEDULE, ANCESTRAL, x, TS, [halved], [2.0]
     ),
     "samplers.annealed_posterior": lambda x, t, labels: samplers.annealed_posterior(
-        KEY, EXACT, SCHEDULE, solvers.DPMSolverPP2M(), x, [1.0, 0.5, 0.0], lambda x: x, jnp.ones(3), 0.5, stages=2
+        KEY, EXACT, SCHEDULE, solvers.DPMSolverPP2M(), x, [1.0, 0.5, 0.0], lambda x: x, jnp.ones(3), 0.5, num_stages=2
     ),
     "likelihood.score_density": lambda x, t, labels: likelihood.score_density(EXACT, SCHEDULE, event_shape=(3,)).score(
         x

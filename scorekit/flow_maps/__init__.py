@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from scorekit._lazy import attach
 
 if TYPE_CHECKING:
-    from scorekit._integration.jumps import jacobian_log_det, transport
     from scorekit.flow_maps.adversarial import (
         AdversarialForm,
         Discriminator,
@@ -44,11 +43,12 @@ if TYPE_CHECKING:
         squared_error,
     )
     from scorekit.flow_maps.curricula import curriculum, earlier_time, step_weight, tuning_time
+    from scorekit.flow_maps.densities import flow_map_density, flow_map_log_likelihood, jacobian_log_det
     from scorekit.flow_maps.divergence import divergence_loss, exact_log_det, log_det_from_network
     from scorekit.flow_maps.drifting import DriftKernel, DriftWeights, drift_weights, drifting_loss, kernel_drift
     from scorekit.flow_maps.exact import exact_map
     from scorekit.flow_maps.jumps import Jumps, guided_velocity, middle_time, shortcut_steps, two_times
-    from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error
+    from scorekit.flow_maps.maps import clock, condition_on_clocks, flow_map_from_network, semigroup_error, transport
     from scorekit.flow_maps.matching import fake_score_loss, matching_loss
     from scorekit.flow_maps.progressive import Steps, chord, halvings, progressive_loss, student_steps
     from scorekit.flow_maps.residuals import adaptive_weighted, eulerian_loss, lagrangian_loss, semigroup_loss
@@ -85,7 +85,9 @@ __all__ = [
     "exact_map",
     "fake_score_loss",
     "feature_matching_loss",
+    "flow_map_density",
     "flow_map_from_network",
+    "flow_map_log_likelihood",
     "gradient_penalty",
     "guided_velocity",
     "halvings",

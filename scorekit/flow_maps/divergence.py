@@ -20,7 +20,7 @@ Args:
 
 Returns:
   The function ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, for ``log_det`` of
-  :func:`scorekit.likelihood.log_likelihood`; it may be passed through ``jit``.
+  :func:`scorekit.flow_maps.flow_map_log_likelihood`; it may be passed through ``jit``.
 
 >>> from scorekit import densities, schedules
 >>> from scorekit.flow_maps import exact_map
@@ -41,7 +41,6 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit._coordinates import log_snr_at
-from scorekit._integration.jumps import check_jump, transport
 from scorekit._numerics import clip_to_interior
 from scorekit._shape_checks import output_like
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
@@ -50,7 +49,7 @@ from scorekit.densities import Gaussian, Mixture
 from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.flow_maps.exact import exact_map
-from scorekit.flow_maps.maps import clock
+from scorekit.flow_maps.maps import check_jump, clock, transport
 from scorekit.process import perturb
 from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, Denoiser, FlowMap, LogDet, Prediction, PyTree, Schedule

@@ -34,18 +34,18 @@ Array(0.75, dtype=float32)
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit._coordinates import CoordinateName, frame
-from scorekit._integration.jumps import transport
 from scorekit._shape_checks import output_like
 from scorekit.arguments import Finite, checked
-from scorekit.checks import check, check_floating, check_per_example, check_time
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.predictions import Target, TargetName, as_target
-from scorekit.trees import as_pytree
-from scorekit.typing import Array, ArrayLike, FlowMap, PyTree, Schedule
+from scorekit.trees import as_pytree, combine
+from scorekit.typing import Array, ArrayLike, FlowMap, Prediction, PyTree, Schedule
 
 
 @checked
@@ -111,6 +111,22 @@ def condition_on_clocks(
     Source: Lu & Song 2024, on the noise input of stable consistency models (https://arxiv.org/abs/2410.11081).
     """
     return Partial(_with_clocks, as_pytree(network), schedule, scale)
+
+
+def check_jump(x_t: PyTree, t: ArrayLike, s: ArrayLike) -> None:
+    check_floating(x_t=x_t)
+    check_time(t=t, s=s)
+    check_per_example(x_t, t=t, s=s)
+
+
+@checked
+def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
+    """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``."""
+    check_jump(x_t, t, s)
+    prediction = flow_map(x_t, jnp.asarray(t), jnp.asarray(s))
+    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
+    x_s = combine((schedule.alpha(s), prediction.x0), (schedule.sigma(s), prediction.eps))
+    return jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), x_s, x_t)
 
 
 @checked

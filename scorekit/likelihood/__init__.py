@@ -10,8 +10,8 @@ function                         result
 ``dequantised_bits_per_dim``     code lengths of integers under a density: uniform or variational dequantisation
 ``bits_per_dim``                 nats to bits; the result includes the offset and the kind of dequantisation
 ``flow_density``                 a model with ``sample`` and ``log_density``, whose gradient is the score, for NUTS and
-                                 other inference; cheaper values: ``flow_map_density``, ``line_density``,
-                                 ``score_density``
+                                 other inference; cheaper values: ``line_density``, ``score_density``, and
+                                 ``model_density`` with a value of yours
 ===============================  ===================================================================================
 
 Args:
@@ -23,7 +23,7 @@ Returns:
 
 from scorekit.likelihood.bits import BitsPerDim, bits_per_dim, dequantised_bits_per_dim
 from scorekit.likelihood.bound import VariationalBound, boundary_terms, discrete_variational_bound, variational_bound
-from scorekit.likelihood.densities import ModelDensity, flow_density, flow_map_density, line_density, score_density
+from scorekit.likelihood.densities import ModelDensity, flow_density, line_density, model_density, score_density
 from scorekit.likelihood.exact import LogLikelihood, log_likelihood
 
 __all__ = [
@@ -36,9 +36,9 @@ __all__ = [
     "dequantised_bits_per_dim",
     "discrete_variational_bound",
     "flow_density",
-    "flow_map_density",
     "line_density",
     "log_likelihood",
+    "model_density",
     "score_density",
     "variational_bound",
 ]

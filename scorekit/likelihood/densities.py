@@ -12,11 +12,11 @@ and the functions differ in the value alone:
 function                value                                                             evaluations of the model
 ======================  ================================================================  =============================
 ``flow_density``        exact: the probability-flow ODE (:func:`log_likelihood`)          50 to 200, with D tangents
-``flow_map_density``    the determinant of one jump of a flow map from t to t_max         1, with D tangents, or by a
-                                                                                          divergence head without
-``line_density``        up to a constant: the integral of the score along a straight      ``nodes``
+``line_density``        up to a constant: the integral of the score along a straight      ``num_nodes``
                         line from a fixed point
 ``score_density``       none: NaN, which no step with an acceptance can take for a value  0
+``model_density``       a function of yours; :func:`scorekit.flow_maps.flow_map_density`  its own
+                        has the determinant of one jump of a flow map
 ======================  ================================================================  =============================
 
 A Metropolis or Hamiltonian step is valid for any force and samples the density of the *value*; the gradient decides how
@@ -38,15 +38,15 @@ Args:
 Returns:
   A :class:`ModelDensity`.
 
->>> from scorekit import densities, denoisers, flow_maps, schedules
+>>> from scorekit import densities, denoisers, schedules
 >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
->>> denoiser, flow_map = denoisers.exact_denoiser(data, schedule), flow_maps.exact_map(data, schedule)
+>>> denoiser = denoisers.exact_denoiser(data, schedule)
 >>> exact: ModelDensity = flow_density(denoiser, schedule, (2,))
 >>> smooth, x = data.marginal(1.0, 0.01), data.sample(jax.random.key(0), (3,))
 >>> bool(jnp.allclose(exact.log_density(x), smooth.log_density(x), atol=1e-3))
 True
->>> by_map = flow_map_density(flow_map, schedule, (2,))
->>> bool(jnp.allclose(by_map.log_density(x), smooth.log_density(x), atol=1e-3))
+>>> given = model_density(lambda density, x: smooth.log_density(x), denoiser, schedule, (2,))
+>>> bool(jnp.allclose(given.score(x), jax.vmap(jax.grad(given.log_density))(x)))
 True
 >>> by_line, no_value = line_density(denoiser, schedule, (2,)), score_density(denoiser, schedule, (2,))
 >>> bool(jnp.isclose(by_line.log_density(x[0]) - by_line.log_density(x[1]), jnp.subtract(*smooth.log_density(x[:2]))))
@@ -58,6 +58,7 @@ Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -66,7 +67,6 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from scorekit._integration.divergence import DivergenceName
-from scorekit._integration.jumps import jacobian_log_det
 from scorekit.arguments import AboveZeroScalar, Positive, PositiveInt, PositiveScalar, checked
 from scorekit.checks import (
     check,
@@ -81,7 +81,7 @@ from scorekit.likelihood.exact import log_likelihood
 from scorekit.process import sample_prior
 from scorekit.samplers import recommended, sample
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, FlowMap, Key, LogDet, Number, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, Schedule
 
 
 @pytree_dataclass
@@ -132,6 +132,16 @@ class ModelDensity:
         x_t = sample(self.denoiser, self.schedule, solver, noise, ts)
         return combine((1.0 / self.schedule.alpha(t), x_t)).reshape(*shape, *self.event_shape)
 
+    def noisy(self, x: Array) -> tuple[Array, Array, Array]:
+        """``(x_t, t, log |dx_t / dx|)``: the state of the model that the points are.
+
+        Args:
+          x: points ``(B, *event_shape)``.
+        """
+        t = self.time
+        alpha = self.schedule.alpha(t)
+        return combine((alpha, x)), t, math.prod(self.event_shape) * jnp.log(alpha)
+
     def _leading(self, x: Array) -> tuple[int, ...]:
         return jnp.shape(x)[: jnp.ndim(x) - len(self.event_shape)]
 
@@ -143,15 +153,8 @@ class ModelDensity:
         return jnp.reshape(x, (-1, *self.event_shape))
 
 
-def _noisy(density: ModelDensity, x: Array) -> tuple[Array, Array, Array]:
-    """``(x_t, t, log |dx_t / dx|)``."""
-    t = density.time
-    alpha = density.schedule.alpha(t)
-    return combine((alpha, x)), t, math.prod(density.event_shape) * jnp.log(alpha)
-
-
 def _score(density: ModelDensity, x: Array) -> Array:
-    x_t, t, _ = _noisy(density, x)
+    x_t, t, _ = density.noisy(x)
     return combine((-1.0 / density.noise_std, check_prediction(density.denoiser(x_t, t)).eps))
 
 
@@ -182,34 +185,22 @@ class _ByFlow:
     rtol: Any
     atol: Any
     divergence: DivergenceName = static()
-    probes: int = static()
+    num_probes: int = static()
 
     def __call__(self, density: ModelDensity, x: Array) -> Array:
-        x_t, t, log_scale = _noisy(density, x)
-        options = {"divergence": self.divergence, "probes": self.probes, "rtol": self.rtol, "atol": self.atol}
-        ends = {"t_min": t, "t_max": density.t_max}
-        return (
-            log_likelihood(density.denoiser, density.schedule, x_t, key=self.key, **ends, **options).log_p + log_scale
-        )
-
-
-@pytree_dataclass
-class _ByMap:
-    log_det: Any
-
-    def __call__(self, density: ModelDensity, x: Array) -> Array:
-        x_t, t, log_scale = _noisy(density, x)
-        ends = {"t_min": t, "t_max": density.t_max, "log_det": self.log_det}
-        return log_likelihood(density.denoiser, density.schedule, x_t, **ends).log_p + log_scale
+        x_t, t, log_scale = density.noisy(x)
+        options = {"divergence": self.divergence, "num_probes": self.num_probes, "rtol": self.rtol, "atol": self.atol}
+        options |= {"key": self.key, "t_min": t, "t_max": density.t_max}
+        return log_likelihood(density.denoiser, density.schedule, x_t, **options).log_p + log_scale
 
 
 @pytree_dataclass
 class _ByLine:
     start: Array
-    nodes: int = static()
+    num_nodes: int = static()
 
     def __call__(self, density: ModelDensity, x: Array) -> Array:
-        at, weights = (jnp.asarray(each, x.dtype) for each in np.polynomial.legendre.leggauss(self.nodes))
+        at, weights = (jnp.asarray(each, x.dtype) for each in np.polynomial.legendre.leggauss(self.num_nodes))
         start = jnp.broadcast_to(jnp.asarray(self.start, x.dtype), x.shape)
         slope = lambda s: sum_per_example(lambda x: x, _score(density, start + s * (x - start)) * (x - start))
         return 0.5 * weights @ jax.vmap(slope)(0.5 * (1.0 + at))
@@ -221,7 +212,23 @@ class _NoValue:
         return jnp.full(x.shape[0], jnp.nan, jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _density(value, denoiser, schedule, event_shape, noise_std, t_max, steps) -> ModelDensity:
+@checked
+def model_density(
+    value: Callable[[ModelDensity, Array], Array],
+    denoiser: Denoiser,
+    schedule: Schedule,
+    event_shape: tuple[int, ...],
+    noise_std: PositiveScalar = 0.01,
+    *,
+    t_max: AboveZeroScalar = 1.0,
+    steps: PositiveInt = 50,
+) -> ModelDensity:
+    """The density of a model whose value is given: the gradient is the score.
+
+    Args:
+      value: ``(density, x) -> log p(x)``, ``(B,)`` for points ``(B, *event_shape)``, a pytree or a function;
+        :meth:`ModelDensity.noisy` gives the state of the model.
+    """
     check_shape(event_shape=event_shape)
     if 0 in event_shape:
         raise ValueError(f"event_shape must hold sizes >= 1, got {event_shape}")
@@ -234,7 +241,7 @@ def _density(value, denoiser, schedule, event_shape, noise_std, t_max, steps) ->
         schedule=schedule,
         noise_std=noise_std,
         t_max=t_max,
-        value=value,
+        value=as_pytree(value),
         event_shape=tuple(map(int, event_shape)),
         steps=steps,
     )
@@ -251,7 +258,7 @@ def flow_density(
     steps: PositiveInt = 50,
     key: Key | None = None,
     divergence: DivergenceName = "exact",
-    probes: PositiveInt = 8,
+    num_probes: PositiveInt = 8,
     rtol: ArrayLike = 1e-5,
     atol: Positive = 1e-5,
 ) -> ModelDensity:
@@ -263,7 +270,7 @@ def flow_density(
       key: PRNG key of the probes; None if the divergence is exact.
       divergence: "exact", or an estimate by "rademacher", "gaussian" or "hutch++" probes: the same for every x, so that
         the value is a function, whose error is a function of x too.
-      probes: number of probes; at least 3 for "hutch++".
+      num_probes: number of probes; at least 3 for "hutch++".
       rtol: relative tolerance of a step.
       atol: absolute tolerance of a step.
 
@@ -272,30 +279,8 @@ def flow_density(
     """
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")
-    value = _ByFlow(key=key, rtol=rtol, atol=atol, divergence=divergence, probes=probes)
-    return _density(value, denoiser, schedule, event_shape, noise_std, t_max, steps)
-
-
-@checked
-def flow_map_density(
-    flow_map: FlowMap,
-    schedule: Schedule,
-    event_shape: tuple[int, ...],
-    noise_std: PositiveScalar = 0.01,
-    *,
-    t_max: AboveZeroScalar = 1.0,
-    steps: PositiveInt = 50,
-    log_det: LogDet | None = None,
-) -> ModelDensity:
-    """The density of a flow map, ``log N(X(x_t, t, t_max); 0, sigma(t_max)^2) + log |det dX/dx|``: as good as the map.
-
-    Args:
-      flow_map: ``(x_t, t, s=t) -> Prediction``; the score is its value at s = t.
-      log_det: its log-determinant, for instance by a divergence head, without tangents; by default that of its
-        Jacobian.
-    """
-    value = _ByMap(log_det=jacobian_log_det(flow_map, schedule) if log_det is None else as_pytree(log_det))
-    return _density(value, flow_map, schedule, event_shape, noise_std, t_max, steps)
+    value = _ByFlow(key=key, rtol=rtol, atol=atol, divergence=divergence, num_probes=num_probes)
+    return model_density(value, denoiser, schedule, event_shape, noise_std, t_max=t_max, steps=steps)
 
 
 @checked
@@ -306,7 +291,7 @@ def line_density(
     noise_std: PositiveScalar = 0.01,
     *,
     start: ArrayLike = 0.0,
-    nodes: PositiveInt = 16,
+    num_nodes: PositiveInt = 16,
     t_max: AboveZeroScalar = 1.0,
     steps: PositiveInt = 50,
 ) -> ModelDensity:
@@ -317,12 +302,12 @@ def line_density(
 
     Args:
       start: the point r, which broadcasts to ``event_shape``: one with high density, near the points of interest.
-      nodes: nodes of the quadrature.
+      num_nodes: number of nodes of the quadrature.
     """
     check_finite(start=start)
     check_broadcasts("event_shape", np.empty(event_shape), start=start)
-    value = _ByLine(start=jnp.asarray(start, float), nodes=nodes)
-    return _density(value, denoiser, schedule, event_shape, noise_std, t_max, steps)
+    value = _ByLine(start=jnp.asarray(start, float), num_nodes=num_nodes)
+    return model_density(value, denoiser, schedule, event_shape, noise_std, t_max=t_max, steps=steps)
 
 
 @checked
@@ -336,4 +321,4 @@ def score_density(
     steps: PositiveInt = 50,
 ) -> ModelDensity:
     """The gradient of a log-density, ``-eps / noise_std``, without a value: NaN, so that nothing uses it."""
-    return _density(_NoValue(), denoiser, schedule, event_shape, noise_std, t_max, steps)
+    return model_density(_NoValue(), denoiser, schedule, event_shape, noise_std, t_max=t_max, steps=steps)

@@ -18,13 +18,13 @@ from scorekit._integration.blocks import accepts, block_length, in_blocks
 from scorekit._integration.divergence import DivergenceName, draw_probes, with_divergence, with_hutch_plus_plus
 from scorekit._integration.dormand_prince import dormand_prince
 from scorekit._integration.embedded_pair import Slope
-from scorekit._integration.jumps import transport
 from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit._meshes import scan
+from scorekit._numerics import log_normal
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
-from scorekit.checks import check, check_finite, check_floating, check_like
-from scorekit.trees import batch_size, combine, event_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, LogDet, PyTree, Schedule
+from scorekit.checks import check, check_finite, check_floating
+from scorekit.trees import batch_size, combine, event_size
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 _FEW_TANGENTS = 3
 """Up to so many tangents per evaluation are integrated with the state, in six evaluations a step; a quadrature of more
@@ -40,7 +40,7 @@ class LogLikelihood(NamedTuple):
       prior: the log-density of the latent under the prior, ``(B,)``.
       log_det: the log-determinant of the map from data to latent, ``(B,)``.
       x_1: the latent, shaped and typed like ``x0``.
-      nfe: evaluations of the network, in the block of examples that needed most. By a flow map, the number of jumps.
+      nfe: evaluations of the network, in the block of examples that needed most; of a flow map, the number of jumps.
         On a fixed grid each has D tangents (exact) or one per probe. So it is for adaptive steps with at most 3
         tangents, which take 6 evaluations; with more tangents a step takes 3 with all of them and 6 with one.
       success: whether the ODE was solved to the end in all blocks.
@@ -74,7 +74,7 @@ def log_likelihood(
     *,
     key: Key | None = None,
     divergence: DivergenceName = "exact",
-    probes: PositiveInt = 8,
+    num_probes: PositiveInt = 8,
     chunk: PositiveInt = 8,
     t_min: FractionScalar = 0.0,
     t_max: FractionScalar = 1.0,
@@ -83,7 +83,6 @@ def log_likelihood(
     max_steps: PositiveInt = 1000,
     ts: ArrayLike | None = None,
     block_size: PositiveInt | None = None,
-    log_det: LogDet | None = None,
 ) -> LogLikelihood:
     """The log-density ``log p(x0)`` of each example under the probability-flow ODE of a denoiser, in nats.
 
@@ -97,7 +96,7 @@ def log_likelihood(
     Args:
       key: PRNG key of the probes; None if the divergence is exact.
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar; traced at most twice, and twice more to choose blocks.
-        Examples must not depend on each other. With ``log_det``, the flow map.
+        Examples must not depend on each other.
       schedule: the noise schedule.
       x0: data, a tree of ``(B, ...)`` arrays; discrete data must be dequantised first. A traced value that is not
         finite gives NaN.
@@ -105,8 +104,8 @@ def log_likelihood(
         variance) or "gaussian" probes, drawn once and fixed along the path. "hutch++" spends two thirds of the probes
         on the largest directions of the Jacobian, which a Gaussian or a network on data near a subspace has few of;
         its basis is a constant to derivatives, whose estimates stay unbiased.
-      probes: number of tangents for an estimate, per example; at least 2 for a standard error, 6 for "hutch++", which
-        uses a multiple of 3 of them and no more than 3 D.
+      num_probes: number of tangents for an estimate, per example; at least 2 for a standard error, 6 for "hutch++",
+        which uses a multiple of 3 of them and no more than 3 D.
       chunk: number of tangents evaluated together.
       t_min: smallest time.
       t_max: largest time, above ``t_min``.
@@ -119,9 +118,6 @@ def log_likelihood(
       block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
         where small operations are faster, 80 if an example has at most 256 values. A ``denoiser`` that takes only full
         batches, such as one that holds class labels, always gets all examples by default.
-      log_det: the log-determinant ``(x_t, t, s) -> (B,)`` of a flow map, from :mod:`scorekit.flow_maps.divergence`. By
-        a divergence head log p takes one evaluation for each jump between ``ts``, or one in all, from ``t_min`` to
-        ``t_max``.
 
     Returns:
       A :class:`LogLikelihood`.
@@ -129,34 +125,24 @@ def log_likelihood(
     Raises:
       RuntimeError: if called eagerly and the ODE was not solved.
 
-    >>> from scorekit import densities, denoisers, flow_maps, schedules
+    >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
     >>> x0 = data.sample(jax.random.key(0), (3,))
     >>> found = jax.jit(log_likelihood)(denoisers.exact_denoiser(data, schedule), schedule, x0)
     >>> float(jnp.abs(found.log_p - data.log_density(x0)).max()) < 1e-3
     True
-    >>> flow_map, log_det = (make(data, schedule) for make in (flow_maps.exact_map, flow_maps.exact_log_det))
-    >>> in_two = log_likelihood(flow_map, schedule, x0, ts=[1.0, 0.5, 0.0], log_det=log_det)
-    >>> float(jnp.abs(in_two.log_p - data.log_density(x0)).max()) < 1e-3, int(in_two.nfe)
-    (True, 2)
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Chen et al. 2018
-    (https://arxiv.org/abs/1806.07366); of maps: Ai et al. 2025 (https://arxiv.org/abs/2512.02636).
+    (https://arxiv.org/abs/1806.07366).
     """
     check_floating(x0=x0)
     check_finite(x0=x0)
     if not batch_size(x0):
         raise ValueError("x0 must hold at least one example, got a batch of 0")
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(x0))
-    _check(key, divergence, probes, ts)
+    _check(key, divergence, num_probes, ts)
     if ts is None:
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
-    if log_det is not None:
-        if divergence != "exact":
-            raise ValueError(f"divergence must be 'exact' with log_det, which replaces the ODE, got {divergence!r}")
-        times = jnp.asarray([t_max, t_min] if ts is None else ts, dtype)[::-1]
-        return _by_map(denoiser, schedule, x0, times, log_det)
-    if ts is None:
         check_relative_tolerance(dtype, rtol)
         ends, clocks = (jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)), None
     else:
@@ -165,14 +151,14 @@ def log_likelihood(
     first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)) for t in ends)
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, dtype), x0)))
     d, improved = event_size(x0), divergence == "hutch++"
-    count = 1 if divergence == "exact" else min(probes // 3, d) if improved else probes
+    count = 1 if divergence == "exact" else min(num_probes // 3, d) if improved else num_probes
     vectors = (
         None
         if key is None or divergence == "exact"
         else draw_probes(key, divergence, y, 2 * count if improved else count)
     )
     flow = probability_flow(denoiser, schedule, *ends, x0)
-    few = (d if vectors is None else probes) <= _FEW_TANGENTS
+    few = (d if vectors is None else num_probes) <= _FEW_TANGENTS
     single = vectors is None and not few and accepts(denoiser, x0, ends[0], 1)
     along = lambda clock, y, vectors: with_divergence(lambda y: flow(clock, y), y, vectors, chunk, single)
 
@@ -206,7 +192,7 @@ def log_likelihood(
     nfe, success = jnp.max(nfe), jnp.all(success)
     change = jnp.mean(integral, axis=1) + d * (jnp.log(last.scale) - jnp.log(first.scale))
     latent = combine((last.scale, y))
-    prior = _prior(schedule, ends[1], latent)
+    prior = log_normal(latent, schedule.sigma(ends[1]))
     if vectors is None:
         error = jnp.zeros_like(prior)
     else:
@@ -221,28 +207,6 @@ def log_likelihood(
         nfe=nfe,
         success=success,
     ).raise_if_failed()
-
-
-def _prior(schedule, t, x_t):
-    """``log N(x_t; 0, sigma(t)^2)``."""
-    sigma = schedule.sigma(t)
-    squares = sum_per_example(jnp.square, combine((1.0 / sigma, x_t)))
-    return -0.5 * squares - event_size(x_t) * (jnp.log(sigma) + 0.5 * math.log(2 * math.pi))
-
-
-def _by_map(flow_map, schedule, x0, times, log_det) -> LogLikelihood:
-    """The change of variables by a flow map, a jump from each of the increasing times to the next."""
-
-    def jump(carry, ends):
-        x, total = carry
-        found = log_det(x, *ends)
-        check_like("one value for every example", total, **{"log_det(x_t, t, s)": found})
-        return (transport(flow_map, schedule, x, *ends), total + found.astype(total.dtype)), None
-
-    start = x0, jnp.zeros(batch_size(x0), times.dtype)
-    (x_1, total), _ = scan(jump, start, (times[:-1], times[1:]))
-    prior, count = _prior(schedule, times[-1], x_1), jnp.array(len(times) - 1)
-    return LogLikelihood(prior + total, jnp.zeros_like(prior), prior, total, x_1, count, jnp.array(True))
 
 
 def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
@@ -263,10 +227,10 @@ def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
     return scan(step, y, (clocks[:-1], clocks[1:]))[0]
 
 
-def _check(key, divergence, probes, ts) -> None:
+def _check(key, divergence, num_probes, ts) -> None:
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")
-    if divergence == "hutch++" and probes < 3:
-        raise ValueError(f"probes must be at least 3 for hutch++, got {probes}")
+    if divergence == "hutch++" and num_probes < 3:
+        raise ValueError(f"num_probes must be at least 3 for hutch++, got {num_probes}")
     if ts is not None:
         check_grid(ts)

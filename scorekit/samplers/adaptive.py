@@ -31,13 +31,13 @@ class AdaptiveResult(NamedTuple):
     """The result of :func:`adaptive_ode`.
 
     Attributes:
-      x: the state at ``t_end``, shaped and typed like ``x_init``; NaN in blocks that failed.
+      x: the state at the last time, shaped and typed like ``x_init``; NaN in blocks that failed.
       saved: the states at ``save_at``, leaves ``(n, B, ...)``, or None.
       nfe: network evaluations, 2 for the first step size and 6 for every step tried; this and the next two counts are
         of the block that needed most.
       accepted: steps taken.
       rejected: steps tried and rejected.
-      success: whether ``t_end`` was reached in all blocks.
+      success: whether the last time was reached in all blocks.
 
     >>> count = jnp.array(62)
     >>> result = AdaptiveResult(jnp.ones(1), None, nfe=count, accepted=count, rejected=count, success=jnp.array(False))
@@ -74,8 +74,9 @@ def adaptive_ode(
     schedule: Schedule,
     x_init: PyTree,
     *,
-    t_start: Fraction = 1.0,
-    t_end: Fraction = 0.0,
+    t_max: Fraction = 1.0,
+    t_min: Fraction = 0.0,
+    invert: bool = False,
     rtol: ArrayLike = 1e-4,
     atol: Positive = 1e-5,
     max_steps: PositiveInt = 1000,
@@ -85,9 +86,9 @@ def adaptive_ode(
 ) -> AdaptiveResult:
     """Solves the probability-flow ODE by Dormand and Prince's pair 5(4), with steps that adapt to the tolerance.
 
-    ``d(x / scale) = (signal x0 + noise eps) dclock``, from ``t_start`` to ``t_end``; ``t_end > t_start`` encodes data
-    as noise. The error of a step is the root mean square over a block of examples, which share their steps: the result
-    depends on ``block_size`` within the tolerance. For individual steps::
+    ``d(x / scale) = (signal x0 + noise eps) dclock``, from ``t_max`` to ``t_min``, or back. The error of a step is the
+    root mean square over a block of examples, which share their steps: the result depends on ``block_size`` within the
+    tolerance. For individual steps::
 
         one = lambda x: adaptive_ode(denoiser, schedule, x[None]).x[0]
         x = jax.vmap(one)(x_init)
@@ -99,13 +100,14 @@ def adaptive_ode(
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once, and once more to choose blocks.
       schedule: its noise schedule.
-      x_init: the state at ``t_start``. It is integrated in at least float32.
-      t_start: first time.
-      t_end: last time.
+      x_init: the state at ``t_max``, or at ``t_min`` with ``invert``. It is integrated in at least float32.
+      t_max: the time of the noise.
+      t_min: the time of the data, below ``t_max``.
+      invert: integrate from ``t_min`` to ``t_max``, which encodes data as noise.
       rtol: error allowed in a step relative to ``x / scale``, at least the machine epsilon of the integrated state.
       atol: error allowed in a step where the state is small, in units of ``x / scale``.
       max_steps: steps to try before giving up, rejected ones included.
-      save_at: times ``(n,)``, ordered from ``t_start`` to ``t_end``: where to interpolate the state.
+      save_at: times ``(n,)`` between the ends, in the order of the path: where to interpolate the state.
       coordinate: "flow", "angle" or, where alpha > 0, "sigma".
       block_size: the largest number of examples to integrate together. By default all of them; on a single CPU device,
         where small operations are faster, 80 if an example has at most 256 values. A ``denoiser`` that takes only full
@@ -128,15 +130,15 @@ def adaptive_ode(
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Dormand & Prince 1980.
     """
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
-    _check(x_init, wide, t_start, t_end, rtol, save_at)
-    t_start, t_end = jnp.asarray(t_start, wide), jnp.asarray(t_end, wide)
+    check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
+    start, end = (jnp.asarray(t, wide) for t in ((t_min, t_max) if invert else (t_max, t_min)))
+    _check(x_init, wide, start, end, rtol, save_at)
     at = lambda t: frame(coordinate, schedule.alpha(t), schedule.sigma(t))
-    first, last = at(t_start), at(t_end)
-    check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_start": first.clock})
-    check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_end": last.clock})
+    first, last = at(start), at(end)
+    check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_max": (last if invert else first).clock})
     middle = None if save_at is None else at(jnp.asarray(save_at, wide))
     clocks = None if middle is None else middle.clock
-    slope = probability_flow(denoiser, schedule, t_start, t_end, x_init, coordinate)
+    slope = probability_flow(denoiser, schedule, start, end, x_init, coordinate)
     options = {"rtol": rtol, "atol": atol, "max_steps": max_steps, "save_at": clocks}
     swap = functools.partial(jax.tree.map, lambda leaf: jnp.swapaxes(leaf, 0, 1))
 
@@ -144,7 +146,7 @@ def adaptive_ode(
         out = dormand_prince(slope, y, first.clock, last.clock, **options)
         return (out.y, swap(out.saved)), (out.nfe, out.accepted, out.rejected, out.success)
 
-    length = block_length(denoiser, x_init, t_start, block_size)
+    length = block_length(denoiser, x_init, start, block_size)
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, wide), x_init)))
     (y, saved), (nfe, accepted, rejected, success) = in_blocks(solve, y, length)
     longest = jnp.argmax(nfe)
@@ -158,11 +160,11 @@ def adaptive_ode(
         success=jnp.all(success),
     )
     result.raise_if_failed()
-    check_samples(result.x, schedule=schedule, ts=(t_start, t_end), x_init=x_init)
+    check_samples(result.x, schedule=schedule, ts=(start, end), x_init=x_init)
     return result
 
 
-def _check(x_init, wide, t_start, t_end, rtol, save_at) -> None:
+def _check(x_init, wide, start, end, rtol, save_at) -> None:
     check_floating(x_init=x_init)
     check_finite(x_init=x_init)
     check_relative_tolerance(wide, rtol)
@@ -170,10 +172,10 @@ def _check(x_init, wide, t_start, t_end, rtol, save_at) -> None:
         return
     if np.ndim(save_at) != 1 or np.shape(save_at)[0] < 1:
         raise ValueError(f"save_at must have shape (n,) with n >= 1, got shape {np.shape(save_at)}")
-    if not any(map(is_traced, (t_start, t_end, save_at))):
-        path = np.concatenate([np.ravel(t_start), np.asarray(save_at), np.ravel(t_end)])
+    if not any(map(is_traced, (start, end, save_at))):
+        path = np.concatenate([np.ravel(start), np.asarray(save_at), np.ravel(end)])
         check(
             lambda t: np.all(np.diff(path) * np.sign(path[-1] - path[0]) >= 0) & (np.shape(t) != ()),
-            f"times in order from t_start = {t_start} to t_end = {t_end}",
+            f"times in order from {start} to {end}",
             save_at=save_at,
         )

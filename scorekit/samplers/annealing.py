@@ -50,8 +50,8 @@ class AnnealedResult(NamedTuple):
     Attributes:
       x: the samples, of equal weight, leaves ``(B, ...)``.
       log_evidence: estimate of ``log p(U'y)``; U has the left singular vectors of singular values above 0.
-      levels: rho of every stage, ``(stages,)``.
-      ess: effective sample size after the change to each level, before resampling, ``(stages,)``.
+      levels: rho of every stage, ``(num_stages,)``.
+      ess: effective sample size after the change to each level, before resampling, ``(num_stages,)``.
       misfit: mean of ``|y - A x|^2 / (m s^2)`` over samples and the m observed directions; near 1 or below.
 
     >>> out = AnnealedResult(jnp.ones((2, 1)), 0.0, jnp.array([0.5, 0.1]), jnp.array([2.0, 1.5]), 1.0)
@@ -80,8 +80,8 @@ def annealed_posterior(
     observation: PyTree,
     noise_std: PositiveScalar,
     *,
-    stages: Annotated[int, Count(1, 2**20)] = 40,
-    sweeps: PositiveInt = 1,
+    num_stages: Annotated[int, Count(1, 2**20)] = 40,
+    num_sweeps: PositiveInt = 1,
     steps: PositiveInt = 12,
     power: PositiveFloat = 1.75,
     pace: Fraction = 0.9,
@@ -92,8 +92,8 @@ def annealed_posterior(
     Every level is the smallest at which the particles keep a fraction ``pace`` of their effective sample size, or the
     next level of a geometric sequence to the last level, ``rho = s / |A|``, if that is smaller. Any remaining stages
     repeat the last level. The result is biased by the error of ``steps`` steps and by the finite number of particles;
-    the sweeps of the last level undo the rest. It costs ``len(ts) - 1 + stages sweeps steps`` evaluations of the batch
-    and no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
+    the sweeps of the last level undo the rest. It costs ``len(ts) - 1 + num_stages num_sweeps steps`` evaluations of
+    the batch and no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
 
     Args:
       key: PRNG key.
@@ -105,8 +105,8 @@ def annealed_posterior(
       operator: A, linear: one of :mod:`scorekit.guidance.operators` or any linear function.
       observation: y of one example, leaves ``(...)`` without a batch axis. Values outside the range of A are ignored.
       noise_std: s, the standard deviation of its noise.
-      stages: number of levels.
-      sweeps: number of pairs of draws at each level.
+      num_stages: number of levels.
+      num_sweeps: number of pairs of draws at each level.
       steps: number of steps of each second draw.
       power: exponent of the grid of these steps, ``t_i = (1 - i / steps)^power``.
       pace: least fraction of the effective sample size that a level keeps; 1 is the geometric sequence.
@@ -123,9 +123,9 @@ def annealed_posterior(
     >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
     >>> prior, ts = denoisers.exact_denoiser(data, schedule), solvers.grids.uniform(20)
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
-    >>> run = jax.jit(annealed_posterior, static_argnames=("operator", "stages", "steps"))
+    >>> run = jax.jit(annealed_posterior, static_argnames=("operator", "num_stages", "steps"))
     >>> arguments = schedule, solvers.DPMSolverPP2M(), noise, ts, lambda x: 2.0 * x, jnp.array([2.0]), 1.0
-    >>> out = run(jax.random.key(1), prior, *arguments, stages=4, steps=8)
+    >>> out = run(jax.random.key(1), prior, *arguments, num_stages=4, steps=8)
     >>> abs(float(out.x.mean()) - 0.8) < 0.05, abs(float(out.x.var()) - 0.2) < 0.05  # N(0.8, 0.2)
     (True, True)
 
@@ -170,13 +170,13 @@ def annealed_posterior(
         drawn = lambda: take_rows(z, systematic_resample(for_resampling, log_weights))
         pick = lambda: (drawn(), jnp.full(len(z), -jnp.log(len(z))))
         z, log_weights = cond(few, pick, lambda: (z, log_weights))
-        (z, _), _ = scan(sweep, (z, level), jax.random.split(for_sweeps, sweeps))
+        (z, _), _ = scan(sweep, (z, level), jax.random.split(for_sweeps, num_sweeps))
         return (z, level, observed.log_likelihood(z, level), log_weights, log_evidence + gained), (level, ess)
 
     for_prior, for_stages, for_last = jax.random.split(key, 3)
     z = _flat(sample(denoiser, schedule, solver, x_init, times, key=for_prior))
     start = z, jnp.asarray(most, z.dtype), jnp.zeros(len(z)), jnp.full(len(z), -jnp.log(len(z))), jnp.zeros(())
-    inputs = jax.random.split(for_stages, stages), jnp.arange(stages, 0, -1)
+    inputs = jax.random.split(for_stages, num_stages), jnp.arange(num_stages, 0, -1)
     (z, _, _, log_weights, log_evidence), (levels, ess) = scan(stage, start, inputs)
     z = take_rows(z, systematic_resample(for_last, log_weights))
     x = check_samples(jax.vmap(unravel)(z), schedule=schedule, ts=times, x_init=x_init)

@@ -62,7 +62,7 @@ def sdedit(
 @checked
 def translate(
     source: Denoiser,
-    target: Denoiser,
+    destination: Denoiser,
     schedule: Schedule,
     solver: Solver,
     x: PyTree,
@@ -70,14 +70,15 @@ def translate(
 ) -> PyTree:
     """Encodes with one denoiser and decodes with another, deterministically: inversion editing, dual bridges.
 
-    ``x' = sample(target, invert(source, x))`` along ``ts`` and back. With two conditions of one model this is editing
-    by (DDIM) inversion; with two models it is their dual diffusion implicit bridge, whose halves meet in the noise.
-    With ``source`` as ``target`` it returns ``x`` up to the error of the steps, see :func:`scorekit.samplers.invert`.
+    ``x' = sample(destination, invert(source, x))`` along ``ts`` and back. With two conditions of one model this is
+    editing by (DDIM) inversion; with two models it is their dual diffusion implicit bridge, whose halves meet in the
+    noise. With one denoiser as both it returns ``x`` up to the error of the steps, see
+    :func:`scorekit.samplers.invert`.
     For models with different schedules call ``invert`` and ``sample``.
 
     Args:
       source: the denoiser of the condition or domain of the input.
-      target: the denoiser of the target condition or domain.
+      destination: the denoiser of the condition or domain of the result.
       solver: any deterministic solver.
       ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
 
@@ -92,4 +93,4 @@ def translate(
     Source: Su et al. 2022 (https://arxiv.org/abs/2203.08382).
     """
     noise = invert(source, schedule, solver, x, ts)
-    return sample(target, schedule, solver, noise, ts)
+    return sample(destination, schedule, solver, noise, ts)

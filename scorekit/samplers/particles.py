@@ -161,19 +161,19 @@ def twisted_sample(
 @checked
 def product_sample(
     key: Key,
-    base: Denoiser,
+    uncond: Denoiser,
     schedule: Schedule,
     solver: Any,
     x_init: PyTree,
     ts: ArrayLike,
-    conditions: Sequence[Denoiser],
+    conds: Sequence[Denoiser],
     weights: Sequence[Number],
     *,
     threshold: Fraction = 0.5,
 ) -> ParticleResult:
     """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^w_i``: classifier-free guidance, with the right density.
 
-    Particles follow the guided denoiser ``base + sum_i w_i (condition_i - base)``, and a step multiplies their
+    Particles follow the guided denoiser ``uncond + sum_i w_i (cond_i - uncond)``, and a step multiplies their
     weight by
 
         ``exp(-(sum_i w_i |m_i - m|^2 - |sum_i w_i (m_i - m)|^2) / (2 v))``,
@@ -184,10 +184,10 @@ def product_sample(
     that noise level. A grid that does not start in the common prior of all denoisers adds an error.
 
     Args:
-      base: the unconditional denoiser.
-      conditions: the conditional ones.
-      weights: w_i, one guidance scale for each condition, of either sign; the product must have a finite integral.
+      uncond: the unconditional denoiser.
       schedule: the noise schedule of the denoisers.
+      conds: the conditional ones.
+      weights: w_i, one guidance scale for each of them, of either sign; the product must have a finite integral.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of every denoiser.
@@ -204,10 +204,8 @@ def product_sample(
 
     Source: Skreta et al. 2025 (https://arxiv.org/abs/2503.02819), as a product of path measures.
     """
-    if len(conditions) != len(weights) or not conditions:
-        raise ValueError(
-            f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
-        )
+    if len(conds) != len(weights) or not conds:
+        raise ValueError(f"weights must be one for each of conds, at least one, got {len(weights)} for {len(conds)}")
     if any(map(jnp.ndim, weights)):
         raise ValueError(f"weights must be scalars, got shapes {[jnp.shape(weight) for weight in weights]}")
     check(np.isfinite, "finite", weights=jnp.stack([jnp.asarray(weight, float) for weight in weights]))
@@ -216,7 +214,7 @@ def product_sample(
 
     def propose(x, carry, row):
         means, states = zip(
-            *(solver.mean(state, x, row, d) for d, state in zip((base, *conditions), carry, strict=True)), strict=True
+            *(solver.mean(state, x, row, d) for d, state in zip((uncond, *conds), carry, strict=True)), strict=True
         )
         apart = [combine((1.0, mean), (-1.0, means[0])) for mean in means[1:]]
         pull = combine(*zip(scales, apart, strict=True))
@@ -226,8 +224,8 @@ def product_sample(
         log_factor = -0.5 * precision * (squares - sum_per_example(jnp.square, pull))
         return log_factor, _Move(combine((1.0, means[0]), (1.0, pull)), None, states)
 
-    start = (solver.init(x_init),) * (1 + len(conditions))
-    return _run(key, ts, schedule, rows, x_init, start, propose, lambda x, carry: 0.0, threshold, "base and conditions")
+    start = (solver.init(x_init),) * (1 + len(conds))
+    return _run(key, ts, schedule, rows, x_init, start, propose, lambda x, carry: 0.0, threshold, "uncond and conds")
 
 
 class _Move(NamedTuple):

@@ -15,17 +15,17 @@ from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, S
 
 
 @checked
-def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: PositiveInt) -> list[int]:
+def repaint_path(steps: PositiveInt, jump_length: PositiveInt, num_resamples: PositiveInt) -> list[int]:
     """The indices of the time grid in the order in which RePaint visits them.
 
     With one step left, and at every ``jump_length`` steps before it, the path goes back by ``jump_length`` steps, in
-    one move, until it has visited this index ``resamples`` times. The last step is made once. Fewer than
+    one move, until it has visited this index ``num_resamples`` times. The last step is made once. Fewer than
     ``jump_length + 1`` steps have no jump.
 
     Args:
       steps: the number of steps n of the grid.
       jump_length: number of steps that a jump goes back.
-      resamples: number of times that each group of steps is made.
+      num_resamples: number of times that each group of steps is made.
 
     Returns:
       Indices from 0 to n; where an index is smaller than the index before, RePaint jumps back.
@@ -35,7 +35,7 @@ def repaint_path(steps: PositiveInt, jump_length: PositiveInt, resamples: Positi
 
     Source: the authors' schedule of Lugmayr et al. 2022 (https://arxiv.org/abs/2201.09865).
     """
-    left = {steps - 1 - k: resamples - 1 for k in range(0, steps - jump_length, jump_length)}
+    left = {steps - 1 - k: num_resamples - 1 for k in range(0, steps - jump_length, jump_length)}
     path = [0]
     while path[-1] < steps:
         path.append(path[-1] + 1)
@@ -57,17 +57,17 @@ def repaint(
     observation: PyTree,
     *,
     jump_length: PositiveInt = 10,
-    resamples: PositiveInt = 10,
+    num_resamples: PositiveInt = 10,
 ) -> PyTree:
     """Fills in the masked part of data: :func:`scorekit.samplers.sample` whose known part follows ``q(x_s | y)``.
 
     After each step from t to s the known part is replaced by ``alpha_s y + sigma_s z`` with fresh z. A step forward in
     noise, ``q(x_t | x_s)``, mixes the two parts before they are denoised together again (:func:`repaint_path`). With
-    ``resamples=1`` this is plain noisy replacement (Song et al. 2021, https://arxiv.org/abs/2011.13456). The
+    ``num_resamples=1`` this is plain noisy replacement (Song et al. 2021, https://arxiv.org/abs/2011.13456). The
     observation is assumed to be free of noise; the known part of the result is exactly ``observation`` where the grid
     ends at ``sigma = 0``.
 
-    One ``lax.scan``, with nearly ``resamples`` times the evaluations of :func:`scorekit.samplers.sample`.
+    One ``lax.scan``, with nearly ``num_resamples`` times the evaluations of :func:`scorekit.samplers.sample`.
 
     Args:
       key: PRNG key.
@@ -79,7 +79,7 @@ def repaint(
       mask: True or 1 where the data are known, a tree like one example (or like the batch).
       observation: the data where they are known, shaped like ``x_init``.
       jump_length: the number of steps between jumps, and the length of a jump.
-      resamples: number of times that each group of steps is made.
+      num_resamples: number of times that each group of steps is made.
 
     Returns:
       The final state, shaped and typed like ``x_init``.
@@ -105,7 +105,7 @@ def repaint(
     check_broadcasts("x_init", x_init, mask=mask)
     for leaf in jax.tree.leaves(mask):
         check(lambda m: (m == 0) | (m == 1), "True or 1 where the data are known, else False or 0", mask=leaf)
-    path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, resamples))
+    path = np.asarray(repaint_path(ts.shape[0] - 1, jump_length, num_resamples))
     falls = np.diff(path) > 0
     rows = _falling_rows(solver, schedule, ts, path)
     once = jax.jit(lambda x, t: denoiser(x, t))

@@ -9,7 +9,7 @@ import pytest
 from problems import GAUSSIANS, plane
 from tables import SCHEDULES, in_float64
 
-from scorekit import densities, flow_maps, likelihood, schedules
+from scorekit import densities, flow_maps, schedules
 from scorekit.denoisers import exact_denoiser
 from scorekit.flow_maps import divergence_loss, exact_log_det, exact_map, jacobian_log_det, log_det_from_network
 
@@ -74,18 +74,20 @@ def test_log_likelihood_by_a_map_is_exact_in_any_number_of_jumps(name):
     latent = data.marginal(schedule.alpha(1.0), schedule.sigma(1.0))
     for n in (1, 3):
         ts = jnp.linspace(1.0, 0.0, n + 1)
-        found = jax.jit(lambda x, ts=ts: likelihood.log_likelihood(flow_map, schedule, x, ts=ts, log_det=log_det))(x)
+        found = jax.jit(lambda x, ts=ts: flow_maps.flow_map_log_likelihood(flow_map, schedule, x, ts, log_det=log_det))(
+            x
+        )
         at_0 = data.marginal(schedule.alpha(0.0), schedule.sigma(0.0)).log_density(x)
         np.testing.assert_allclose(found.log_p, at_0 - latent.log_density(found.x_1) + found.prior, atol=1e-9)
         assert found.nfe == n
-    density = lambda **how: likelihood.flow_map_density(flow_map, schedule, (2,), 0.1, **how).log_density(x)
+    density = lambda **how: flow_maps.flow_map_density(flow_map, schedule, (2,), 0.1, **how).log_density(x)
     np.testing.assert_allclose(density(log_det=log_det), density(), atol=1e-8)
 
 
 def test_log_determinants_of_another_shape_are_an_error():
     x, wrong = jnp.ones((3, 2)), lambda x, t, s: x
     with pytest.raises(ValueError, match=r"log_det\(x_t, t, s\) must"):
-        likelihood.log_likelihood(exact_map(plane(), COSINE), COSINE, x, log_det=wrong)
+        flow_maps.flow_map_log_likelihood(exact_map(plane(), COSINE), COSINE, x, [1.0, 0.0], log_det=wrong)
 
 
 def test_a_jump_and_back_is_the_inversion_error():

@@ -160,7 +160,7 @@ def on_a_grid(key, x, mean, block_size, **kwargs):
 @pytest.mark.slow
 def test_probes_and_steps_of_a_grid_do_not_depend_on_blocks():
     x, mean = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32), np.ones(2, np.float32)
-    run = functools.partial(on_a_grid, divergence="gaussian", probes=3)
+    run = functools.partial(on_a_grid, divergence="gaussian", num_probes=3)
     run = jax.jit(run, static_argnums=3)
     whole, blocks = run(jax.random.key(0), x, mean, None), run(jax.random.key(0), x, mean, 2)
     assert float(whole.standard_error.min()) > 1e-3

@@ -11,7 +11,7 @@ from tables import in_float64
 from scorekit import flow_maps, schedules
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.densities import gaussian, mixture
-from scorekit.likelihood import flow_density, flow_map_density, line_density, log_likelihood, score_density
+from scorekit.likelihood import flow_density, line_density, log_likelihood, score_density
 
 COSINE, NOISE = schedules.cosine(), 0.05
 
@@ -59,11 +59,11 @@ def test_the_gradient_is_the_score_and_the_derivative_of_the_solver():
 def test_values_by_a_map_and_by_a_line_are_those_of_the_density():
     data, x = plane(), plane().sample(jax.random.key(0), (3, 2))
     exact = smooth(data)
-    by_map = flow_map_density(flow_maps.exact_map(data, COSINE), COSINE, (2,), NOISE)
+    by_map = flow_maps.flow_map_density(flow_maps.exact_map(data, COSINE), COSINE, (2,), NOISE)
     np.testing.assert_allclose(by_map.log_density(x), exact.log_density(x), atol=1e-8)
     np.testing.assert_allclose(gradient(by_map.log_density, x), gradient(exact.log_density, x), atol=1e-8)
     start = jnp.array([0.3, -0.4])
-    by_line = line_density(exact_denoiser(data, COSINE), COSINE, (2,), NOISE, start=start, nodes=2)
+    by_line = line_density(exact_denoiser(data, COSINE), COSINE, (2,), NOISE, start=start, num_nodes=2)
     found = by_line.log_density(x)
     np.testing.assert_allclose(found, exact.log_density(x) - exact.log_density(start), atol=1e-8)
     np.testing.assert_allclose(gradient(by_line.log_density, x), gradient(exact.log_density, x), atol=1e-8)
@@ -75,7 +75,8 @@ def test_a_line_between_modes_converges_with_its_nodes():
     data, x = two_modes(), jnp.array([[-1.0, 0.5], [1.0, 0.0], [0.0, 1.0]])
     exact = smooth(data).log_density(x) - smooth(data).log_density(jnp.zeros(2))
     denoiser = exact_denoiser(data, COSINE)
-    error = lambda nodes: np.abs(line_density(denoiser, COSINE, (2,), NOISE, nodes=nodes).log_density(x) - exact).max()
+    value = lambda n: line_density(denoiser, COSINE, (2,), NOISE, num_nodes=n).log_density(x)
+    error = lambda n: np.abs(value(n) - exact).max()
     assert error(4) > 1e-4
     assert error(32) < 1e-9
 

@@ -186,7 +186,7 @@ def test_the_divergence_in_chunks(chunk):
 
 def test_rademacher_probes_are_exact_for_diagonal_jacobians():
     round_one = lambda: densities.gaussian(np.array([0.3, -0.2, 0.1]), std=0.7)
-    found, exactly, _ = on_cosine(round_one, 4, divergence="rademacher", probes=2, ts=GRID)
+    found, exactly, _ = on_cosine(round_one, 4, divergence="rademacher", num_probes=2, ts=GRID)
     np.testing.assert_allclose(found.log_p, exactly, atol=1e-4)
     np.testing.assert_allclose(found.standard_error, 0.0, atol=1e-5)
 
@@ -201,7 +201,8 @@ def test_the_standard_error_is_that_of_the_estimate(name):
         data, schedule = DATA["gaussian"](), schedules.cosine()
         x = jnp.tile(data.sample(jax.random.key(0), (4,)), (100, 1))
         denoiser = denoisers.exact_denoiser(data, schedule)
-        return log_likelihood(denoiser, schedule, x, divergence=name, probes=n, key=key, **kwargs), data.log_density(x)
+        found = log_likelihood(denoiser, schedule, x, divergence=name, num_probes=n, key=key, **kwargs)
+        return found, data.log_density(x)
 
     many, exactly = jax.device_get(run(jax.random.key(1), 16))
     error = many.log_p - exactly
@@ -275,7 +276,7 @@ def test_gradients_of_a_network_against_finite_differences():
         network = lambda x, t: jnp.tanh(x @ params + jnp.asarray(table)[labels] + t)
         denoiser = denoisers.denoiser_from_network(network, schedule, "v")
         found = log_likelihood(
-            denoiser, schedule, x, divergence="gaussian", probes=2, rtol=1e-8, atol=1e-8, max_steps=100, key=key
+            denoiser, schedule, x, divergence="gaussian", num_probes=2, rtol=1e-8, atol=1e-8, max_steps=100, key=key
         )
         return jnp.sum(found.log_p)
 

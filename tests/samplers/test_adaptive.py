@@ -49,22 +49,22 @@ def test_the_exact_map_of_a_gaussian_from_end_to_end_in_float32(name, target):
 @in_float64
 def test_tolerances_and_inversion_in_float64(name, coordinate):
     schedule = SCHEDULES[name].make()
-    t_start = 0.99 if coordinate == "sigma" else 1.0
+    t_max = 0.99 if coordinate == "sigma" else 1.0
     x = start_of(schedule)
     denoiser = denoisers.exact_denoiser(plane(), schedule)
 
     @jax.jit
     def there_and_back(x, tolerance):
         kwargs = {"rtol": tolerance, "atol": tolerance, "coordinate": coordinate}
-        out = adaptive_ode(denoiser, schedule, x, t_start=t_start, **kwargs)
-        return out, adaptive_ode(denoiser, schedule, out.x, t_start=0.0, t_end=t_start, **kwargs)
+        out = adaptive_ode(denoiser, schedule, x, t_max=t_max, **kwargs)
+        return out, adaptive_ode(denoiser, schedule, out.x, t_max=t_max, invert=True, **kwargs)
 
-    exact = moved(plane(), schedule, x, t_start, 0.0)
+    exact = moved(plane(), schedule, x, t_max, 0.0)
     loose, _ = there_and_back(x, 1e-4)
     tight, back = there_and_back(x, 1e-10)
     assert 1e-7 < np.abs(loose.x - exact).max() < 1e-2
     np.testing.assert_allclose(tight.x, exact, atol=2e-8)
-    np.testing.assert_allclose(back.x, x, rtol=1e-6, atol=1e-7 * float(schedule.sigma(t_start)))
+    np.testing.assert_allclose(back.x, x, rtol=1e-6, atol=1e-7 * float(schedule.sigma(t_max)))
     assert tight.nfe > loose.nfe
 
 
@@ -77,9 +77,7 @@ def test_saved_states_of_the_sampler():
     out = jax.jit(lambda x: adaptive_ode(denoiser, schedule, x, rtol=1e-5, save_at=times))(x)
     for t, state in zip(times, out.saved["a"], strict=True):
         np.testing.assert_allclose(state, moved(plane(), schedule, x["a"], 1.0, t), atol=2e-4)
-    back = jax.jit(
-        lambda x: adaptive_ode(denoiser, schedule, x, t_start=0.0, t_end=1.0, rtol=1e-5, save_at=times[::-1])
-    )(out.x)
+    back = jax.jit(lambda x: adaptive_ode(denoiser, schedule, x, invert=True, rtol=1e-5, save_at=times[::-1]))(out.x)
     np.testing.assert_allclose(back.saved["a"], out.saved["a"][::-1], atol=5e-4)
 
 
@@ -92,7 +90,7 @@ def test_gradients_of_the_sampler_reach_the_schedule_the_parameters_and_the_star
         schedule = schedules.shifted(schedules.linear_vp(beta_max=numbers["beta"]), numbers["shift"])
         density = densities.gaussian(numbers["mean"], std=0.5)
         denoiser = denoisers.exact_denoiser(density, schedule)
-        return adaptive_ode(denoiser, schedule, x, t_end=0.05, rtol=1e-10, atol=1e-10, max_steps=200).x
+        return adaptive_ode(denoiser, schedule, x, t_min=0.05, rtol=1e-10, atol=1e-10, max_steps=200).x
 
     def exact(numbers, x):
         schedule = schedules.shifted(schedules.linear_vp(beta_max=numbers["beta"]), numbers["shift"])
@@ -143,10 +141,10 @@ def test_changing_a_number_does_not_recompile():
     schedule, count = schedules.cosine(), []
 
     @jax.jit
-    def run(x, rtol, t_end):
+    def run(x, rtol, t_min):
         count.append(1)
         denoiser = denoisers.exact_denoiser(plane(), schedule)
-        return adaptive_ode(denoiser, schedule, x, rtol=rtol, t_end=t_end)
+        return adaptive_ode(denoiser, schedule, x, rtol=rtol, t_min=t_min)
 
     x = start_of(schedule)
     few, many = run(x, 1e-2, 0.1), run(x, 1e-6, 0.0)

@@ -16,10 +16,12 @@ MODES = [densities.gaussian(jnp.array([-1.0, 0.4]), std=0.25), densities.gaussia
 DATA = densities.mixture([0.35, 0.65], MODES)
 
 
-@jax.jit(static_argnames=("operator", "stages", "sweeps", "steps"))
-def run(prior, schedule, x_init, operator, y, noise_std, stages=8, sweeps=1, steps=16):
+@jax.jit(static_argnames=("operator", "num_stages", "num_sweeps", "steps"))
+def run(prior, schedule, x_init, operator, y, noise_std, num_stages=8, num_sweeps=1, steps=16):
     arguments = schedule, solvers.DPMSolverPP2M(), x_init, TS, operator, y, noise_std
-    return annealed_posterior(jax.random.key(1), prior, *arguments, stages=stages, sweeps=sweeps, steps=steps)
+    return annealed_posterior(
+        jax.random.key(1), prior, *arguments, num_stages=num_stages, num_sweeps=num_sweeps, steps=steps
+    )
 
 
 def noise(schedule, *shape, count=COUNT):
@@ -88,7 +90,7 @@ def test_bias_of_few_steps():
     x_init, errors = noise(schedule, 1, count=20_000), []
     for steps in (4, 6, 16):
         problem = exact_denoiser(data, schedule), schedule, x_init, OPERATORS["identity"], jnp.ones(1), 1.0
-        errors.append(float(run(*problem, stages=1, steps=steps).x.var()) / 0.5 - 1.0)
+        errors.append(float(run(*problem, num_stages=1, steps=steps).x.var()) / 0.5 - 1.0)
     np.testing.assert_allclose(errors, [-0.34, -0.065, 0.0], atol=0.03)
 
 
@@ -103,7 +105,7 @@ def test_trees_of_arrays_and_mapped_observations():
 
     x_init = {"a": noise(schedule, 1, count=400), "b": noise(schedule, 1, count=400)[::-1]}
     mapped = jax.vmap(
-        lambda y: run(jax.tree_util.Partial(both), schedule, x_init, lambda x: x["a"], y, 0.5, stages=3, steps=6).x
+        lambda y: run(jax.tree_util.Partial(both), schedule, x_init, lambda x: x["a"], y, 0.5, num_stages=3, steps=6).x
     )
     x = mapped(jnp.array([[0.0], [2.0]]))
     np.testing.assert_allclose(x["a"].mean((1, 2)), [0.0, 1.6], atol=0.15)
@@ -127,6 +129,6 @@ _POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.cosine(
 def test_a_traced_noise_that_is_impossible_or_out_of_reach_gives_nan():
     schedule = schedules.cosine()
     given = schedule, solvers.DPMSolverPP2M(), noise(schedule, 2, count=16), TS, OPERATORS["identity"]
-    run = lambda s: annealed_posterior(KEY, _POINT, *given, jnp.array([3.0, 0.0]), s, stages=2, steps=2)
+    run = lambda s: annealed_posterior(KEY, _POINT, *given, jnp.array([3.0, 0.0]), s, num_stages=2, steps=2)
     found = jax.jit(jax.vmap(run))(jnp.array([-1.0, 0.0, 1e-9, 1e-4]))
     assert all(bool(jnp.isnan(leaf).all()) for leaf in jax.tree.leaves(found))

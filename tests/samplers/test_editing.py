@@ -153,7 +153,7 @@ def test_repaint_without_jumps_and_observation_is_sample():
     @jax.jit
     def both(x):
         nothing = np.zeros(2, np.float32)
-        found = repaint(jax.random.key(1), PRIOR, SCHEDULE, solvers.Euler(), x, TS, nothing, Y, resamples=1)
+        found = repaint(jax.random.key(1), PRIOR, SCHEDULE, solvers.Euler(), x, TS, nothing, Y, num_resamples=1)
         return found, samplers.sample(PRIOR, SCHEDULE, solvers.Euler(), x, TS)
 
     found, expected = both(NOISE)
@@ -165,7 +165,7 @@ def test_repaint_keeps_the_observation_exactly_and_does_not_recompile():
     @jax.jit
     @chex.assert_max_traces(n=2)  # one of each solver
     def run(key, solver, known, y):
-        return repaint(key, PRIOR, SCHEDULE, solver, NOISE, TS, known, y, jump_length=2, resamples=2)
+        return repaint(key, PRIOR, SCHEDULE, solver, NOISE, TS, known, y, jump_length=2, num_resamples=2)
 
     for solver in (solvers.Ancestral(), solvers.DPMSolverPP2M()):
         x = run(jax.random.key(1), solver, KNOWN, Y)
@@ -208,7 +208,7 @@ def test_multistep_history_restarts_after_every_jump(solver):
             move = end
         return x
 
-    run = lambda x: repaint(key, PRIOR, SCHEDULE, solver, x, TS, KNOWN, Y, jump_length=3, resamples=3)
+    run = lambda x: repaint(key, PRIOR, SCHEDULE, solver, x, TS, KNOWN, Y, jump_length=3, num_resamples=3)
     np.testing.assert_allclose(jax.jit(run)(NOISE), looped(NOISE), rtol=2e-4, atol=2e-5)
 
 
@@ -226,10 +226,10 @@ def test_repaint_takes_trees():
 def test_repaint_with_resampling_approaches_the_conditional():
     """p(x_2 | x_1 = 2) = N(1.8, 0.19); plain replacement is far from it, resampling near."""
     noise, y, ts = jax.random.normal(jax.random.key(0), (20_000, 2)), jnp.full((20_000, 2), 2.0), grids.uniform(40)
-    run = jax.jit(repaint, static_argnames=("jump_length", "resamples"))
+    run = jax.jit(repaint, static_argnames=("jump_length", "num_resamples"))
     means, stds = {}, {}
     for resamples in (1, 20):
-        options = {"jump_length": 1, "resamples": resamples}
+        options = {"jump_length": 1, "num_resamples": resamples}
         x = run(jax.random.key(1), PRIOR, SCHEDULE, solvers.Ancestral(), noise, ts, KNOWN, y, **options)
         means[resamples], stds[resamples] = float(x[:, 1].mean()), float(x[:, 1].std())
     assert abs(means[20] - 1.8) < 0.3 * abs(means[1] - 1.8)

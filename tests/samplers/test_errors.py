@@ -48,7 +48,7 @@ def adaptive(**changes):
 
 def annealed(observation=(1.0, 0.0), noise_std=0.5, operator=lambda x: x, schedule=COSINE, prior=NORMAL, **options):
     solver, given = solvers.DPMSolverPP2M(), (operator, jnp.asarray(observation), noise_std)
-    options = {"ts": TS, "stages": 2, "steps": 2, **options}
+    options = {"ts": TS, "num_stages": 2, "steps": 2, **options}
     return samplers.annealed_posterior(KEY, prior, schedule, solver, X, options.pop("ts"), *given, **options)
 
 
@@ -77,16 +77,16 @@ test_errors_name_the_argument = raising(
         *(("ts must", lambda ts=ts: sample(ts)) for ts in ([0.5, 0.8], [1.5, 0.5], [0.5, -0.1], [0.5, np.nan], [0.5])),
         ("key must", lambda: sample(solver=ANCESTRAL)),
         ("rtol must", lambda: adaptive(rtol=1e-8)),
-        ("clock at t_start must", lambda: adaptive(coordinate="sigma", schedule=FLOW)),
+        ("clock at t_max must", lambda: adaptive(coordinate="sigma", schedule=FLOW)),
         ("save_at must", lambda: adaptive(save_at=0.5)),
         ("save_at must", lambda: adaptive(save_at=[0.2, 0.5])),
-        ("save_at must", lambda: adaptive(save_at=[0.5, 0.2], t_end=0.3)),
+        ("save_at must", lambda: adaptive(save_at=[0.5, 0.2], t_min=0.3)),
         ("noise_std must", lambda: annealed(noise_std=jnp.array([0.1, 1.0]))),
         ("noise_std must", lambda: annealed(noise_std=0.005, schedule=schedules.geometric_ve(0.01, 50.0))),
         ("operator must", lambda: annealed(operator=operators.mask(jnp.zeros(2, bool)))),
         ("operator must", lambda: annealed(operator=jnp.tanh)),
         ("ts\\[-1\\] must", lambda: annealed(ts=jnp.linspace(1.0, 0.2, 9))),
-        ("stages must", lambda: annealed(stages=2**40)),
+        ("num_stages must", lambda: annealed(num_stages=2**40)),
         ("observation must have the 2", lambda: annealed((1.0, 2.0, 3.0))),
         ("observation must be finite", lambda: annealed((np.nan, 1.0))),
         ("observation must be possible", lambda: annealed((30.0, 0.0), 0.1, prior=POINT)),

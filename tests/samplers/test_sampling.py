@@ -102,7 +102,7 @@ NOT_FINITE = {
     "predicts x0 divides by sigma, which is 0 at t = 0: begin at t_min=0.001": lambda: samplers.invert(
         X0, SCHEDULE, EULER, X, TS
     ),
-    "t below 1": lambda: samplers.adaptive_ode(EPS, SCHEDULE, X, t_start=1.0, coordinate="flow", max_steps=1),
+    "t below 1": lambda: samplers.adaptive_ode(EPS, SCHEDULE, X, coordinate="flow", max_steps=1),
     "must keep the chain finite, but 6 of": lambda: samplers.langevin(KEY, lambda x: 1e30 * x, X, 1.0, 3),
     "^x must be finite": lambda: samplers.metropolis_langevin(KEY, lambda x: -x[:, 0], X * jnp.nan, 1.0, 3),
 }

@@ -25,7 +25,7 @@ def _denoiser(x, t):
 USUAL = {
     "solvers samplers likelihood": {
         "ts": Data(_TS, "integer: only [1, 0] could be meant, and ones do not decrease"),
-        **dict.fromkeys(("denoiser", "source", "target"), _denoiser),
+        **dict.fromkeys(("denoiser", "source", "destination"), _denoiser),
         "schedule": _SCHEDULE,
         "solver": solvers.Euler(),
         "x": _STATE,
@@ -65,7 +65,7 @@ ROWS = {
         mask=Shaped(np.array([True, False, False])),
         observation=Shaped(X),
         jump_length=1,
-        resamples=1,
+        num_resamples=1,
     ),
     "samplers.trajectory_log_probs": call(solver=_ANCESTRAL, trajectory=Data(np.stack([X, X, X]), "shape")),
     "likelihood.bits_per_dim": call(

@@ -67,7 +67,7 @@ def measure(data: densities.Mixture, points: int, tolerances: list[float]) -> li
 def estimator_errors(data: densities.Mixture, points: int, tangents: int, draws: int = 16) -> dict[str, float]:
     """Root-mean-square error in nats of each estimator of the divergence, against the exact trace on the same grid."""
     x, denoiser = jax.jit(data.sample, static_argnums=1)(jax.random.key(0), (points,)), exact_denoiser(data)
-    solve = functools.partial(log_likelihood, probes=tangents, ts=np.linspace(1.0, 0.0, 33))
+    solve = functools.partial(log_likelihood, num_probes=tangents, ts=np.linspace(1.0, 0.0, 33))
     exactly = jax.jit(lambda: solve(denoiser, SCHEDULE, x).log_p)()
     errors = {}
     for name in ("gaussian", "rademacher", "hutch++"):

@@ -61,6 +61,6 @@ def along_flow(denoiser: Denoiser, schedule: Schedule, t_min: Array, steps: int,
     half a nat of log-density per value and nat of log-SNR, however small the noise already is.
     """
     ts = solvers.grids.quadratic(steps, 0.999, t_min, power=4.0)
-    options = {"divergence": "rademacher", "probes": probes, "chunk": probes}
+    options = {"divergence": "rademacher", "num_probes": probes, "chunk": probes}
     find = functools.partial(likelihood.log_likelihood, ts=ts, **options)
     return lambda key, x_t: find(denoiser, schedule, x_t, key=key).log_p

@@ -15,7 +15,7 @@ METHODS = ("replacement", "repaint", "dps", "pigdm", "mmps", "twisted", "anneale
 STEPS = {"replacement": 100, "repaint": 50, "dps": 200, "pigdm": 100, "mmps": 100, "twisted": 200}
 """Steps of the methods but the last, whose particles start from the prior by ``_START`` steps."""
 _START = 80
-_RESAMPLES, _ITERATIONS = {"jump_length": 5, "resamples": 10}, 3
+_RESAMPLES, _ITERATIONS = {"jump_length": 5, "num_resamples": 10}, 3
 
 
 def cost(method: str, stages: int, steps: int) -> tuple[int, int]:
@@ -52,7 +52,7 @@ def draw(
     match method:
         case "annealed":
             arguments = SCHEDULE, solvers.DPMSolverPP2M(), noise, ts, operator, y, noise_std
-            options = {"stages": stages, "steps": steps, "pace": max(1.0 - 4.0 / stages, 0.0)}
+            options = {"num_stages": stages, "steps": steps, "pace": max(1.0 - 4.0 / stages, 0.0)}
             result = samplers.annealed_posterior(key, denoiser, *arguments, **options)
             return result.x, result.log_evidence
         case "twisted":

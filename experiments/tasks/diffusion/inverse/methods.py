@@ -87,7 +87,7 @@ def restore(
     match method:
         case "repaint":
             assert task.keep is not None
-            path = {"jump_length": options.jump_length, "resamples": options.resamples}
+            path = {"jump_length": options.jump_length, "num_resamples": options.resamples}
             with Progress(1, batch_size=len(y), label=method) as bar:
                 x = _repaint(for_steps, denoiser, schedule, x, ts, task.keep, y, **path)
                 bar.update(1)
@@ -125,7 +125,7 @@ def _step(key: Key, state: Any, x: Array, row: Any, denoiser: Any, solver: Any) 
 
 
 _repaint = jax.jit(
-    lambda key, denoiser, schedule, x, ts, keep, y, jump_length, resamples: samplers.repaint(
+    lambda key, denoiser, schedule, x, ts, keep, y, jump_length, num_resamples: samplers.repaint(
         key,
         denoiser,
         schedule,
@@ -135,7 +135,7 @@ _repaint = jax.jit(
         jnp.broadcast_to(keep, x.shape[1:]),
         y,
         jump_length=jump_length,
-        resamples=resamples,
+        num_resamples=num_resamples,
     ),
-    static_argnames=("jump_length", "resamples"),
+    static_argnames=("jump_length", "num_resamples"),
 )

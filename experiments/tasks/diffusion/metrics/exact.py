@@ -78,7 +78,7 @@ def exact_bits(config: Config, model: Any, dataset: Dataset, params: PyTree) -> 
                     schedule,
                     wider * x,
                     divergence=kind,
-                    probes=options.exact_probes,
+                    num_probes=options.exact_probes,
                     t_min=t_min,
                     t_max=t_max,
                     rtol=options.exact_tolerance,
