@@ -98,45 +98,41 @@ class Schedule(Protocol):
 class Solver(Protocol):
     """One step of a sampler; a frozen pytree whose hyper-parameters (eta, churn, ...) are leaves.
 
-    Subclass :class:`scorekit.solvers.SolverBase`, which brings ``row``, ``plan`` and ``init``, and write ``step``.
+    Your own solver subclasses :class:`scorekit.solvers.SolverBase`, which has all of this but ``step``.
+
+    Attributes:
+      order: order of convergence.
+      evals_per_step: network evaluations of a step.
+      stochastic: whether ``step`` uses its key; a deterministic solver receives ``None``.
+      max_past: number of earlier times that ``row`` looks back at.
     """
 
-    @property
-    def order(self) -> int:
-        """Order of convergence."""
-        ...
+    order: int
+    evals_per_step: int
+    stochastic: bool
+    max_past: int
 
-    @property
-    def evals_per_step(self) -> int:
-        """Network evaluations of a step."""
-        ...
+    def row(self, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> Any:
+        """Everything about a step that does not depend on x: a pytree with the leading axes of ``times``.
 
-    @property
-    def stochastic(self) -> bool:
-        """Whether ``step`` uses its key; a deterministic solver receives ``None``."""
-        ...
-
-    @property
-    def max_past(self) -> int:
-        """How many earlier times ``row`` looks back at."""
-        ...
-
-    def row(self, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
-        """Everything about a step that does not depend on x.
-
-        The last axis of ``times`` holds s, t and ``max_past`` earlier times, newest first, of which ``num_past`` exist
-        (the others repeat the oldest); the leaves of the row have the same leading axes.
+        Args:
+          schedule: the noise schedule.
+          times: the last axis holds s, t and ``max_past`` earlier times, newest first; where fewer exist the oldest
+            is repeated (or left out). Any leading axes.
+          num_past: number of valid earlier times, of the leading axes; an int or a NumPy array keeps it static.
         """
         ...
 
-    def plan(self, schedule: Schedule, ts: ArrayLike) -> PyTree:
-        """The rows of every step of a grid ``(n + 1,)``, stacked."""
+    def plan(self, schedule: Schedule, ts: ArrayLike) -> Any:
+        """The rows of every step of a grid ``(n + 1,)``, stacked; the history grows from nothing."""
         ...
 
     def init(self, x: PyTree) -> PyTree:
-        """The state of the solver before the first step."""
+        """The state of ``step`` before the first step."""
         ...
 
-    def step(self, key: Key | None, state: PyTree, x_t: PyTree, row: Any, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
+    def step(
+        self, state: PyTree, x_t: PyTree, row: Any, denoiser: Denoiser, *, key: Any = None
+    ) -> tuple[PyTree, PyTree]:
         """``(x_s, state)`` from ``x_t`` and the row of the step."""
-        ...
+        raise NotImplementedError

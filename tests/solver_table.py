@@ -13,6 +13,7 @@ from scorekit.typing import Prediction
 NOT_SOLVERS = {
     "LinearSolver": "a base class",
     "SolverBase": "a base class",
+    "WrappedSolver": "a base class",
     "NoiseLevels": "schedule values that rows are made of",
     "Row": "the row of a LinearSolver",
     "noise_levels": "schedule values that rows are made of",
@@ -32,7 +33,7 @@ ARGUMENTS = {
     "AnnealedLangevin": lambda: {"steps": 2},  # quicker to compile than 5
     "StochasticHeun": lambda: {"gamma": 0.2},
     "edm_stochastic": lambda: {"num_steps": 3},
-    "DPS": lambda: {"operator": lambda x: x[..., :1], "observation": jnp.ones(1), "inner": solvers.Ancestral()},
+    "DPS": lambda: {"operator": lambda x: x[..., :1], "observation": jnp.ones(1), "base": solvers.Ancestral()},
     "PrecomputedSolver": lambda: {"rows": _tuned_rows(), "base": solvers.UniPC()},
     "precomputed": lambda: {"solver": solvers.Euler(), "schedule": schedules.cosine(), "ts": TIMES},
 }
@@ -57,7 +58,7 @@ def has_parameter(name: str, parameter: str) -> bool:
 def step_once(solver, key, x, t, s, denoiser, schedule):
     """One step without a history, at scalar or ``(B,)`` times."""
     row = solver.row(schedule, jnp.stack([jnp.asarray(s, float), jnp.asarray(t, float)], axis=-1), 0)
-    return solver.step(key, solver.init(x), x, row, denoiser)[0]
+    return solver.step(solver.init(x), x, row, denoiser, key=key)[0]
 
 
 def x0_denoiser(network, schedule):

@@ -42,7 +42,7 @@ SAME_STEP_AS = {
     "AnnealedLangevin": "PredictorCorrector",
     "PrecomputedSolver": "its base; belongs to one grid and schedule",
     "precomputed": "its base; belongs to one grid and schedule",
-    "DPS": "its inner solver; reads the gradient of the denoiser (tests/guidance/test_inverse.py)",
+    "DPS": "its base; reads the gradient of the denoiser (tests/guidance/test_inverse.py)",
 }
 SLOW = ("UniPC", "SASolver")  # like others, with more to compile
 FIRST = ["Euler", "Heun", "DPMSolverPP2M", "AdamsBashforth", "Ancestral", "PredictorCorrector", "EulerMaruyama"]
@@ -318,8 +318,8 @@ def test_a_tree_of_arrays_is_its_arrays(solver):
             (tree, state), leaves = both
             row, key = row_and_key
             keys = dict(zip(x, jax.random.split(key, 2), strict=True))
-            moved = {k: chosen.step(keys[k], leaves[k][1], leaves[k][0], row, rule(gain[k])) for k in x}
-            return (chosen.step(key, state, tree, row, rule(gain)), moved), None
+            moved = {k: chosen.step(leaves[k][1], leaves[k][0], row, rule(gain[k]), key=keys[k]) for k in x}
+            return (chosen.step(state, tree, row, rule(gain), key=key), moved), None
 
         start = (x, chosen.init(x)), {k: (x[k], chosen.init(x[k])) for k in x}
         (tree, leaves), _ = jax.lax.scan(step, start, (chosen.plan(schedule, TS[1:]), KEYS[:2]))

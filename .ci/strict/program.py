@@ -44,7 +44,7 @@ noise = sk.samplers.invert(exact, schedule, solver, x, ts)
 solved = sk.samplers.adaptive_ode(exact, schedule, noise)
 rows, state = best.plan(schedule, grid), best.init(noise)
 row = jax.tree.map(first, rows)
-x_s, state = best.step(None, state, noise, row, exact)
+x_s, state = best.step(state, noise, row, exact)
 
 # likelihood, typicality, process, trees
 found = sk.likelihood.log_likelihood(exact, schedule, x0)

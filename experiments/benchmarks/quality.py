@@ -80,7 +80,7 @@ def _run(key, denoiser, schedule, solver, x, ts, n):
     def body(k, carry):
         x, state = carry
         for_step = None if key is None else jax.random.fold_in(key, k)
-        return solver.step(for_step, state, x, jax.tree.map(lambda leaf: leaf[k], rows), once)
+        return solver.step(state, x, jax.tree.map(lambda leaf: leaf[k], rows), once, key=for_step)
 
     return jax.lax.fori_loop(0, n, body, (x, solver.init(x)))[0]
 

@@ -39,7 +39,7 @@ def integrate(
 
     def body(carry, inputs):
         (x, state, denoiser_state), (row, key) = carry, inputs
-        step = lambda denoiser: solver.step(key, state, x, row_of(row), denoiser)
+        step = lambda denoiser: solver.step(state, x, row_of(row), denoiser, key=key)
         (x, state), denoiser_state = with_state(once, denoiser_state, step)
         return (x, state, denoiser_state), (x if keep else None)
 

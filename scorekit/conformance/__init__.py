@@ -30,11 +30,11 @@ Each check passes, fails or is not applicable, and says what it measured, with i
 from scorekit.conformance.losses import Loss
 from scorekit.conformance.metrics import Metric
 from scorekit.conformance.posteriors import Likelihood, Posterior
-from scorekit.conformance.problems import Chain, Mixture, Problem, chain, gaussian, mixture, ring
+from scorekit.conformance.problems import Chain, Mixture, chain, gaussian, mixture, ring
 from scorekit.conformance.report import Check, Report, Subject, check, compared, not_applicable
 from scorekit.conformance.samplers import Sampler, TokenSampler
 from scorekit.conformance.schedules import Schedule
 
-__all__ = ["Chain", "Check", "Likelihood", "Loss", "Metric", "Mixture", "Posterior", "Problem", "Report", "Sampler"]
+__all__ = ["Chain", "Check", "Likelihood", "Loss", "Metric", "Mixture", "Posterior", "Report", "Sampler"]
 __all__ += ["Schedule", "Subject", "TokenSampler", "chain", "check", "compared", "gaussian", "mixture"]
 __all__ += ["not_applicable", "ring"]

@@ -13,7 +13,7 @@ Args:
 Returns:
   Draws, ``(n, D)``; values for each row of x; or the problem in the first line.
 
->>> problem: Problem = gaussian([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
+>>> problem = gaussian([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
 >>> problem.denoiser(np.array([[2.0, 2.0]]), sigma=1.0).round(2).tolist()
 [[1.2, 1.2]]
 >>> mixture(np.ones(2), np.eye(2), np.stack([np.eye(2)] * 2)).mean.tolist()
@@ -25,7 +25,7 @@ Returns:
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -35,24 +35,6 @@ from scorekit.typing import ArrayLike
 
 _Numbers: TypeAlias = ArrayLike | Sequence[Any]
 _Probabilities: TypeAlias = Annotated[_Numbers, Between(0, 1)]
-
-
-class Problem(Protocol):
-    """A law of vectors whose denoiser is known."""
-
-    dim: int
-
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws ``(n, D)``."""
-        ...
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        """``log p(x)`` in nats, ``(N,)``."""
-        ...
-
-    def denoiser(self, x: np.ndarray, sigma: ArrayLike) -> np.ndarray:
-        """``E[x0 | x0 + sigma eps = x]``, ``(N, D)``."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -155,7 +155,7 @@ def consistency_distillation_loss(
     t, s = checked_steps(x0, t, s)
     x_t = perturb(schedule, x0, eps, t)
     row = solver.row(schedule, jnp.stack([s, t], axis=-1), 0)
-    x_s, _ = solver.step(None, solver.init(x_t), x_t, row, teacher)
+    x_s, _ = solver.step(solver.init(x_t), x_t, row, teacher)
     return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
 
 

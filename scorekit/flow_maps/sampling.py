@@ -49,7 +49,6 @@ class FlowMapSolver(SolverBase):
     gamma: Fraction | None = None
     t_min: BelowOne = 0.0
     order = 0
-    evals_per_step = 1
 
     @property
     def stochastic(self) -> bool:
@@ -73,7 +72,7 @@ class FlowMapSolver(SolverBase):
         std = jnp.where(noisy, s.sigma * sqrt_one_minus_square(jnp.where(noisy, left, 1.0)), 0.0)
         return _Jump(times[..., 1], end.t, s.alpha, scale * end.sigma, std)
 
-    def step(self, key, state, x_t, row: _Jump, denoiser: Any):
+    def step(self, state, x_t, row: _Jump, denoiser: Any, *, key=None):
         pair = denoiser(x_t, row.t, row.end)
         x_s = combine((row.x0, pair.x0), (row.eps, pair.eps))
         x_s = jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), x_s, x_t)

@@ -44,4 +44,4 @@ def step(
         scaled = combine((ratio, where(moves, stage, x)))
         return denoiser(scaled, seen)
 
-    return where(moves, solver.step(key, solver.init(x), x, each, of_frames)[0], x)
+    return where(moves, solver.step(solver.init(x), x, each, of_frames, key=key)[0], x)

@@ -86,7 +86,7 @@ def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser],
         rows = solver.plan(schedule, ts)
         for i in range(len(ts) - 1):
             row = jax.tree.map(lambda leaf: leaf[i], rows)
-            step = lambda d: solver.step(key, solver_state, x, row, d)
+            step = lambda d: solver.step(solver_state, x, row, d, key=key)
             (x, solver_state), state = with_state(denoiser, state, step)
 
     Args:

@@ -59,7 +59,6 @@ class FewSteps(SolverBase):
 
     sigma_data: ArrayLike = 1.0
     guidance_scale: ArrayLike | None = None
-    order, evals_per_step, stochastic = 1, 1, False
 
     def row(self, schedule, times, num_past):
         raise ValueError("solver must have coefficients for single steps, got FewSteps, whose weights need its grid")
@@ -91,7 +90,7 @@ class FewSteps(SolverBase):
     def init(self, x):
         return (jax.tree.map(jnp.zeros_like, x),) * HISTORY
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         row, rescale = row
         prediction = denoiser(combine((rescale, x_t)), row.t)
         x_s = _Angle().combine(x_t, row, prediction, state)

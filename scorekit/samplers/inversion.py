@@ -1,7 +1,5 @@
 """Inversion: from data to the noise that a deterministic solver maps to them."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid, check_samples
@@ -9,7 +7,7 @@ from scorekit._integration.steps import integrate
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
 from scorekit.samplers.few_steps import FewSteps
-from scorekit.solvers import SolverBase, noise_levels
+from scorekit.solvers import WrappedSolver, noise_levels
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
@@ -25,7 +23,7 @@ def invert(
 ) -> PyTree:
     """Integrates from data at ``ts[-1]`` to noise at ``ts[0]``: :func:`scorekit.samplers.sample` run backwards.
 
-    ``x_{k+1}, state = solver.step(None, state, x_k, rows[k], denoiser)`` with the rows of the increasing times.
+    ``x_{k+1}, state = solver.step(state, x_k, rows[k], denoiser)`` with the rows of the increasing times.
 
     Both directions approximate the same ODE, so that ``sample(invert(x))`` returns to ``x`` up to an error that falls
     with the number of steps at the order of the solver, or one order better if the order is even (the leading errors
@@ -79,26 +77,17 @@ def invert(
     if isinstance(solver, PrecomputedSolver | FewSteps):
         name = type(solver).__name__
         raise ValueError(f"solver must compute its coefficients, got {name}, whose coefficients are for sampling")
-    backwards = _FromClean(inner=solver) if getattr(solver, "coordinate", None) == "signal" else solver
+    backwards = _FromClean(base=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
     found = integrate(plain, schedule, backwards, x, times[::-1])[0]
     return check_samples(found, schedule=schedule, ts=times[::-1], x=x)
 
 
 @pytree_dataclass
-class _FromClean(SolverBase):
+class _FromClean(WrappedSolver):
     """A solver whose coordinate does not exist at ``sigma = 0``: Euler's step from there, without a history of it."""
 
-    inner: Any
-    order = 1
-
-    @property
-    def evals_per_step(self) -> int:
-        return self.inner.evals_per_step
-
-    @property
-    def max_past(self) -> int:
-        return self.inner.max_past
+    base: Solver
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times, self.max_past)
@@ -106,19 +95,16 @@ class _FromClean(SolverBase):
         start = jnp.where(clean[..., 1], 0.5 * (t.t + s.t), t.t)  # gives a finite row, which is not used
         times = jnp.where(clean, start[..., None], levels.t)
         num_past = jnp.maximum(num_past - jnp.any(clean[..., 2:], axis=-1), 0)
-        return self.inner.row(schedule, times, num_past), clean[..., 1], t.t, s.alpha, s.sigma
+        return self.base.row(schedule, times, num_past), clean[..., 1], t.t, s.alpha, s.sigma
 
-    def init(self, x):
-        return self.inner.init(x)
-
-    def step(self, key, state, x_t, row, denoiser):
-        inner, clean, t, alpha, sigma = row
+    def step(self, state, x_t, row, denoiser, *, key=None):
+        base_row, clean, t, alpha, sigma = row
         predictions = []
 
         def recorded(x, time):
             predictions.append(denoiser(x, jnp.where(clean, t, time)))
             return predictions[-1]
 
-        x_s, state = self.inner.step(key, state, x_t, inner, recorded)
+        x_s, state = self.base.step(state, x_t, base_row, recorded, key=key)
         x0, eps = predictions[0]
         return where(clean, combine((alpha, x0), (sigma, eps)), x_s), state

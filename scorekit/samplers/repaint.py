@@ -113,7 +113,7 @@ def repaint(
     def down(key, state, x, t, s, row):
         del t
         for_step, for_known = jax.random.split(key)
-        x, state = solver.step(for_step if solver.stochastic else None, state, x, row, once)
+        x, state = solver.step(state, x, row, once, key=for_step if solver.stochastic else None)
         known = perturb(schedule, observation, normal_like(for_known, x), s)
         masked = lambda a, b, m: jnp.where(m == 1, b.astype(a.dtype), jnp.where(m == 0, a, jnp.nan))
         x = jax.tree.map(masked, x, known, mask)

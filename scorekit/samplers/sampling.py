@@ -19,7 +19,7 @@ def sample(
 ) -> PyTree:
     """Integrates from ``ts[0]`` to ``ts[-1]``.
 
-    ``x_{k+1}, state = solver.step(key_k, state, x_k, rows[k], denoiser)`` with ``rows = solver.plan(schedule, ts)``.
+    ``x_{k+1}, state = solver.step(state, x_k, rows[k], denoiser, key=keys[k])``; ``rows = solver.plan(schedule, ts)``.
 
     Called eagerly it works but compiles at every call; wrap it in ``jax.jit``. The network is traced once. A last time
     above 0 leaves that much noise in the result; ``denoiser(x, ts[-1]).x0`` removes it for one evaluation.

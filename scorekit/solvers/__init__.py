@@ -30,20 +30,21 @@ solver                         order    NFE/step   stochastic  known as
 ``PredictorCorrector``         1        2 or more  yes         Langevin correctors
 ``AnnealedLangevin``           0        steps      yes         NCSN
 ``MultistepConsistency``       0        1          yes         multistep sampling of consistency models
-``DPS``                        1        inner      inner       diffusion posterior sampling
+``DPS``                        1        base       base        diffusion posterior sampling
 ``PrecomputedSolver``          base     base       base        the coefficients of another solver as leaves
 ``precomputed``                base     base       base        builds a ``PrecomputedSolver``
 =============================  =======  =========  ==========  =====================================================
 
 The order of a stochastic solver is its weak order on Gaussian data. Your own solver subclasses :class:`SolverBase`
-(any step) or :class:`LinearSolver` (one evaluation and a linear combination).
+(any step), :class:`LinearSolver` (one evaluation and a linear combination) or :class:`WrappedSolver` (another solver
+with a change).
 
 Returns:
   The solver, or the noise levels of a step.
 """
 
 from scorekit.solvers import grids
-from scorekit.solvers._base import LinearSolver, NoiseLevels, Row, SolverBase, noise_levels
+from scorekit.solvers._base import LinearSolver, NoiseLevels, Row, SolverBase, WrappedSolver, noise_levels
 from scorekit.solvers.consistency import MultistepConsistency
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
 from scorekit.solvers.dps import DPS
@@ -97,6 +98,7 @@ __all__ = [
     "SolverBase",
     "StochasticHeun",
     "UniPC",
+    "WrappedSolver",
     "ddim",
     "deis",
     "edm_stochastic",

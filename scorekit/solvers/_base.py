@@ -7,7 +7,7 @@ little but the network::
     rows, state = solver.plan(schedule, ts), solver.init(x)
     for k in range(len(ts) - 1):
         row = jax.tree.map(lambda leaf: leaf[k], rows)
-        x, state = solver.step(key, state, x, row, denoiser)
+        x, state = solver.step(state, x, row, denoiser, key=key)
 
 :func:`scorekit.samplers.sample` is this loop as one ``lax.scan``. A single step at scalar or ``(B,)`` times uses
 ``solver.row(schedule, jnp.stack([s, t], axis=-1), 0)``.
@@ -18,6 +18,7 @@ little but the network::
 (0.75, 0.5)
 """
 
+import operator
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
@@ -30,7 +31,7 @@ from scorekit._numerics import wide
 from scorekit.arguments import Count, NonNegativeInt, checked
 from scorekit.checks import check_prediction
 from scorekit.trees import combine, normal_like
-from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 
 Coefficient: TypeAlias = Any
 """An array, or ``None`` for a term that is never there."""
@@ -91,18 +92,16 @@ class Endpoints(NamedTuple):
     sigma_s: Array
 
 
-class SolverBase:
-    """The solver contract. A subclass writes ``step``, and ``row`` and ``init`` where the defaults are not enough.
+class SolverBase(Solver):
+    """What solvers have in common. A subclass writes ``step``, and ``row`` and ``init`` where these are not enough.
 
-    Attributes:
-      order: order of convergence.
-      evals_per_step: network evaluations of a step.
-      stochastic: whether ``step`` uses its key; a deterministic solver receives ``None``.
-      max_past: number of earlier times that ``row`` looks back at.
+    ``row`` gives the times and schedule values at both ends of the step, ``t, s, alpha_t, sigma_t, alpha_s, sigma_s``;
+    the state of ``init`` is empty. The attributes are those of :class:`scorekit.typing.Solver`: first order,
+    deterministic, one evaluation, no history.
 
     >>> from scorekit import samplers, schedules
     >>> class DDIM(SolverBase):
-    ...     def step(self, key, state, x_t, row, denoiser):
+    ...     def step(self, state, x_t, row, denoiser, *, key=None):
     ...         x0, eps = denoiser(x_t, row.t)
     ...         return row.alpha_s * x0 + row.sigma_s * eps, state
     >>> denoiser = lambda x, t: Prediction(0.5 * x, x)
@@ -116,24 +115,12 @@ class SolverBase:
     max_past: int = 0
 
     def row(self, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> Any:
-        """Everything about a step that does not depend on x: a pytree with the leading axes of ``times``.
-
-        Args:
-          schedule: the noise schedule.
-          times: the last axis holds s, t and ``max_past`` earlier times, newest first; where fewer exist the oldest
-            is repeated (or left out). Any leading axes.
-          num_past: number of earlier times that exist, of the leading axes; an int or a NumPy array is a constant.
-
-        Returns:
-          Here :class:`Endpoints`: ``t, s, alpha_t, sigma_t, alpha_s, sigma_s``.
-        """
         del num_past
         levels = noise_levels(schedule, times)
         s, t = levels.at(0), levels.at(1)
         return Endpoints(t.t, s.t, t.alpha, t.sigma, s.alpha, s.sigma)
 
     def plan(self, schedule: Schedule, ts: ArrayLike) -> Any:
-        """The rows of every step of a grid ``(n + 1,)``, stacked; the history grows from nothing."""
         ts = wide(ts)
         k = np.arange(ts.shape[0] - 1)
         window = np.stack([k + 1, *(np.maximum(k - j, 0) for j in range(1 + self.max_past))], axis=-1)
@@ -141,13 +128,43 @@ class SolverBase:
         return stacked_rows(self, schedule, times, np.minimum(k, self.max_past))
 
     def init(self, x: PyTree) -> PyTree:
-        """The state of ``step`` before the first step: nothing."""
         del x
         return ()
 
-    def step(self, key: Any, state: PyTree, x_t: PyTree, row: Any, denoiser: Denoiser) -> tuple[PyTree, PyTree]:
-        """``(x_s, state)`` from ``x_t`` and the row of the step."""
-        raise NotImplementedError
+
+def _of_base(name: str) -> Any:
+    """The property that is this attribute of the wrapped solver."""
+    return property(operator.attrgetter(f"base.{name}"))
+
+
+class WrappedSolver(SolverBase):
+    """A solver that changes a part of another one, ``base``, whose attributes, state and step it has.
+
+    A subclass has the field ``base``, and writes ``row`` or ``plan``, and what else it changes.
+
+    >>> from scorekit import schedules, solvers
+    >>> from scorekit.trees import pytree_dataclass
+    >>> @pytree_dataclass
+    ... class Repeated(WrappedSolver):  # every step at the times of the first one
+    ...     base: SolverBase
+    ...     def plan(self, schedule, ts):
+    ...         return self.base.plan(schedule, jnp.full(len(ts), ts[0]))
+    >>> solver = Repeated(base=solvers.Heun())
+    >>> solver.evals_per_step, solver.plan(schedules.rectified_flow(), jnp.array([0.5, 0.25]))[0].eps.tolist()
+    (2, [0.5])
+    """
+
+    base: Solver
+    order = _of_base("order")
+    evals_per_step = _of_base("evals_per_step")
+    stochastic = _of_base("stochastic")
+    max_past = _of_base("max_past")
+
+    def init(self, x):
+        return self.base.init(x)
+
+    def step(self, state, x_t, row, denoiser, *, key=None):
+        return self.base.step(state, x_t, row, denoiser, key=key)
 
 
 Order: TypeAlias = Annotated[int, Count(1, 4)]
@@ -193,7 +210,7 @@ class LinearSolver(SolverBase):
 
     A subclass writes ``row``, which returns a :class:`Row`. The state holds the slopes of earlier steps, newest first.
 
-    A subclass has the attribute ``coordinate``, in which its slopes are measured, and all of :class:`SolverBase`.
+    Subclasses set ``coordinate``, the coordinate of their slopes.
 
     >>> from scorekit.schedules import rectified_flow
     >>> class Halfway(LinearSolver):
@@ -201,7 +218,7 @@ class LinearSolver(SolverBase):
     ...         return Row(t=times[..., 1], x=0.5, x0=0.5)
     >>> solver, x = Halfway(), jnp.zeros(1)
     >>> row = solver.row(rectified_flow(), jnp.array([0.25, 0.5]), 0)
-    >>> solver.step(None, solver.init(x), x, row, lambda x, t: Prediction(x + 2.0, x))[0]
+    >>> solver.step(solver.init(x), x, row, lambda x, t: Prediction(x + 2.0, x))[0]
     Array([1.], dtype=float32)
     >>> solver.combine(x, row, Prediction(x + 2.0, x), ())
     Array([1.], dtype=float32)
@@ -240,7 +257,7 @@ class LinearSolver(SolverBase):
         """
         return linear_combination(x_t, row, prediction, slopes)
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         x_s, state = self.mean(state, x_t, row, denoiser)
         if row.std is not None:
             x_s = combine((1.0, x_s), (row.std, normal_like(key, x_t)))

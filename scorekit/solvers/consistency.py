@@ -30,7 +30,6 @@ class MultistepConsistency(LinearSolver):
 
     t_min: BelowOne = 0.0
     order = 0
-    evals_per_step = 1
     stochastic = True
 
     def row(self, schedule, times, num_past):

@@ -1,6 +1,6 @@
 """Stochastic solvers that evaluate more than once a step: EDM's churn, Langevin correctors, annealed Langevin.
 
->>> solvers = StochasticHeun(gamma=0.1), PredictorCorrector(corrector_steps=2), AnnealedLangevin(steps=10)
+>>> solvers = StochasticHeun(gamma=0.1), PredictorCorrector(num_corrections=2), AnnealedLangevin(steps=10)
 >>> [solver.evals_per_step for solver in solvers], edm_stochastic(100).gamma
 ([2, 3, 10], Array(0.4, dtype=float32))
 """
@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from scorekit._coordinates import FiniteAtZeroNoise
 from scorekit._numerics import sqrt, sqrt_one_minus_square
 from scorekit.arguments import Between, NonNegative, Positive, PositiveInt, checked
-from scorekit.solvers._base import SolverBase, noise_levels
+from scorekit.solvers._base import SolverBase, WrappedSolver, noise_levels
 from scorekit.solvers._weights import decay_of
 from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_per_example, where
-from scorekit.typing import Array, Number, PyTree
+from scorekit.typing import Array, Number, PyTree, Solver
 
 _NoiseMax: TypeAlias = Annotated[Number, Between(0, infinite=True)]
 
@@ -47,7 +47,6 @@ class StochasticHeun(SolverBase):
     noise_max: _NoiseMax = math.inf
     noise: Positive = 1.0
     coordinate: FiniteAtZeroNoise = static(default="sigma")
-    order = 1
     evals_per_step = 2
     stochastic = True
 
@@ -65,10 +64,10 @@ class StochasticHeun(SolverBase):
         rows = Heun(coordinate=self.coordinate).row(schedule, jnp.stack([s.t, time], axis=-1), 0)
         return jnp.where(churned, scale, 1.0), jnp.where(churned, std, 0.0), rows
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         scale, std, rows = row
         raised = combine((scale, x_t), (std, normal_like(key, x_t)))
-        return Heun(coordinate=self.coordinate).step(None, state, raised, rows, denoiser)
+        return Heun(coordinate=self.coordinate).step(state, raised, rows, denoiser)
 
 
 @checked
@@ -95,7 +94,7 @@ def edm_stochastic(
 
 
 @pytree_dataclass
-class PredictorCorrector(SolverBase):
+class PredictorCorrector(WrappedSolver):
     """A predictor step, followed by steps of Langevin dynamics at the new noise level.
 
     ``x <- x + d score + sqrt(2 d) z`` with ``d = 2 a snr^2 |z|^2 / |score|^2`` and ``a = (alpha_t / alpha_s)^2`` (1 for
@@ -108,7 +107,7 @@ class PredictorCorrector(SolverBase):
 
     Attributes:
       predictor: any solver of this package.
-      corrector_steps: evaluations of the corrector in each step.
+      num_corrections: evaluations of the corrector in each step.
       snr: target ratio of signal to noise of a Langevin step.
       norms: "expected", as above, or "batch_mean", the published code: means of ``|z|`` and ``|score|`` over the batch.
         The latter couples the examples of a batch: a result depends on its batch mates, and for few examples the law
@@ -117,23 +116,20 @@ class PredictorCorrector(SolverBase):
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
-    predictor: SolverBase = ReverseDiffusion()
-    corrector_steps: PositiveInt = static(default=1)
+    predictor: Solver = ReverseDiffusion()
+    num_corrections: PositiveInt = static(default=1)
     snr: Positive = 0.16
     norms: Literal["expected", "batch_mean"] = static(default="expected")
     order = 1
     stochastic = True
 
     @property
-    def max_past(self) -> int:
-        return self.predictor.max_past
+    def base(self) -> Solver:
+        return self.predictor
 
     @property
     def evals_per_step(self) -> int:
-        return self.predictor.evals_per_step + self.corrector_steps
-
-    def init(self, x):
-        return self.predictor.init(x)
+        return self.predictor.evals_per_step + self.num_corrections
 
     def row(self, schedule, times, num_past):
         levels = noise_levels(schedule, times)
@@ -142,10 +138,10 @@ class PredictorCorrector(SolverBase):
         strength = 2.0 * jnp.square(t.alpha / s.alpha * self.snr)
         return self.predictor.row(schedule, times, num_past), (at, s.sigma, strength)
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         predictor_row, (at, sigma, strength) = row
-        for_predictor, *keys = jax.random.split(key, 1 + self.corrector_steps)
-        x, state = self.predictor.step(for_predictor, state, x_t, predictor_row, denoiser)
+        for_predictor, *keys = jax.random.split(key, 1 + self.num_corrections)
+        x, state = self.predictor.step(state, x_t, predictor_row, denoiser, key=for_predictor)
         for k in keys:
             z, eps = normal_like(k, x), denoiser(x, at).eps
             ratio = 1.0 if self.norms == "expected" else jnp.square(_mean_norm(z) / _mean_norm(eps))
@@ -188,7 +184,7 @@ class AnnealedLangevin(SolverBase):
         s, t = levels.at(0), levels.at(1)
         return t.t, t.sigma, s.alpha, s.sigma > 0, sqrt(2.0 * jnp.asarray(self.step_size))
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         t, sigma, alpha, noisy, noise = row
         x, prediction = x_t, denoiser(x_t, t)
         for i, k in enumerate(jax.random.split(key, self.steps)):

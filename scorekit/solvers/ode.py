@@ -15,8 +15,16 @@ import numpy as np
 
 from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
 from scorekit._numerics import wide
-from scorekit.solvers._base import LinearSolver, NoiseLevels, Order3, Row, noise_levels
-from scorekit.solvers._multi_stage import MultiStage
+from scorekit.solvers._base import (
+    LinearSolver,
+    NoiseLevels,
+    Order3,
+    Row,
+    SolverBase,
+    linear_combination,
+    noise_levels,
+    slope,
+)
 from scorekit.solvers._weights import exponential, first_order, gain, half_log_snr, with_slopes
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array
@@ -29,14 +37,25 @@ class Euler(LinearSolver):
     Source: Song et al. 2020, eq. 12 (https://arxiv.org/abs/2010.02502).
     """
 
-    order = 1
-    evals_per_step = 1
-    stochastic = False
-
     def row(self, schedule, times, num_past):
         times = wide(times)
         s = noise_levels(schedule, times[..., 0])
         return Row(times[..., 1], x0=s.alpha, eps=s.sigma)
+
+
+class _MultiStage(SolverBase):
+    """One-step solvers with several evaluations: every stage is a row on the state and the slopes so far."""
+
+    coordinate: CoordinateName = "flow"
+
+    def step(self, state, x_t, row, denoiser, *, key=None):
+        first, slopes, x = denoiser(x_t, row[0].t), [], x_t
+        for i, stage in enumerate(row):
+            prediction = denoiser(x, stage.t) if i else first
+            if i:
+                slopes.append(slope(self.coordinate, prediction, stage, x_t))
+            x = linear_combination(x_t, stage, first, tuple(slopes))
+        return x, state
 
 
 _TABLEAUS = {  # nodes, and the weights of each stage and of the step
@@ -51,7 +70,7 @@ def _is_smooth(coordinate: CoordinateName, t: NoiseLevels, s: NoiseLevels, slope
     return smooth & (t.alpha > 0) if coordinate == "sigma" else smooth
 
 
-class _RungeKutta(MultiStage):
+class _RungeKutta(_MultiStage):
     """An explicit Runge-Kutta step in a coordinate; a step with a stage at ``sigma = 0`` is an Euler step."""
 
     tableau: ClassVar[str]
@@ -87,7 +106,7 @@ class _RungeKutta(MultiStage):
 
 
 @pytree_dataclass
-class Heun(MultiStage):
+class Heun(_MultiStage):
     """Second order, two evaluations: the trapezoidal rule in a straightened coordinate.
 
     ``y_s = y_t + (tau_s - tau_t) (u_t + u_s) / 2`` with ``u = dy/dtau``. A step that ends at ``sigma = 0`` stays first
@@ -147,7 +166,7 @@ class RK4(_RungeKutta):
 
 
 @pytree_dataclass
-class DPMSolver(MultiStage):
+class DPMSolver(_MultiStage):
     """Single-step DPM-Solver (eps) and DPM-Solver++ (x0): exponential Runge-Kutta in log-SNR, ``order`` evaluations.
 
     Order 2 is the exponential midpoint rule; order 3 has stages at 1/3 and 2/3 of the step. A step from

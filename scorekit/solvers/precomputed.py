@@ -6,20 +6,18 @@
 (Array([0.5, 1. ], dtype=float32), 2)
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from scorekit._grids import check_grid
 from scorekit.arguments import checked
-from scorekit.solvers._base import SolverBase
+from scorekit.solvers._base import WrappedSolver
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver
 
 
 @pytree_dataclass
-class PrecomputedSolver(SolverBase):
+class PrecomputedSolver(WrappedSolver):
     """The arithmetic of ``base`` with explicit coefficients; built by :func:`precomputed`.
 
     Step k uses ``rows[k]`` at any times: the solver belongs to the grid and the schedule that it was made for.
@@ -30,24 +28,12 @@ class PrecomputedSolver(SolverBase):
     """
 
     rows: PyTree
-    base: Any
+    base: Solver
 
     @property
     def steps(self) -> int:
-        """The number of steps that there are rows for."""
+        """Number of steps."""
         return jax.tree.leaves(self.rows)[0].shape[0]
-
-    @property
-    def order(self) -> int:
-        return self.base.order
-
-    @property
-    def evals_per_step(self) -> int:
-        return self.base.evals_per_step
-
-    @property
-    def stochastic(self) -> bool:
-        return self.base.stochastic
 
     def row(self, schedule, times, num_past):
         raise ValueError(
@@ -61,12 +47,6 @@ class PrecomputedSolver(SolverBase):
             allowed = f"{self.steps + 1} times, for the {self.steps} steps of this solver"
             raise ValueError(f"ts must have {allowed}, got {jnp.shape(ts)[0]}")
         return self.rows
-
-    def init(self, x):
-        return self.base.init(x)
-
-    def step(self, key, state, x_t, row, denoiser):
-        return self.base.step(key, state, x_t, row, denoiser)
 
 
 @checked

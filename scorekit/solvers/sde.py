@@ -18,7 +18,6 @@ from scorekit._numerics import sqrt, sqrt_one_minus_square
 from scorekit.arguments import Fraction, NonNegative, checked
 from scorekit.process import diffusion_squared, drift
 from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
-from scorekit.solvers._multistep import Multistep
 from scorekit.solvers._weights import (
     decay_of,
     exponential,
@@ -30,6 +29,7 @@ from scorekit.solvers._weights import (
     published_third_order,
     with_history,
 )
+from scorekit.solvers.multistep import Multistep
 from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
 
@@ -46,8 +46,6 @@ class Ancestral(LinearSolver):
     """
 
     eta: Fraction = 1.0
-    order = 1
-    evals_per_step = 1
     stochastic = True
 
     def row(self, schedule, times, num_past):
@@ -95,8 +93,6 @@ class EulerMaruyama(LinearSolver):
     """
 
     clock: Literal["t", "log_snr"] = static(default="t")
-    order = 1
-    evals_per_step = 1
     stochastic = True
 
     def row(self, schedule, times, num_past):
@@ -128,8 +124,6 @@ class ReverseDiffusion(LinearSolver):
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
-    order = 1
-    evals_per_step = 1
     stochastic = True
 
     def row(self, schedule, times, num_past):

@@ -48,8 +48,6 @@ class UniPC(SolverBase):
 
     predictor: Order3 = static(default=2)
     coordinate: Literal["signal", "flow"] = static(default="signal")
-    evals_per_step = 1
-    stochastic = False
 
     @property
     def order(self) -> int:
@@ -79,7 +77,7 @@ class UniPC(SolverBase):
         correct = _PolynomialStep(ratio[..., 1], tuple(jnp.unstack(weights[..., 1, :], axis=-1)))
         return Row(levels.t[..., 1]), predict, correct, jnp.asarray(num_past) > 0
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         del key
         evaluation, predict, correct, has_past = row
         x_r, slopes = state

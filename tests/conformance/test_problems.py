@@ -59,7 +59,7 @@ def test_posterior_of_hardly_any_noise_is_positive():
 
 CHAIN = conformance.chain([1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], length=2)
 PLANE = conformance.gaussian([0.3, -0.2], np.eye(2))
-test_what_is_no_sequence_or_observation_is_named = raising(
+test_errors = raising(
     {
         r"x must hold tokens 0 to 1 of shape \(N, 2\), got \[\[0, 2\]\]": lambda: CHAIN.index([[0, 2]]),
         "x must hold tokens 0 to 1": lambda: CHAIN.log_density([[1, -1]]),

@@ -119,13 +119,13 @@ def sampled(monkeypatch, denoiser, schedule, solver, x, ts, draws):
     """``sk.sample`` with the noise that the other package has drawn."""
     if not solver.stochastic:
         return jax.jit(sk.sample)(denoiser, schedule, solver, x, ts)
-    noise = draws.standard_normal((len(ts) - 1, 1 + getattr(solver, "corrector_steps", 0), *x.shape))
+    noise = draws.standard_normal((len(ts) - 1, 1 + getattr(solver, "num_corrections", 0), *x.shape))
 
     def step(carry, inputs):
         row, noise = inputs[0], iter(inputs[1])
         for module in (sk.solvers._base, sk.solvers.corrected):
             monkeypatch.setattr(module, "normal_like", lambda key, like: next(noise))
-        found = solver.step(jax.random.key(0), carry[1], carry[0], row, denoiser)
+        found = solver.step(carry[1], carry[0], row, denoiser, key=jax.random.key(0))
         assert next(noise, None) is None, "not all of the noise is used"
         return found, None
 

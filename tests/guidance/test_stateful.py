@@ -57,7 +57,7 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
     def explicit_loop(x):
         reference, state, states = Reference(), solver.init(x), []
         for key, row in zip(jax.random.split(KEY, 3), rows_of(solver), strict=True):
-            x, state = solver.step(key if solver.stochastic else None, state, x, row, reference)
+            x, state = solver.step(state, x, row, reference, key=key if solver.stochastic else None)
             states.append(x)
         return jnp.stack(states)
 
@@ -73,7 +73,7 @@ def manual(denoiser, x):
     solver = solvers.Heun()
     solver_state, state = solver.init(x), init_denoiser_state(denoiser, x)
     for row in rows_of(solver):
-        step = lambda d: solver.step(None, solver_state, x, row, d)  # noqa: B023
+        step = lambda d: solver.step(solver_state, x, row, d)  # noqa: B023
         (x, solver_state), state = with_state(denoiser, state, step)
     return x
 
@@ -102,7 +102,7 @@ def test_stateless_denoisers_compile_to_the_same_program():
         ts, once = solvers.grids.check_grid(ts), jax.jit(lambda x, t: denoiser(x, t))
 
         def body(carry, row):
-            return solver.step(None, carry[1], carry[0], row, once), None
+            return solver.step(carry[1], carry[0], row, once), None
 
         return jax.lax.scan(body, (x, solver.init(x)), solver.plan(SCHEDULE, ts))[0][0]
 

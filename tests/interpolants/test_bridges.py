@@ -84,7 +84,7 @@ def law(solver, schedule, ts, denoiser):
     def body(covariance, row):
         def step(flat, row):
             x, x1, carry = unflatten(flat)
-            x, carry = solver.step(key, carry, x, row, lambda x, t: denoiser(x, x1, t))
+            x, carry = solver.step(carry, x, row, lambda x, t: denoiser(x, x1, t), key=key)
             return ravel_pytree((x, x1, carry))[0]
 
         jacobian = jax.jacfwd(step)(flat, row._replace(std=0.0 * row.std))

@@ -88,7 +88,7 @@ def test_dps_is_the_algorithm_of_the_paper():
     mean, covariance = ONE
     matrix, y, zeta = RNG.normal(size=(2, D)), RNG.normal(size=(4, 2)), 0.3
     ts = np.asarray(grids.uniform(5, 0.9))
-    solver = DPS(operator=lambda x: x @ matrix.T, observation=jnp.asarray(y), inner=solvers.Euler(), step_size=zeta)
+    solver = DPS(operator=lambda x: x @ matrix.T, observation=jnp.asarray(y), base=solvers.Euler(), step_size=zeta)
     denoiser = denoisers.exact_denoiser(exact(mean, covariance), SCHEDULE)
     found = jax.jit(samplers.sample)(denoiser, SCHEDULE, solver, jnp.asarray(X), ts)
     x = X
@@ -108,7 +108,7 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
     x, y = jnp.asarray(X, jnp.float32), jnp.tanh(jnp.asarray(X, jnp.float32)[:, :1])
     ts, key, squashed = grids.uniform(40), jax.random.key(0), lambda x: jnp.tanh(x[:, :1])
     run = jax.jit(samplers.sample)
-    make = lambda inner, size: DPS(operator=squashed, observation=y, inner=inner, step_size=size)
+    make = lambda inner, size: DPS(operator=squashed, observation=y, base=inner, step_size=size)
     for inner in (solvers.Ancestral(), solvers.DPMSolverPP2M()):
         given = key if inner.stochastic else None
         made = (inner, make(inner, 0.0), make(inner, 0.1))
@@ -116,7 +116,7 @@ def test_dps_takes_any_operator_solver_and_a_perfect_fit():
         np.testing.assert_allclose(zero, plain, rtol=1e-4, atol=1e-5)
         miss = lambda x: float(jnp.abs(squashed(x) - y).mean())
         assert miss(guided) < 0.5 * miss(plain)
-    perfect = DPS(operator=lambda x: 0 * x, observation=jnp.zeros_like(x), inner=solvers.Euler())
+    perfect = DPS(operator=lambda x: 0 * x, observation=jnp.zeros_like(x), base=solvers.Euler())
     assert bool(jnp.isfinite(samplers.sample(denoiser, SCHEDULE, perfect, x, grids.uniform(2))).all())
 
 
@@ -200,7 +200,7 @@ def test_multistep_history_restarts_after_every_jump(solver):
                 x, state = carry
                 for_step, for_known = jax.random.split(keys[first + k])
                 row = jax.tree.map(lambda leaf: leaf[k], rows)
-                x, state = solver.step(for_step if solver.stochastic else None, state, x, row, PRIOR)
+                x, state = solver.step(state, x, row, PRIOR, key=for_step if solver.stochastic else None)
                 a, b = level(SCHEDULE, run[k + 1])
                 return jnp.where(KNOWN, a * Y + b * jax.random.normal(for_known, x.shape), x), state
 

@@ -149,7 +149,7 @@ def test_solvers_in_x0_take_an_euler_step_from_clean_data_without_history(name):
 class HalfWay(solvers.SolverBase):
     """A solver of a user: Euler's step with the prediction at the time half-way."""
 
-    def step(self, key, state, x_t, row, denoiser):
+    def step(self, state, x_t, row, denoiser, *, key=None):
         assert key is None
         x0, eps = denoiser(x_t, 0.5 * (row.t + row.s))
         return row.alpha_s * x0 + row.sigma_s * eps, state
@@ -169,7 +169,7 @@ def test_invert_steps_the_solver_backwards(solver):
         for k in range(3):
             times = jnp.array([up[k + 1], *up[k::-1]][: 2 + solver.max_past])
             row = solver.row(schedule, times, min(k, solver.max_past))
-            x, state = solver.step(None, state, x, row, denoiser)
+            x, state = solver.step(state, x, row, denoiser)
             steps.append(x)
         return states, steps
 

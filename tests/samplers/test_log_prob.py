@@ -84,7 +84,7 @@ def test_trajectory_log_probs_are_those_of_the_steps(name):
         z = [jax.random.normal(key, path[0].shape) for key in keys]
         for k in range(4):
             row = jax.tree.map(lambda leaf, k=k: leaf[k], rows)
-            (one, after), (other, _) = [solver.step(key, state, path[k], row, network(0.8)) for key in keys]
+            (one, after), (other, _) = [solver.step(state, path[k], row, network(0.8), key=key) for key in keys]
             std = (one - other) / (z[0] - z[1])
             found.append((one - std * z[0], std))
             state = after

@@ -26,7 +26,7 @@ TS = np.linspace(FIRST**0.5, LAST**0.5, STEPS + 1) ** 2  # finer at the end
 # What is not at its defaults.
 SOLVERS = {
     "edm_stochastic": solvers.edm_stochastic(STEPS, churn=20.0, noise=1.0),
-    "PredictorCorrector": solvers.PredictorCorrector(predictor=solvers.Ancestral(), corrector_steps=2),
+    "PredictorCorrector": solvers.PredictorCorrector(predictor=solvers.Ancestral(), num_corrections=2),
     "AnnealedLangevin": solvers.AnnealedLangevin(steps=6, step_size=0.15),
 }
 ELSEWHERE = {

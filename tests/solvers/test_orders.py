@@ -47,7 +47,7 @@ DATA = functools.partial(densities.ring, 6, std=0.3)
 def integrate(data, solver, rows, levels, x, n):
     """The first n steps of a plan whose times have been replaced by noise levels: all schedules share one program."""
     rows, denoiser = with_levels(rows, levels), lambda x, level: Prediction(*data.predict(x, *level))
-    step = lambda k, carry: solver.step(None, carry[1], carry[0], jax.tree.map(lambda leaf: leaf[k], rows), denoiser)
+    step = lambda k, carry: solver.step(carry[1], carry[0], jax.tree.map(lambda leaf: leaf[k], rows), denoiser)
     return jax.lax.fori_loop(0, n, step, (x, solver.init(x)))[0]
 
 
@@ -182,7 +182,7 @@ def test_ipndm_has_its_order_on_a_grid_uniform_in_sigma(order):
         x = [data.flow(jnp.array([[1.3]]), (1.0, 2.0), (1.0, v)) for v in sigma]
         slopes = tuple(data.predict(x[j], 1.0, sigma[j]).eps for j in range(order - 2, -1, -1))
         row = solver.row(schedule, schedule.time_at(-2.0 * jnp.log(sigma))[::-1], order - 1)
-        got, _ = solver.step(None, slopes, x[-2], row, lambda x, t: data.predict(x, 1.0, sigma[-2]))
+        got, _ = solver.step(slopes, x[-2], row, lambda x, t: data.predict(x, 1.0, sigma[-2]))
         return jnp.abs(got - x[-1])[0, 0]
 
     coarse, fine = error(0.025), error(0.0125)

@@ -306,7 +306,7 @@ def test_langevin_corrector_is_that_of_the_paper(name, norms):
             step = 2 * (lv.alpha(t) / lv.alpha(s)) ** 2 * (snr * of_noise / of_score) ** 2
             step = np.minimum(step, lv.sigma(s) ** 2)
             x = x + step * score + np.sqrt(2 * step) * z
-    solver = S.PredictorCorrector(predictor=S.Euler(), corrector_steps=2, snr=snr, norms=norms)
+    solver = S.PredictorCorrector(predictor=S.Euler(), num_corrections=2, snr=snr, norms=norms)
     np.testing.assert_allclose(got(solver, lv, KEY), x, rtol=1e-9)
 
 

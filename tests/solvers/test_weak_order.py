@@ -79,7 +79,7 @@ def propagate(solver, schedule, ts, std=STD, start=None):
             with pytest.MonkeyPatch.context() as patch:
                 for module in (_base, corrected):
                     patch.setattr(module, "normal_like", lambda key, x: jnp.full_like(x, next(drawn)))
-                return ravel_pytree(solver.step(jax.random.key(0), carry, x, row, denoiser))[0]
+                return ravel_pytree(solver.step(carry, x, row, denoiser, key=jax.random.key(0)))[0]
 
         jacobian, push = jax.jacfwd(step, (0, 1))(mean, quiet)
         return (step(mean, quiet), jacobian @ covariance @ jacobian.T + push @ push.T), None
@@ -204,5 +204,5 @@ def test_corrector_helps_for_any_number_of_steps(name):
     for n in (1, 10):
         alone, both = error_of_variance(schedule, n), error_of_variance(schedule, n, snr=0.16)
         assert both < alone, (n, both, alone)
-    alone, twice = error_of_variance(schedule, 20), error_of_variance(schedule, 20, corrector_steps=2)
+    alone, twice = error_of_variance(schedule, 20), error_of_variance(schedule, 20, num_corrections=2)
     assert twice < 0.75 * alone, (twice, alone)

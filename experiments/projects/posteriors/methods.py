@@ -69,7 +69,7 @@ def draw(
             return samplers.repaint(key, denoiser, SCHEDULE, ancestral, noise, ts, keep, each, **_RESAMPLES), unknown
         case "dps":
             rule, inner = denoiser, solvers.Ancestral()
-            solver = solvers.DPS(operator=operator, observation=each, inner=inner, step_size=0.3)
+            solver = solvers.DPS(operator=operator, observation=each, base=inner, step_size=0.3)
         case "mmps":
             rule = guidance.mmps(*problem, iterations=_ITERATIONS)
         case _:

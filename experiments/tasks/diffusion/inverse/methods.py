@@ -94,7 +94,7 @@ def restore(
             evaluations = sum(np.diff(samplers.repaint_path(steps, **path)) > 0)
             return Restored(np.asarray(x), int(evaluations), 0)
         case "dps":
-            solver = solvers.DPS(operator=task.operator, observation=y, inner=solver, step_size=options.step_size)
+            solver = solvers.DPS(operator=task.operator, observation=y, base=solver, step_size=options.step_size)
         case "replacement":
             rule = guidance.replacement(*problem, data_std=options.data_std)
         case "pigdm":
@@ -121,7 +121,7 @@ def stepwise(
 
 @jax.jit
 def _step(key: Key, state: Any, x: Array, row: Any, denoiser: Any, solver: Any) -> Any:
-    return solver.step(key if solver.stochastic else None, state, x, row, denoiser)
+    return solver.step(state, x, row, denoiser, key=key if solver.stochastic else None)
 
 
 _repaint = jax.jit(
