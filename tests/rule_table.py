@@ -26,7 +26,7 @@ BASES = [name for name in RULES if name not in WRAPPERS]
 
 # Special cases: arguments that are lists of parts, and hyper-parameters without a default.
 SPECIAL = {
-    "compose": lambda parts: {"conditions": [parts["cond"]], "weights": [parts["guidance_scale"]]},
+    "compose": lambda parts: {"conds": [parts["cond"]], "guidance_scales": [parts["guidance_scale"]]},
     "negative": lambda parts: {"negative_scale": 3.0},
     "temperature": lambda parts: {"tau": 1.5},
 }
@@ -56,7 +56,7 @@ def log_likelihood(x, t):
 def case(name, cond, uncond, schedule, gamma):
     """A case of the table for two branches; wrappers wrap classifier-free guidance."""
     rule, hyper = CASES[name]
-    parts = {"cond": cond, "uncond": uncond, "weak": uncond, "unwanted": uncond, "plain": cond}
+    parts = {"cond": cond, "uncond": uncond, "weak": uncond, "unwanted": uncond, "unguided": cond}
     parts |= {"denoiser": guidance.classifier_free(cond, uncond, gamma), "schedule": schedule}
     parts |= {"guidance_scale": gamma, "log_likelihood": log_likelihood}
     return build(rule, parts, **hyper)

@@ -213,7 +213,7 @@ OTHER_SHAPES = {
     "dps": lambda x: sk.guidance.dps(right, FLOW, lambda x: x, COLUMN, 1.0)(x, 0.5),
     "consistency": lambda x: sk.flow_maps.consistency_training_loss(wrong_shape, right, FLOW, x, x, AT.t, S),
     "consistency, student": lambda x: sk.flow_maps.consistency_training_loss(right, wrong_shape, FLOW, x, x, AT.t, S),
-    "matching_loss": lambda x: sk.flow_maps.matching_loss(x, wrong_shape, right, FLOW, x, AT),
+    "matching_loss": lambda x: sk.flow_maps.matching_loss(wrong_shape, right, FLOW, x, x, AT),
     "squared_error": lambda x: sk.flow_maps.squared_error(x, COLUMN),
     "update_ema": lambda x: training.update_ema({"0.9": x}, COLUMN, 1),
 }

@@ -1,7 +1,7 @@
 """Consistency models: functions that map every point on a path of the probability-flow ODE to its end point.
 
 ``f(x_t, t) = alpha(t_min) x0 + sigma(t_min) eps``, where ``(x0, eps)`` is the prediction of the network: at t = t_min
-it is ``x_t`` for every target, because ``alpha x0 + sigma eps = x_t``. This is the boundary condition ``c_skip = 1``,
+it is ``x_t`` for every network, because ``alpha x0 + sigma eps = x_t``. This is the boundary condition ``c_skip = 1``,
 ``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training minimises the difference of f at two
 adjacent points of a path.
 
@@ -10,7 +10,7 @@ Args:
   t_min: the end of the paths.
   t: time, scalar or ``(B,)``; a loss needs ``(B,)``.
   student: the consistency model.
-  target: the same model, or a copy with averaged parameters: more stable, but slower.
+  averaged: the same model, or a copy with averaged parameters: more stable, but slower.
   x0: data, leaves ``(B, ...)``.
   eps: noise shaped like ``x0``.
   s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.
@@ -109,19 +109,19 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
     return squared / (jnp.sqrt(squared + jnp.square(scale)) + scale)  # avoids cancellation
 
 
-def _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight):
+def _loss(student, averaged, schedule, x_t, x_s, t, s, t_min, distance, weight):
     check_per_example(x_t, weight=weight)
-    end, end_of_target = (consistency_function(denoiser, schedule, t_min) for denoiser in (student, target))
+    end, averaged_end = (consistency_function(denoiser, schedule, t_min) for denoiser in (student, averaged))
     if not is_traced(t_min):
         check(lambda s: ~(s < np.asarray(t_min) - _ROUNDING), f">= t_min = {t_min}", s=s)
     weight = jnp.where((s > t) | (s < t_min - _ROUNDING), jnp.nan, weight)
-    return weight * distance(end(x_t, t), jax.lax.stop_gradient(end_of_target(x_s, s)))
+    return weight * distance(end(x_t, t), jax.lax.stop_gradient(averaged_end(x_s, s)))
 
 
 @checked
 def consistency_distillation_loss(
     student: Denoiser,
-    target: Denoiser,
+    averaged: Denoiser,
     teacher: Denoiser,
     schedule: Schedule,
     x0: PyTree,
@@ -136,8 +136,8 @@ def consistency_distillation_loss(
 ) -> Array:
     """The per-example loss of a student that is trained to be constant along the paths of a teacher.
 
-    ``loss_i = w_i d(f(x_t, t_i), f_target(x_s, s_i))`` with ``x_t = alpha x0 + sigma eps`` and ``x_s`` the result of
-    one step of the teacher. The loss has no gradient with respect to ``f_target`` and the teacher.
+    ``loss_i = w_i d(f(x_t, t_i), f_averaged(x_s, s_i))`` with ``x_t = alpha x0 + sigma eps`` and ``x_s`` the result of
+    one step of the teacher. The loss has no gradient with respect to ``f_averaged`` and the teacher.
 
     Args:
       teacher: the trained denoiser, guided or not.
@@ -156,13 +156,13 @@ def consistency_distillation_loss(
     x_t = perturb(schedule, x0, eps, t)
     row = solver.row(schedule, jnp.stack([s, t], axis=-1), 0)
     x_s, _ = solver.step(solver.init(x_t), x_t, row, teacher)
-    return _loss(student, target, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
+    return _loss(student, averaged, schedule, x_t, jax.lax.stop_gradient(x_s), t, s, t_min, distance, weight)
 
 
 @checked
 def consistency_training_loss(
     student: Denoiser,
-    target: Denoiser,
+    averaged: Denoiser,
     schedule: Schedule,
     x0: PyTree,
     eps: PyTree,
@@ -176,11 +176,11 @@ def consistency_training_loss(
     """:func:`consistency_distillation_loss` without a teacher: ``x_s = alpha_s x0 + sigma_s eps`` with the same noise.
 
     One draw of ``(x0, eps)`` replaces the teacher's mean over them: in the limit of short steps the gradient has the
-    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces. The target is
-    the model itself, without averaging (Song & Dhariwal 2023).
+    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces. ``averaged``
+    is best the model itself, without averaging (Song & Dhariwal 2023).
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """
     t, s = checked_steps(x0, t, s)
     x_t, x_s = perturb(schedule, x0, eps, t), perturb(schedule, x0, eps, s)
-    return _loss(student, target, schedule, x_t, x_s, t, s, t_min, distance, weight)
+    return _loss(student, averaged, schedule, x_t, x_s, t, s, t_min, distance, weight)

@@ -54,8 +54,8 @@ class DriftWeights(NamedTuple):
     """Weights of the points that move each sample, >= 0; only their ratios within a row matter.
 
     Attributes:
-      data: of the data that attract, ``(B, N)``.
-      repelling: of the samples, then of the data, that repel, ``(B, B + N)``.
+      data: weights of the attracting data, ``(B, N)``.
+      repelling: weights of the repelling samples, then of the repelling data, ``(B, B + N)``.
     """
 
     data: Array

@@ -11,7 +11,7 @@ Returns:
 >>> from scorekit.schedules import rectified_flow
 >>> float(middle_time(rectified_flow(), 1.0, 0.5).round(4))
 0.75
->>> steps = shortcut_steps(jax.random.key(0), rectified_flow(), 2, levels=1)
+>>> steps = shortcut_steps(jax.random.key(0), rectified_flow(), 2, num_levels=1)
 >>> steps.t, steps.middle, steps.s
 (Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
 >>> from scorekit.times import logit_normal
@@ -109,18 +109,18 @@ def shortcut_steps(
     key: Key,
     schedule: Schedule,
     n: PositiveInt,
-    levels: PositiveInt = 7,
+    num_levels: PositiveInt = 7,
     t_max: ArrayLike = 1.0,
     t_min: ArrayLike = 0.0,
 ) -> Steps:
-    """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``levels - 1``, on the grids of such steps.
+    """Draws jumps of length ``2^-k`` of the path, k = 0 ... ``num_levels - 1``, on the grids of such steps.
 
     Lengths are measured on the clock ``sigma / (alpha + sigma)`` between ``t_min`` and ``t_max``; the middle halves a
-    jump. :func:`semigroup_loss` with ``shortest`` of ``2^-levels``, for a path from near 1 to near 0 on the clock, uses
-    the velocity for the halves of the shortest. ``t_min > t_max`` is an error, and NaN if traced.
+    jump. :func:`semigroup_loss` with ``shortest`` of ``2^-num_levels``, for a path from near 1 to near 0 on the clock,
+    uses the velocity for the halves of the shortest. ``t_min > t_max`` is an error, and NaN if traced.
 
     Args:
-      levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
+      num_levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
       t_max: the start of the path.
       t_min: the end of the path.
 
@@ -129,7 +129,7 @@ def shortcut_steps(
     check_time(t_max=t_max, t_min=t_min)
     check_order(t_max, t_min, above="t_max", name="t_min")
     for_level, for_place = jax.random.split(key)
-    count = 2.0 ** jnp.floor(levels * stratified_uniform(for_level, n))
+    count = 2.0 ** jnp.floor(num_levels * stratified_uniform(for_level, n))
     place = jnp.floor(count * jax.random.uniform(for_place, (n,)))
     first, last = clock(schedule, t_max), clock(schedule, t_min)
     at = lambda part: _between(
@@ -138,32 +138,33 @@ def shortcut_steps(
     return Steps(at(place), at(place + 0.5), at(place + 1.0))
 
 
-def _guided(example, conditional, unconditional, scale, mix, x_t, t):
-    given, absent = conditional(x_t, t), unconditional(x_t, t)
-    check_like("example", example, conditional=given, unconditional=absent)
-    part = lambda e, c, u: combine((scale, e), (mix, c), (1.0 - scale - mix, u))
-    return Prediction(part(example.x0, given.x0, absent.x0), part(example.eps, given.eps, absent.eps))
+def _guided(example, cond, uncond, guidance_scale, mix, x_t, t):
+    c, u = cond(x_t, t), uncond(x_t, t)
+    check_like("example", example, cond=c, uncond=u)
+    part = lambda e, c, u: combine((guidance_scale, e), (mix, c), (1.0 - guidance_scale - mix, u))
+    return Prediction(part(example.x0, c.x0, u.x0), part(example.eps, c.eps, u.eps))
 
 
 @checked
 def guided_velocity(
     example: Prediction,
-    conditional: Denoiser,
-    unconditional: Denoiser,
-    scale: Finite,
+    cond: Denoiser,
+    uncond: Denoiser,
+    guidance_scale: Finite,
     mix: BelowOne = 0.0,
 ) -> Denoiser:
     """``w v + k v_c + (1 - w - k) v_u``: the velocity of a guided ODE without a teacher, from an example and the map.
 
-    A map that is trained on it needs one evaluation where classifier-free guidance needs two. Where ``conditional`` is
-    the trained map itself, its guidance scale is ``w / (1 - k)``; ``w = 1, k = 0`` is the plain velocity, for examples
-    whose conditions are dropped. The scale may be drawn per example and given to the network as a condition.
+    A map that is trained on it needs one evaluation where classifier-free guidance needs two. Where ``cond`` is the
+    trained map itself, the guidance scale of the result is ``w / (1 - k)``; ``w = 1, k = 0`` is the velocity without
+    guidance, for examples whose conditions are dropped. The scale may be drawn per example and given to the network as
+    a condition.
 
     Args:
       example: data and noise ``(x0, eps)``, whose velocity is v.
-      conditional: a flow map or denoiser with the conditions of the example; v_c is its velocity at s = t.
-      unconditional: the same without conditions, of velocity v_u.
-      scale: w, scalar or ``(B,)``.
+      cond: a flow map or denoiser with the conditions of the example; v_c is its velocity at s = t.
+      uncond: the same without conditions, of velocity v_u.
+      guidance_scale: w, scalar or ``(B,)``.
       mix: k, scalar or ``(B,)``.
 
     Returns:
@@ -177,5 +178,5 @@ def guided_velocity(
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
     check_floating(example=example)
-    check_per_example(example, scale=scale, mix=mix)
-    return Partial(_guided, example, as_pytree(conditional), as_pytree(unconditional), scale, mix)
+    check_per_example(example, guidance_scale=guidance_scale, mix=mix)
+    return Partial(_guided, example, as_pytree(cond), as_pytree(uncond), guidance_scale, mix)

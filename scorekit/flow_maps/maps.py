@@ -150,6 +150,6 @@ def semigroup_error(
     inside = ((low <= middle) & (middle <= high)) | (low == high)
     check(lambda m: inside, f"between s = {s} and t = {t}", middle=middle)
     direct = transport(flow_map, schedule, x_t, t, s)
-    composed = transport(flow_map, schedule, transport(flow_map, schedule, x_t, t, middle), middle, s)
-    error = squared_error(composed, direct) / jnp.square(schedule.alpha(s) + schedule.sigma(s))
+    interrupted = transport(flow_map, schedule, transport(flow_map, schedule, x_t, t, middle), middle, s)
+    error = squared_error(interrupted, direct) / jnp.square(schedule.alpha(s) + schedule.sigma(s))
     return jnp.where(inside, error, jnp.nan)

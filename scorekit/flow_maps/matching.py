@@ -26,9 +26,9 @@ Returns:
 >>> schedule = rectified_flow()
 >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), schedule) for m in (2.0, 0.0))
 >>> at = Times(jnp.array([0.5]), jnp.ones(1))
->>> jax.grad(lambda x: matching_loss(x, fake, real, schedule, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)
+>>> jax.grad(lambda x: matching_loss(fake, real, schedule, x, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)
 Array([[1.]], dtype=float32)
->>> fake_score_loss(lambda x, t: 0 * x, jnp.ones((1, 1)), schedule, jnp.zeros((1, 1)), at, target="eps")[0]
+>>> fake_score_loss(lambda x, t: 0 * x, schedule, jnp.ones((1, 1)), jnp.zeros((1, 1)), at, target="eps")[0]
 Array([0.], dtype=float32)
 
 Sources: van den Oord et al. 2017 (https://arxiv.org/abs/1711.10433); Luo et al. 2023
@@ -51,10 +51,10 @@ from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule, Weightin
 
 @checked
 def matching_loss(
-    samples: PyTree,
     fake: Denoiser,
     real: Denoiser,
     schedule: Schedule,
+    samples: PyTree,
     eps: PyTree,
     times: Times,
     *,
@@ -89,15 +89,15 @@ def matching_loss(
     if normalise:
         distance = sum_per_example(jnp.abs, jax.tree.map(jnp.subtract, fixed, real_x0)) / event_size(samples)
         factor = factor / jnp.maximum(distance, 1e-8)
-    target = jax.lax.stop_gradient(combine((1.0, fixed), (-factor, fake_x0), (factor, real_x0)))
-    return 0.5 * times.weight * sum_per_example(jnp.square, jax.tree.map(jnp.subtract, samples, target))
+    moved = jax.lax.stop_gradient(combine((1.0, fixed), (-factor, fake_x0), (factor, real_x0)))
+    return 0.5 * times.weight * sum_per_example(jnp.square, jax.tree.map(jnp.subtract, samples, moved))
 
 
 @checked
 def fake_score_loss(
     network: Network,
-    samples: PyTree,
     schedule: Schedule,
+    samples: PyTree,
     eps: PyTree,
     times: Times,
     *,

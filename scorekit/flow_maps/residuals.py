@@ -166,20 +166,20 @@ def semigroup_loss(
     middle: Array,
     s: Array,
     *,
-    target: FlowMap | None = None,
+    teacher: FlowMap | None = None,
     shortest: NonNegative = 0.0,
 ) -> Array:
     """The per-example semigroup loss ``||u(x_t, t, s) - stop(w u(x_t, t, m) + (1 - w) u(X, m, s))||^2 / D``.
 
     ``X = X(x_t, t, m)``, and w is the first part of the jump, ``(tau - mu) / (tau - rho)``: two jumps become one. With
     :func:`shortcut_steps` it is the loss of shortcut models, with :func:`middle_time` the loss of progressive
-    self-distillation, and with a denoiser ``lambda x, t, s: teacher(x, t)`` as target, progressive distillation.
+    self-distillation, and with a denoiser as teacher, ``lambda x, t, s: denoiser(x, t)``, progressive distillation.
 
     Args:
       middle: times m ``(B,)``, between s and t.
-      target: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
-      shortest: the least length of the target's jumps on the clock; jumps of up to 1.5 times it, whatever the
-        rounding of the times, are steps along the velocity of the target at s = t.
+      teacher: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
+      shortest: the least length of the teacher's jumps on the clock; jumps of up to 1.5 times it, whatever the
+        rounding of the times, are steps along the velocity of the teacher at s = t.
 
     Raises:
       ValueError: for a middle time that is not between s and t (traced, the losses are NaN).
@@ -192,14 +192,14 @@ def semigroup_loss(
     check_per_example(x0, shortest=shortest)
     between = (jnp.minimum(t, s) <= middle) & (middle <= jnp.maximum(t, s))
     check(lambda m: between, f"between s = {s} and t = {t}", middle=middle)
-    target = flow_map if target is None else target
+    teacher = flow_map if teacher is None else teacher
     x_t = perturb(schedule, x0, eps, t)
     tau, mu, rho = (clock(schedule, u) for u in (t, middle, s))
     least = _LONGEST_STEP * jnp.asarray(shortest)
     short = lambda length, start, end: jnp.where(jnp.abs(length) <= least, start, end)
-    first = _stop(_evaluated(target, x_t, t, short(tau - mu, t, middle)))
+    first = _stop(_evaluated(teacher, x_t, t, short(tau - mu, t, middle)))
     x_m = combine((schedule.alpha(middle), first.x0), (schedule.sigma(middle), first.eps))
-    second = _stop(_evaluated(target, x_m, middle, short(mu - rho, middle, s)))
+    second = _stop(_evaluated(teacher, x_m, middle, short(mu - rho, middle, s)))
     slopes = (_slope("flow", schedule, pair, u) for pair, u in ((first, t), (second, middle)))
     moves = tau != rho
     share = jnp.where(moves, (tau - mu) / jnp.where(moves, tau - rho, 1.0), 1.0)

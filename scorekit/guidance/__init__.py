@@ -20,7 +20,7 @@ rule                       effect on ``(x0, eps)``                              
 ``temperature``            divides the score
 ``windowed``               blends the predictions for overlapping windows of a longer signal
 ``replacement``            inserts an observation into x0; also ``dps``, ``pigdm``, ``mmps``
-``composed``               the posterior given several observations, from the posteriors given one
+``several_observations``   the posterior given several observations, from the posteriors given one
 =========================  ===========================================================================  ========
 
 Every rule that chooses or wraps a denoiser carries :class:`Traits` as ``.traits`` (:func:`guidance_rule`) and takes its
@@ -48,13 +48,13 @@ from scorekit.guidance.classifier_free import (
     compose,
     negative,
 )
-from scorekit.guidance.composition import composed
 from scorekit.guidance.explicit import classifier_free_log_density, classifier_guided_log_density, log_product
 from scorekit.guidance.frequency import frequency_decoupled
 from scorekit.guidance.interval import interval
 from scorekit.guidance.inverse import dps, mmps, pigdm, replacement
 from scorekit.guidance.projections import apg, cfg_zero_star, tangential
 from scorekit.guidance.rules import Traits, branches, guidance_rule, rule
+from scorekit.guidance.several_observations import several_observations
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
 from scorekit.guidance.temperature import temperature
 from scorekit.guidance.thresholding import dynamic_threshold, rescale, static_threshold
@@ -75,7 +75,6 @@ __all__ = [
     "classifier_guidance",
     "classifier_guided_log_density",
     "compose",
-    "composed",
     "dps",
     "dynamic_threshold",
     "frequency_decoupled",
@@ -92,6 +91,7 @@ __all__ = [
     "rescale",
     "rule",
     "sequences",
+    "several_observations",
     "static_threshold",
     "tangential",
     "temperature",

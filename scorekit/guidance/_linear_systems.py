@@ -10,7 +10,7 @@ from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, PyTree
 
 
-def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iterations: int) -> PyTree:
+def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, num_iterations: int) -> PyTree:
     """An approximate solution of ``S u = b`` for each example, S symmetric and positive semidefinite.
 
     The iteration stops for an example that is solved or whose search direction has no positive curvature (the Jacobian
@@ -19,7 +19,7 @@ def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iteration
     Args:
       matvec: ``u -> S u``; must not mix examples.
       b: leaves ``(B, ...)``.
-      iterations: number of iterations; the residual of a matrix with k distinct eigenvalues vanishes after k.
+      num_iterations: number of iterations; the residual of a matrix with k distinct eigenvalues vanishes after k.
 
     Source: Hestenes & Stiefel 1952; the stop is Steihaug's (1983, SIAM J. Numer. Anal. 20).
     """
@@ -28,7 +28,7 @@ def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, iteration
     rr = _dot(b, b)
     solved = jnp.square(jnp.finfo(rr.dtype).eps) * rr
     active = rr > solved
-    for _ in range(iterations):  # unrolled: XLA on CPUs runs transposed convolutions 50x slower in a loop
+    for _ in range(num_iterations):  # unrolled: XLA on CPUs runs transposed convolutions 50x slower in a loop
         sp = matvec(p)
         curvature = _dot(p, sp)
         active = active & (curvature > 0)

@@ -47,7 +47,7 @@ def _of_examples(predictions, x_t, t, log_likelihood, schedule, scale):
 
 
 @checked
-@guidance_rule(plain="uncond", plain_at_one=False)
+@guidance_rule(unguided="uncond", unguided_at_one=False)
 def classifier_guidance(
     uncond: Denoiser,
     log_likelihood: Callable[[PyTree, Array], Array],

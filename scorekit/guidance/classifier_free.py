@@ -25,16 +25,16 @@ from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 
 
-def _mix(base: Prediction, others: Sequence[Prediction], weights: Sequence[Array]) -> Prediction:
-    """``base + sum_i w_i (other_i - base)`` on both halves."""
-    rest = 1.0 - sum(weights)
-    halves = zip(base, *others, strict=True)
-    return Prediction(*(combine((rest, b), *zip(weights, each, strict=True)) for b, *each in halves))
+def _mix(uncond: Prediction, conds: Sequence[Prediction], scales: Sequence[Array]) -> Prediction:
+    """``uncond + sum_i scale_i (cond_i - uncond)`` on both halves."""
+    rest = 1.0 - sum(scales)
+    halves = zip(uncond, *conds, strict=True)
+    return Prediction(*(combine((rest, u), *zip(scales, each, strict=True)) for u, *each in halves))
 
 
-def _affine(predictions, x_t, t, *weights):
-    base, *others = predictions
-    return _mix(base, others, [value_at(w, x_t, t, "guidance_scale or weights") for w in weights])
+def _affine(predictions, x_t, t, *scales):
+    uncond, *conds = predictions
+    return _mix(uncond, conds, [value_at(scale, x_t, t, "guidance_scale or guidance_scales") for scale in scales])
 
 
 @guidance_rule()
@@ -51,22 +51,21 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
 
 @checked
 def classifier_free_batched(
-    conditional: Callable[[PyTree, Array, PyTree], Prediction],
-    condition: PyTree,
-    null: PyTree,
+    cond: Callable[[PyTree, Array, PyTree], Prediction],
+    conditions: PyTree,
+    null_conditions: PyTree,
     guidance_scale: Scale,
 ) -> Denoiser:
     """Classifier-free guidance with one network call on a doubled batch: 1 evaluation of twice the size.
 
-    A shorthand for ``classifier_free(*branches(conditional, condition, null), guidance_scale)``.
+    A shorthand for ``classifier_free(*branches(cond, conditions, null_conditions), guidance_scale)``.
 
     Args:
-      conditional: ``(x_t, t, condition) -> Prediction``.
-      condition: the conditions, a tree of ``(B, ...)`` arrays.
-      null: the null condition, broadcast to the shape of ``condition``.
+      cond: the conditional denoiser, ``(x_t, t, conditions) -> Prediction``.
+      conditions: the conditions, a tree of ``(B, ...)`` arrays.
+      null_conditions: the null conditions, broadcast to the shape of ``conditions``.
     """
-    cond, uncond = branches(conditional, condition, null)
-    return classifier_free(cond, uncond, guidance_scale)
+    return classifier_free(*branches(cond, conditions, null_conditions), guidance_scale)
 
 
 @guidance_rule()
@@ -86,26 +85,26 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
     return classifier_free(cond, weak, guidance_scale)
 
 
-@guidance_rule(plain_at_one=False)
-def compose(uncond: Denoiser, conditions: Sequence[Denoiser], weights: Sequence[Scale]) -> Denoiser:
-    """Composition of conditions, ``uncond + sum_i w_i (condition_i - uncond)``; a negative weight negates a condition.
+@guidance_rule(unguided_at_one=False)
+def compose(uncond: Denoiser, conds: Sequence[Denoiser], guidance_scales: Sequence[Scale]) -> Denoiser:
+    """Composition of conditions, ``uncond + sum_i gamma_i (cond_i - uncond)``; a negative scale negates a condition.
 
-    The score belongs to ``p_t(x) prod_i p_t(y_i | x)^w_i``, which treats the conditions as independent given the noisy
-    state.
+    The score belongs to ``p_t(x) prod_i p_t(y_i | x)^gamma_i``, which treats the conditions as independent given the
+    noisy state.
 
     Args:
-      conditions: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
-      weights: one guidance scale per condition.
+      conds: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
+      guidance_scales: gamma_i, one for each of ``conds``.
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
-    if len(conditions) != len(weights) or not conditions:
+    if len(conds) != len(guidance_scales) or not conds:
         raise ValueError(
-            f"weights must be one for each condition, at least one, got {len(weights)} for {len(conditions)} conditions"
+            f"guidance_scales must be one for each of conds, at least one, got {len(guidance_scales)} for {len(conds)}"
         )
-    for weight in weights:
-        check_scale(weights=weight)
-    return rule(_affine, (uncond, *conditions), *weights)
+    for scale in guidance_scales:
+        check_scale(guidance_scales=scale)
+    return rule(_affine, (uncond, *conds), *guidance_scales)
 
 
 def _negative(predictions, x_t, t, scale, negative_scale):
@@ -115,7 +114,7 @@ def _negative(predictions, x_t, t, scale, negative_scale):
     )
 
 
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def negative(
     cond: Denoiser, uncond: Denoiser, unwanted: Denoiser, guidance_scale: Scale, negative_scale: Scale
 ) -> Denoiser:
@@ -141,7 +140,7 @@ def _plus_plus(predictions, x_t, t, scale):
     return Prediction(_mix(uncond, [cond], [value_at(scale, x_t, t)]).x0, uncond.eps)
 
 
-@guidance_rule(plain_at_one=False, splits=True)
+@guidance_rule(unguided_at_one=False, splits=True)
 def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction | Callable[[Array], Array]) -> Denoiser:
     """CFG++: the guided clean estimate with the unconditional noise.
 

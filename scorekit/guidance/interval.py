@@ -20,13 +20,13 @@ class _Interval(StatefulDenoiser):
     """One denoiser inside an interval and another outside; built by :func:`interval`."""
 
     denoiser: Denoiser
-    plain: Denoiser
+    unguided: Denoiser
     schedule: Schedule
     noise_min: Number
     noise_max: Number
 
     def init(self, x):
-        return init_denoiser_state(self.denoiser, x), init_denoiser_state(self.plain, x)
+        return init_denoiser_state(self.denoiser, x), init_denoiser_state(self.unguided, x)
 
     def predict(self, state, x_t, t):
         check_floating(x_t=x_t)
@@ -38,25 +38,25 @@ class _Interval(StatefulDenoiser):
         log_snr = self.schedule.log_snr(t)
         inside = (log_snr >= -2.0 * jnp.log(self.noise_max)) & (log_snr < -2.0 * jnp.log(self.noise_min))
         if jnp.ndim(t) == 0:
-            return cond(inside, self._guided, self._plain, state, x_t, t)
-        return trees.where(inside, self._guided(state, x_t, t), self._plain(state, x_t, t))
+            return cond(inside, self._inside, self._outside, state, x_t, t)
+        return trees.where(inside, self._inside(state, x_t, t), self._outside(state, x_t, t))
 
-    def _guided(self, state, x_t, t):
+    def _inside(self, state, x_t, t):
         prediction, guided = predict(self.denoiser, state[0], x_t, t)
         check_prediction(x_t, prediction)
         return prediction, (guided, state[1])
 
-    def _plain(self, state, x_t, t):
-        prediction, plain = predict(self.plain, state[1], x_t, t)
+    def _outside(self, state, x_t, t):
+        prediction, unguided = predict(self.unguided, state[1], x_t, t)
         check_prediction(x_t, prediction)
-        return prediction, (state[0], plain)
+        return prediction, (state[0], unguided)
 
 
 @checked
 @guidance_rule()
 def interval(
     denoiser: Denoiser,
-    plain: Denoiser,
+    unguided: Denoiser,
     schedule: Schedule,
     noise_min: Annotated[Number, Between(0, infinite=True)] = 0.0,
     noise_max: Number = jnp.inf,
@@ -70,14 +70,14 @@ def interval(
 
     Args:
       denoiser: the guided denoiser, used inside the interval.
-      plain: the denoiser outside it, normally the conditional one.
+      unguided: the denoiser outside it, normally the conditional one.
       noise_min: lower bound of the noise-to-signal ratio.
       noise_max: upper bound, above ``noise_min``; for traced bounds in another order the prediction is NaN.
 
     >>> from scorekit.schedules import rectified_flow
     >>> from scorekit.typing import Prediction
-    >>> guided, plain = (lambda x, t, c=c: Prediction(x + c, x) for c in (1.0, 0.0))
-    >>> interval(guided, plain, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
+    >>> guided, unguided = (lambda x, t, c=c: Prediction(x + c, x) for c in (1.0, 0.0))
+    >>> interval(guided, unguided, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
     Array([0.], dtype=float32)
 
     Source: Kynkäänniemi et al. 2024 (https://arxiv.org/abs/2404.07724).
@@ -85,7 +85,7 @@ def interval(
     check(lambda x: x > noise_min, f"> noise_min = {noise_min}", noise_max=noise_max)
     return _Interval(
         denoiser=as_pytree(denoiser),
-        plain=as_pytree(plain),
+        unguided=as_pytree(unguided),
         schedule=schedule,
         noise_min=noise_min,
         noise_max=noise_max,

@@ -29,7 +29,7 @@ Args:
   noise_std: standard deviation of the noise of y, a scalar or ``(B,)``.
   denoiser: the prior; differentiable.
   data_std: standard deviation of the data.
-  iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
+  num_iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
 Returns:
   ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
@@ -94,7 +94,7 @@ class _Replacement:
     observation: PyTree
     noise_std: Number
     data_std: Number
-    iterations: int = static()
+    num_iterations: int = static()
 
     def __call__(self, x_t, t):
         _check_call(x_t, t, noise_std=self.noise_std, data_std=self.data_std)
@@ -104,7 +104,7 @@ class _Replacement:
         variance = jnp.square(self.schedule.sigma(t)) * _isotropic(self.schedule, t, self.data_std)
         share, rest = _shares(variance, self.noise_std)
         system = lambda u: combine((rest, u), (share, forward(back(u))))
-        u = conjugate_gradients(system, residual, self.iterations)
+        u = conjugate_gradients(system, residual, self.num_iterations)
         return with_x0(self.schedule, prediction, combine((1.0, prediction.x0), (share, back(u))), t)
 
 
@@ -118,7 +118,7 @@ class _Guided:
     observation: PyTree
     noise_std: Number
     data_std: Number = 1.0
-    iterations: int = static()
+    num_iterations: int = static()
     covariance: str = static()
 
     def __call__(self, x_t, t):
@@ -138,7 +138,7 @@ class _Guided:
             else:
                 shrink = share * alpha * _isotropic(schedule, at, self.data_std)  # J of such data
                 system = lambda u: combine((rest, u), (shrink, forward(back(u))))
-            move = combine((share, pull(conjugate_gradients(system, residual, self.iterations))))
+            move = combine((share, pull(conjugate_gradients(system, residual, self.num_iterations))))
         gap = jnp.where(at < t, alpha / schedule.sigma(at) - schedule.alpha(t) / schedule.sigma(t), 0.0)
         prediction = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t as well
         return with_x0(schedule, prediction, combine((1.0, x0), (1.0, move)), t)
@@ -158,7 +158,7 @@ def replacement(
     noise_std: NonNegative = 0.0,
     *,
     data_std: Positive = 1.0,
-    iterations: PositiveInt = 10,
+    num_iterations: PositiveInt = 10,
 ) -> Denoiser:
     """Replaces the observed part of the clean estimate; one evaluation, no gradient.
 
@@ -175,7 +175,7 @@ def replacement(
     (DiffPIR, https://arxiv.org/abs/2305.08995).
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
-    return _built(_Replacement, problem, data_std=data_std, iterations=iterations)
+    return _built(_Replacement, problem, data_std=data_std, num_iterations=num_iterations)
 
 
 @checked
@@ -187,7 +187,7 @@ def pigdm(
     noise_std: NonNegative = 0.0,
     *,
     data_std: Positive = 1.0,
-    iterations: PositiveInt = 10,
+    num_iterations: PositiveInt = 10,
 ) -> Denoiser:
     """Pseudo-inverse guidance: one evaluation and one vector-Jacobian product.
 
@@ -199,7 +199,7 @@ def pigdm(
     weight of its algorithm.
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
-    return _built(_Guided, problem, data_std=data_std, iterations=iterations, covariance="isotropic")
+    return _built(_Guided, problem, data_std=data_std, num_iterations=num_iterations, covariance="isotropic")
 
 
 @checked
@@ -210,26 +210,27 @@ def mmps(
     observation: PyTree,
     noise_std: NonNegative = 0.0,
     *,
-    iterations: PositiveInt = 3,
+    num_iterations: PositiveInt = 3,
 ) -> Denoiser:
     """Moment matching: the mean and the covariance of x0 given x_t from the denoiser; exact for Gaussian data.
 
     ``x0' = x0 + C A' (A C A' + noise_std^2)^-1 (y - A(x0))`` with ``C = Cov[x0 | x_t] = (sigma^2 / alpha) J``, the
     identity that gives the second moment from the first. The system is solved by conjugate gradients; each iteration
-    costs one vector-Jacobian product and the update one more: ``iterations + 1`` in total, and one evaluation.
+    costs one vector-Jacobian product and the update one more: ``num_iterations + 1`` in total, and one evaluation.
 
     The Jacobian of a trained network is not exactly symmetric, and it is useless where ``sigma^2 / alpha`` amplifies
     its errors by a factor of thousands. With trained networks start at ``alpha / sigma`` of about 0.05 and use few
     iterations.
 
     Args:
-      iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer regularise.
+      num_iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer
+        regularise.
 
     Source: Rozet et al. 2024 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the full
     matrix, https://arxiv.org/abs/2310.06721).
     """
     problem = (denoiser, schedule, operator, observation, noise_std)
-    return _built(_Guided, problem, iterations=iterations, covariance="jacobian")
+    return _built(_Guided, problem, num_iterations=num_iterations, covariance="jacobian")
 
 
 @checked
@@ -257,7 +258,7 @@ def dps(
     return _built(_Guided, problem, covariance="none")
 
 
-def _built(kind, problem, iterations=1, **fields) -> Denoiser:
+def _built(kind, problem, num_iterations=1, **fields) -> Denoiser:
     denoiser, schedule, operator, observation, noise_std = problem
     check_floating(observation=observation)
     return kind(
@@ -266,6 +267,6 @@ def _built(kind, problem, iterations=1, **fields) -> Denoiser:
         operator=as_pytree(operator),
         observation=observation,
         noise_std=noise_std,
-        iterations=iterations,
+        num_iterations=num_iterations,
         **fields,
     )

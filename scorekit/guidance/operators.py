@@ -163,20 +163,20 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
 
 
 @checked
-def gaussian_kernel(std: Positive, radius: NonNegativeInt, axes: PositiveInt = 2) -> Array:
+def gaussian_kernel(std: Positive, radius: NonNegativeInt, num_axes: PositiveInt = 2) -> Array:
     """``exp(-|i|^2 / (2 std^2))`` for ``|i| <= radius`` along each axis, with sum 1; for :func:`blur`.
 
     Args:
       std: standard deviation, in pixels.
       radius: half the extent: the kernel has ``2 radius + 1`` entries along an axis.
-      axes: number of axes, 2 for images and 1 for signals.
+      num_axes: number of axes, 2 for images and 1 for signals.
 
-    >>> gaussian_kernel(1.0, 1, axes=1).round(1)
+    >>> gaussian_kernel(1.0, 1, num_axes=1).round(1)
     Array([0.3, 0.5, 0.3], dtype=float32)
     """
     line = jnp.exp(-0.5 * jnp.square(jnp.arange(-radius, radius + 1) / std))
     kernel = line
-    for _ in range(axes - 1):
+    for _ in range(num_axes - 1):
         kernel = kernel[..., None] * line
     return kernel / kernel.sum()
 

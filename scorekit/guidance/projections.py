@@ -112,7 +112,7 @@ def _zero_star(predictions, x_t, t, schedule, scale, zero_above):
 
 
 @checked
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def cfg_zero_star(
     cond: Denoiser,
     uncond: Denoiser,

@@ -1,12 +1,12 @@
 """Building blocks of guidance rules: a formula on the predictions of several denoisers, each evaluated once.
 
-A rule is a tree with network calls at its leaves and formulas above them. Nested rules merge their trees, and a call
-that several of them share (the conditional branch of a rescaled guidance, the two branches of one batched call) is
-identified by object identity when the rule is built and stored once. Build a rule from the denoisers themselves,
-therefore, and pass the rule through ``jit`` rather than its parts: two arguments of a jitted function are two calls.
+A rule is a list of steps in the order of their evaluation: network calls, and formulas of the results of earlier steps.
+A rule of other rules starts with their steps, and a step that several of them share (the conditional branch of a
+rescaled guidance, the two branches of one batched call) is identified by object identity when the rule is built and
+stored once. Build a rule from the denoisers themselves, therefore, and pass the rule through ``jit`` rather than its
+parts: two arguments of a jitted function are two calls.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -30,8 +30,8 @@ class Traits(NamedTuple):
     """The properties of a guidance rule that its callers need; attached by :func:`guidance_rule`.
 
     Attributes:
-      plain: the branch that the rule reduces to without guidance, "cond" or "uncond".
-      plain_at_one: whether gamma = 1 gives exactly that branch, so that no other branch needs to be evaluated; of a
+      unguided: the branch that the rule reduces to without guidance, "cond" or "uncond".
+      unguided_at_one: whether gamma = 1 gives exactly that branch, so that no other branch needs to be evaluated; of a
         wrapper, whether it leaves that branch unchanged.
       splits: whether the x0 and eps of the result no longer satisfy ``x_t = alpha x0 + sigma eps``. The solver must
         then read both, and a wrapper that recomputes the noise undoes the rule.
@@ -41,57 +41,57 @@ class Traits(NamedTuple):
     True
     """
 
-    plain: str = "cond"
-    plain_at_one: bool = True
+    unguided: str = "cond"
+    unguided_at_one: bool = True
     splits: bool = False
 
 
 @checked
 def guidance_rule(
-    *, plain: Literal["cond", "uncond"] = "cond", plain_at_one: bool = True, splits: bool = False
+    *, unguided: Literal["cond", "uncond"] = "cond", unguided_at_one: bool = True, splits: bool = False
 ) -> Callable[[_F], _F]:
     """Marks a function as a guidance rule: attaches its :class:`Traits` as ``.traits`` and checks its arguments.
 
     A rule takes its parts by parameter name, so that generic code can build any rule from a dictionary of parts:
 
-    - ``cond``, ``uncond``, ``weak``, ``unwanted``: denoisers; ``conditions``: several of them;
-    - ``denoiser``: the denoiser to wrap; a rule with this parameter is a *wrapper*, and ``plain`` is the denoiser
+    - ``cond``, ``uncond``, ``weak``, ``unwanted``: denoisers; ``conds``: several of them;
+    - ``denoiser``: the denoiser to wrap; a rule with this parameter is a *wrapper*, and ``unguided`` is the denoiser
       without guidance;
     - ``schedule``, ``log_likelihood``, ``guidance_scale``.
 
     All other parameters are hyper-parameters of the rule.
 
     Args:
-      plain: branch that the rule reduces to without guidance.
-      plain_at_one: whether gamma = 1 gives exactly that branch.
+      unguided: branch that the rule reduces to without guidance.
+      unguided_at_one: whether gamma = 1 gives exactly that branch.
       splits: whether x0 and eps no longer make up ``x_t`` afterwards.
 
     Returns:
       A decorator; the bounds in the annotations of the rule are checked as by :func:`~scorekit.arguments.checked`.
 
-    >>> @guidance_rule(plain_at_one=False)
+    >>> @guidance_rule(unguided_at_one=False)
     ... def halfway(cond, uncond):
     ...     return rule(lambda predictions, x_t, t: predictions[0], (cond, uncond))
     >>> halfway.traits
-    Traits(plain='cond', plain_at_one=False, splits=False)
+    Traits(unguided='cond', unguided_at_one=False, splits=False)
     """
 
     def attach(function: _F) -> _F:
         rule: Any = checked(function)
-        rule.traits = Traits(plain, plain_at_one, splits)
+        rule.traits = Traits(unguided, unguided_at_one, splits)
         return rule
 
     return attach
 
 
 @pytree_dataclass
-class _Conditions:
-    """A conditional network and its possible conditions; several are evaluated in one call on a longer batch."""
+class _Batched:
+    """A network and all its possible conditions; several are evaluated in one call on a longer batch."""
 
-    conditional: Callable[[PyTree, Array, PyTree], Prediction]
-    values: tuple[PyTree, ...]
+    network: Callable[[PyTree, Array, PyTree], Prediction]
+    conditions: tuple[PyTree, ...]
 
-    def evaluate(self, x_t, t, which: tuple[int, ...]) -> list[Prediction]:
+    def evaluate(self, x_t, t, which: Sequence[int]) -> list[Prediction]:
         """The predictions for some of the conditions. The rows of one example are adjacent, so that a batch sharded
         over devices needs no communication."""
         n, k = batch_size(x_t), len(which)
@@ -107,7 +107,7 @@ class _Conditions:
         check_levels(x_t, t=t)
         longer = jax.tree.map(lambda x: repeat_rows(x, k), x_t)
         times = repeat_rows(t, k) if jnp.ndim(t) else t
-        prediction = self.conditional(longer, times, jax.tree.map(rows, *self.values))
+        prediction = self.network(longer, times, jax.tree.map(rows, *self.conditions))
         check_like(f"x_t, {k} rows per example", Prediction(longer, longer), prediction=prediction)
         return [jax.tree.map(lambda x, i=i: x.reshape(n, k, *x.shape[1:])[:, i], prediction) for i in range(k)]
 
@@ -116,7 +116,7 @@ class _Conditions:
 class _Branch:
     """The denoiser for one of the conditions of :func:`branches`."""
 
-    call: _Conditions
+    call: _Batched
     index: int = static()
 
     def __call__(self, x_t, t) -> Prediction:
@@ -124,13 +124,13 @@ class _Branch:
 
 
 @checked
-def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *conditions: PyTree) -> tuple[Denoiser, ...]:
+def branches(cond: Callable[[PyTree, Array, PyTree], Prediction], *conditions: PyTree) -> tuple[Denoiser, ...]:
     """One denoiser per condition; a rule built from several of them evaluates all of them in one network call.
 
     The call has ``k B`` rows for the k branches that the rule uses: 1 evaluation of k times the size.
 
     Args:
-      conditional: ``(x_t, t, condition) -> Prediction``, row by row.
+      cond: the conditional denoiser, ``(x_t, t, conditions) -> Prediction``, row by row.
       conditions: trees of the same structure whose leaves are ``(B, ...)``, or broadcast to the shape of the leaves of
         the other conditions (a null token); scalars apply to every example.
 
@@ -138,58 +138,67 @@ def branches(conditional: Callable[[PyTree, Array, PyTree], Prediction], *condit
       One denoiser ``(x_t, t) -> Prediction`` for each condition, in their order.
 
     >>> from scorekit.guidance import classifier_free
-    >>> conditional = lambda x, t, c: (print("rows:", x.shape[0]), Prediction(c + 0 * x, x))[1]
-    >>> cond, uncond = branches(conditional, jnp.ones(2), 0.0)
+    >>> labelled = lambda x, t, c: (print("rows:", x.shape[0]), Prediction(c + 0 * x, x))[1]
+    >>> cond, uncond = branches(labelled, jnp.ones(2), 0.0)
     >>> classifier_free(cond, uncond, 3.0)(jnp.ones(2), 0.5).x0
     rows: 4
     Array([3., 3.], dtype=float32)
     """
-    call = _Conditions(conditional=as_pytree(conditional), values=conditions)
+    call = _Batched(network=as_pytree(cond), conditions=conditions)
     return tuple(_Branch(call=call, index=i) for i in range(len(conditions)))
 
 
 @pytree_dataclass
-class _Input:
-    """A leaf of the tree: the index of a call and the index of one of its branches."""
-
-    call: int = static()
-    branch: int = static(default=0)
-
-
-@pytree_dataclass
 class _Formula:
+    """A step that is ``function(predictions, x_t, t, *parameters)``, with a state if there is an ``init_state``."""
+
+    parameters: tuple
     function: Callable = static()
-    inputs: tuple = ()
-    parameters: tuple = ()
-    init_state: Callable | None = static(default=None)
+    init_state: Callable | None = static()
 
 
 @pytree_dataclass
 class _Rule(StatefulDenoiser):
-    """A tree of formulas over the predictions of its calls; built by :func:`rule`."""
+    """Steps in the order of their evaluation; the last one is the prediction. Built by :func:`rule`.
 
-    calls: tuple
-    root: Any
+    Attributes:
+      steps: a step is a denoiser, a :class:`_Batched` call or a :class:`_Formula`.
+      inputs: for each step the predictions that it receives, as pairs of an earlier step and its branch.
+    """
+
+    steps: tuple
+    inputs: tuple[tuple[tuple[int, int], ...], ...] = static()
 
     def init(self, x):
-        return tuple(init_denoiser_state(call, x) for call in self.calls), _init_states(self.root, x)
+        states = []
+        for step in self.steps:
+            if isinstance(step, _Formula):
+                states.append(step.init_state(x) if step.init_state else ())
+            else:
+                states.append(init_denoiser_state(step, x))
+        return tuple(states)
 
     def predict(self, state, x_t, t):
         check_floating(x_t=x_t)
         check_levels(x_t, t=t)
-        of_calls, of_formulas = state
-        predictions, new_states = [], []
-        for i, (call, carried) in enumerate(zip(self.calls, of_calls, strict=True)):
-            if isinstance(call, _Conditions):
-                which = tuple(sorted({leaf.branch for leaf in _inputs(self.root) if leaf.call == i}))
-                predictions.append(dict(zip(which, call.evaluate(x_t, t, which), strict=True)))
+        results, new_states = [], []  # results: of each step its predictions by branch
+        for i, (step, inputs, carried) in enumerate(zip(self.steps, self.inputs, state, strict=True)):
+            if isinstance(step, _Formula):
+                predictions = tuple(results[k][branch] for k, branch in inputs)
+                if step.init_state:
+                    prediction, carried = step.function(carried, predictions, x_t, t, *step.parameters)
+                else:
+                    prediction = step.function(predictions, x_t, t, *step.parameters)
+                results.append([prediction])
+            elif isinstance(step, _Batched):
+                used = sorted({branch for each in self.inputs for k, branch in each if k == i})
+                results.append(dict(zip(used, step.evaluate(x_t, t, used), strict=True)))
             else:
-                prediction, carried = predict_with_state(call, carried, x_t, t)
+                prediction, carried = predict_with_state(step, carried, x_t, t)
                 check_prediction(x_t, prediction)
-                predictions.append({0: prediction})
+                results.append([prediction])
             new_states.append(carried)
-        prediction, of_formulas = _evaluate(self.root, of_formulas, predictions, x_t, t)
-        return prediction, (tuple(new_states), of_formulas)
+        return results[-1][0], tuple(new_states)
 
 
 @checked
@@ -216,64 +225,33 @@ def rule(
     >>> rule(halfway, (one, other), 0.5)(jnp.ones(1), 0.5).x0
     Array([2.], dtype=float32)
     """
-    calls, inputs = [], []
+    steps, inputs, results = [], [], []
+
+    def place(step, sources) -> int:
+        """The index of a step, which is appended unless the same one is there."""
+        for k, (other, others_sources) in enumerate(zip(steps, inputs, strict=True)):
+            if _same(step, other) and sources == others_sources:
+                return k
+        steps.append(step)
+        inputs.append(sources)
+        return len(steps) - 1
+
     for denoiser in denoisers:
-        own, root = _as_tree(denoiser)
-        indices = [_index_of(calls, call) for call in own]
-        inputs.append(_reindex(root, indices))
+        if isinstance(denoiser, _Rule):
+            places = []
+            for step, sources in zip(denoiser.steps, denoiser.inputs, strict=True):
+                places.append(place(step, tuple((places[k], branch) for k, branch in sources)))
+            results.append((places[-1], 0))
+        elif isinstance(denoiser, _Branch):
+            results.append((place(denoiser.call, ()), denoiser.index))
+        else:
+            results.append((place(as_pytree(denoiser), ()), 0))
     parameters = tuple(as_pytree(value) if callable(value) else value for value in parameters)
-    root = _Formula(function=function, inputs=tuple(inputs), parameters=parameters, init_state=init_state)
-    return _Rule(calls=tuple(calls), root=root)
+    steps.append(_Formula(function=function, parameters=parameters, init_state=init_state))
+    return _Rule(steps=tuple(steps), inputs=(*inputs, tuple(results)))
 
 
-def _as_tree(denoiser):
-    """Any denoiser as a list of calls and a tree over them."""
-    if isinstance(denoiser, _Rule):
-        return denoiser.calls, denoiser.root
-    if isinstance(denoiser, _Branch):
-        return (denoiser.call,), _Input(call=0, branch=denoiser.index)
-    return (as_pytree(denoiser),), _Input(call=0)
-
-
-def _index_of(calls: list, call) -> int:
-    """The index of this call object, which is appended to ``calls`` if it is missing."""
-    for i, other in enumerate(calls):
-        if other is call or (_wraps(other) and _wraps(call) and other.func is call.func):
-            return i
-    calls.append(call)
-    return len(calls) - 1
-
-
-def _wraps(call) -> bool:
-    """Whether ``call`` is a plain function that :func:`scorekit.trees.as_pytree` has wrapped."""
-    return isinstance(call, Partial) and not call.args and not call.keywords
-
-
-def _reindex(node, indices):
-    if isinstance(node, _Input):
-        return _Input(call=indices[node.call], branch=node.branch)
-    return dataclasses.replace(node, inputs=tuple(_reindex(child, indices) for child in node.inputs))
-
-
-def _inputs(node):
-    if isinstance(node, _Input):
-        return [node]
-    return [leaf for child in node.inputs for leaf in _inputs(child)]
-
-
-def _init_states(node, x):
-    if isinstance(node, _Input):
-        return ()
-    return node.init_state(x) if node.init_state else (), tuple(_init_states(child, x) for child in node.inputs)
-
-
-def _evaluate(node, state, predictions, x_t, t):
-    if isinstance(node, _Input):
-        return predictions[node.call][node.branch], state
-    own, below = state
-    pairs = [_evaluate(c, s, predictions, x_t, t) for c, s in zip(node.inputs, below, strict=True)]
-    inputs, below = zip(*pairs, strict=True)
-    if node.init_state is None:
-        return node.function(inputs, x_t, t, *node.parameters), (own, below)
-    prediction, own = node.function(own, inputs, x_t, t, *node.parameters)
-    return prediction, (own, below)
+def _same(step, other) -> bool:
+    """Whether two steps are one object, or one plain function that :func:`scorekit.trees.as_pytree` has wrapped."""
+    functions = [isinstance(each, Partial) and not each.args and not each.keywords for each in (step, other)]
+    return step is other or (all(functions) and step.func is other.func)

@@ -17,7 +17,7 @@ def _scaled_score(predictions, x_t, t, schedule, tau):
 
 
 @checked
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable[[Array], Array]) -> Denoiser:
     """Divides the score by ``tau`` at every time: ``eps / tau``, and x0 accordingly.
 

@@ -30,7 +30,7 @@ def _static(predictions, x_t, t, schedule, limit):
 
 
 @checked
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
@@ -52,7 +52,7 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
 
 
 @checked
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def dynamic_threshold(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -72,7 +72,7 @@ def dynamic_threshold(
 
 
 def _rescaled(predictions, x_t, t, schedule, factor):
-    guided, plain = predictions
+    guided, unguided = predictions
 
     def std(x):
         return sqrt(jnp.var(wide(x.reshape(x.shape[0], -1)), axis=1))
@@ -81,23 +81,23 @@ def _rescaled(predictions, x_t, t, schedule, factor):
         gain = jnp.where(std(g) > 0, std(p) / jnp.where(std(g) > 0, std(g), 1.0), 1.0)
         return combine((1.0 + factor * (gain - 1.0), g))
 
-    return with_x0(schedule, guided, jax.tree.map(rescaled, guided.x0, plain.x0), t)
+    return with_x0(schedule, guided, jax.tree.map(rescaled, guided.x0, unguided.x0), t)
 
 
 @checked
 @guidance_rule()
-def rescale(denoiser: Denoiser, plain: Denoiser, schedule: Schedule, factor: Fraction = 0.7) -> Denoiser:
+def rescale(denoiser: Denoiser, unguided: Denoiser, schedule: Schedule, factor: Fraction = 0.7) -> Denoiser:
     """Rescales x0 towards the standard deviation of the estimate without guidance, against overexposure.
 
-    ``x0 <- phi x0 std(x0_plain) / std(x0) + (1 - phi) x0``, with the standard deviation over all values of an example,
-    for each array of a tree. The mean is scaled as well: data should be centred at 0.
+    ``x0 <- phi x0 std(x0_unguided) / std(x0) + (1 - phi) x0``, with the standard deviation over all values of an
+    example, for each array of a tree. The mean is scaled as well: data should be centred at 0.
 
     Args:
       denoiser: the guided denoiser to rescale.
-      plain: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is not
-        evaluated again.
+      unguided: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is
+        not evaluated again.
       factor: phi; 0 changes nothing.
 
     Source: Lin et al. 2023, sec. 3.4 (https://arxiv.org/abs/2305.08891), here on x0.
     """
-    return rule(_rescaled, (denoiser, plain), schedule, factor)
+    return rule(_rescaled, (denoiser, unguided), schedule, factor)

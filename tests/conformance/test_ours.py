@@ -79,7 +79,7 @@ def log_prob(problem, x):
 def _posterior(key, data, operator, observation, std, noise):
     made = sk.schedules.cosine()
     exact = sk.denoisers.exact_denoiser(data, made)
-    guided = sk.guidance.mmps(exact, made, lambda x: x @ operator.T, observation, std, iterations=2)
+    guided = sk.guidance.mmps(exact, made, lambda x: x @ operator.T, observation, std, num_iterations=2)
     return sk.sample(guided, made, sk.solvers.DPMSolverPP2MSDE(), noise, grids.vp_quadratic(made, 64), key=key)
 
 

@@ -23,7 +23,7 @@ SLOW = {
     "discrete": "denoisers guidance losses process sampling solvers",
     "flow_maps": "adversarial consistency curricula divergence drifting matching progressive residuals",
     "forcing": "guidance losses rolling",
-    "guidance": "composition inverse sequences",
+    "guidance": "inverse sequences several_observations",
     "interpolants": "couplings",
     "io": "loading",
     "likelihood": "bound densities exact",

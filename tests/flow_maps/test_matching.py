@@ -33,7 +33,7 @@ def gradient(mean, std, real, schedule, t, **options):
 
     def loss(parameters):
         x = parameters[0] + parameters[1] * z
-        return jnp.sum(mass * flow_maps.matching_loss(x, fake, real, schedule, eps, times, **options))
+        return jnp.sum(mass * flow_maps.matching_loss(fake, real, schedule, x, eps, times, **options))
 
     return jax.grad(loss)(jnp.array([mean, std]))
 
@@ -72,7 +72,7 @@ def test_matching_loss_has_the_gradient_of_the_reverse_kl_divergence():
     x_t = schedule.alpha(t)[:, None] * x + schedule.sigma(t)[:, None] * eps
     scores = [-d(x_t, t).eps / schedule.sigma(t)[:, None] for d in (fake, real)]
     one = schedule.alpha(t)[:, None] * (scores[0] - scores[1])
-    loss = lambda x, **o: flow_maps.matching_loss(x, fake, real, schedule, eps, Times(t, w), **o).sum()
+    loss = lambda x, **o: flow_maps.matching_loss(fake, real, schedule, x, eps, Times(t, w), **o).sum()
     np.testing.assert_allclose(jax.grad(loss)(x, **KL), w[:, None] * one, rtol=1e-9)
     dmd = jax.grad(loss)(x)
     towards = real(x_t, t).x0
@@ -116,7 +116,7 @@ def test_fake_score_loss_is_the_denoising_loss():
     schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
-    run = jax.jit(lambda a, x: flow_maps.fake_score_loss(network(a), x, schedule, eps, times)[0].sum())
+    run = jax.jit(lambda a, x: flow_maps.fake_score_loss(network(a), schedule, x, eps, times)[0].sum())
     expected, _ = jax.jit(lambda: losses.denoising_loss_at(network(0.7), schedule, x, eps, times))()
     np.testing.assert_allclose(run(0.7, x), expected.sum(), rtol=1e-6)
 
@@ -126,7 +126,7 @@ def test_matching_loss_of_trees_and_invalid_times():
     d = lambda scale: denoisers.denoiser_from_network(lambda x, t: jax.tree.map(lambda a: scale * a, x), schedule)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)
     tree = lambda x: {"p": x[:, :2], "q": x[:, 2:].reshape(2, 3, 1)}
-    run = lambda x: flow_maps.matching_loss(x, d(0.1), d(0.6), schedule, x, times)
+    run = lambda x: flow_maps.matching_loss(d(0.1), d(0.6), schedule, x, x, times)
     np.testing.assert_allclose(run(tree(x)), run(x), rtol=1e-5)
     with pytest.raises(ValueError, match=r"times.t must have shape \(2,\), one per example, got \(\)"):
-        flow_maps.matching_loss(x, d(0.1), d(0.6), schedule, x, Times(jnp.array(0.5), jnp.ones(2)))
+        flow_maps.matching_loss(d(0.1), d(0.6), schedule, x, x, Times(jnp.array(0.5), jnp.ones(2)))

@@ -23,7 +23,7 @@ def test_two_times_are_ordered_and_equal_in_the_given_part():
 
 def test_shortcut_steps_halve_the_steps_of_dyadic_grids_of_the_clock():
     for schedule in (schedules.rectified_flow(), schedules.edm()):
-        steps = flow_maps.shortcut_steps(jax.random.key(1), schedule, 200, levels=4)
+        steps = flow_maps.shortcut_steps(jax.random.key(1), schedule, 200, num_levels=4)
         ends = [flow_maps.clock(schedule, u) for u in (1.0, 0.0)]
         part = [(flow_maps.clock(schedule, u) - ends[1]) / (ends[0] - ends[1]) for u in steps]
         length = np.asarray(part[0] - part[2])
@@ -42,7 +42,7 @@ def test_all_halves_of_the_shortest_jumps_and_no_others_are_steps_along_the_velo
     target = lambda x, t, s: Prediction(0.0 * x, jnp.where(s < t, 1.0, 0.0)[:, None])
     of_map = lambda x, t, s: Prediction(0.0 * x, 0.0 * x)
     loss = jax.jit(
-        lambda steps: flow_maps.semigroup_loss(of_map, schedule, x, x, *steps, target=target, shortest=2.0**-levels)
+        lambda steps: flow_maps.semigroup_loss(of_map, schedule, x, x, *steps, teacher=target, shortest=2.0**-levels)
     )(steps)
     shortest = flow_maps.clock(schedule, steps.t) - flow_maps.clock(schedule, steps.s) < 1.5 * 2.0 ** -(levels - 1)
     assert shortest.sum() == 100
@@ -118,9 +118,9 @@ LOSSES = {
     "divergence": lambda a, b, c: flow_maps.divergence_loss(
         lambda x, t, s: a * x, flow_map(b), *DATA, T, S, fraction=T, probe=jnp.sign(X), velocity=denoiser(c)
     ),
-    "semigroup": lambda a, b: flow_maps.semigroup_loss(flow_map(a), *DATA, T, T - 0.1, S, target=flow_map(b)),
-    "matching": lambda x, a, b: flow_maps.matching_loss(x * X, denoiser(a), denoiser(b), COSINE, X, TIMES),
-    "fake_score": lambda a, x: flow_maps.fake_score_loss(lambda y, t: jnp.tanh(a * y), x * X, COSINE, X, TIMES)[0],
+    "semigroup": lambda a, b: flow_maps.semigroup_loss(flow_map(a), *DATA, T, T - 0.1, S, teacher=flow_map(b)),
+    "matching": lambda x, a, b: flow_maps.matching_loss(denoiser(a), denoiser(b), COSINE, x * X, X, TIMES),
+    "fake_score": lambda a, x: flow_maps.fake_score_loss(lambda y, t: jnp.tanh(a * y), COSINE, x * X, X, TIMES)[0],
 }
 
 

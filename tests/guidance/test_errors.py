@@ -15,19 +15,19 @@ def same(x, t, *conditions):
     return Prediction(x, x)
 
 
-def composed(x=X, **changes):
+def several(x=X, **changes):
     given = {"observations": X, "covariances": np.stack([EYE, EYE]), "prior_covariance": 2 * EYE} | changes
-    return guidance.composed(same, prior=same, schedule=FLOW, method="gaussian", **given)(x, 0.5)
+    return guidance.several_observations(same, prior=same, schedule=FLOW, method="gaussian", **given)(x, 0.5)
 
 
 test_errors_name_the_argument = raising(
     [
-        ("observations must", lambda: composed(observations={"a": X, "b": jnp.zeros(3)})),
-        ("covariances must", lambda: composed(covariances=np.stack([EYE]))),
-        ("covariances must", lambda: composed(covariances=np.stack([EYE, -EYE]))),
-        ("covariances must", lambda: composed(prior_covariance=0.4 * EYE)),
-        ("prior_covariance must", lambda: composed(prior_covariance=EYE + np.eye(3, k=1))),
-        ("x_t must", lambda: composed(x=jnp.ones((1, 4)))),
+        ("observations must", lambda: several(observations={"a": X, "b": jnp.zeros(3)})),
+        ("covariances must", lambda: several(covariances=np.stack([EYE]))),
+        ("covariances must", lambda: several(covariances=np.stack([EYE, -EYE]))),
+        ("covariances must", lambda: several(prior_covariance=0.4 * EYE)),
+        ("prior_covariance must", lambda: several(prior_covariance=EYE + np.eye(3, k=1))),
+        ("x_t must", lambda: several(x=jnp.ones((1, 4)))),
         ("x must", lambda: guidance.frequency_decoupled(same, same, 1.0)(X, 0.5)),
         ("logits must", lambda: sequences.joint_log_prob([np.zeros(2), np.zeros((3, 2))])),
         ("same shape", lambda: sequences.guide_joint(jnp.zeros(2), jnp.zeros(3), 1.0)),
@@ -40,7 +40,7 @@ test_errors_name_the_argument = raising(
         ("operator must", lambda: operators.adjoint(jnp.square, X)(X)),
         ("conditions must", lambda: guidance.classifier_free_batched(same, jnp.arange(4), 9, 2.0)(X, 0.5)),
         ("noise_max must", lambda: guidance.interval(same, same, FLOW, 2.0, 1.0)),
-        ("weights must", lambda: guidance.compose(same, [same], [1.0, 2.0])),
+        ("guidance_scales must", lambda: guidance.compose(same, [same], [1.0, 2.0])),
         ("hop must", lambda: guidance.windowed(same, 4, 5)),
         ("hop", lambda: guidance.windowed(same, 4, 2)(jnp.zeros((1, 7, 1)), 0.5)),
         ("hop", lambda: windows.cut_windows(jnp.zeros((1, 3)), 4, 2)),

@@ -12,7 +12,7 @@ from scorekit.guidance import branches, interval, rescale
 TIMES = jnp.linspace(0.1, 1.0, 5)
 # With one condition, and without a bound on the noise, gamma = 1 is the conditional branch for these rules too.
 ALSO_PLAIN_AT_ONE = ("cfg_zero_star", "compose", "negative")
-PLAIN_AT_ONE = [name for name in CASES if traits(name).plain_at_one or name in ALSO_PLAIN_AT_ONE]
+PLAIN_AT_ONE = [name for name in CASES if traits(name).unguided_at_one or name in ALSO_PLAIN_AT_ONE]
 # Rules whose result for two equal branches is that branch.
 OF_TWO_BRANCHES = [*PLAIN_AT_ONE, "cfg_plus_plus"]
 
@@ -48,13 +48,13 @@ def defined(name, t):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("t", [T, TIMES], ids=["scalar", "per_example"])
-def test_plain_at_one_and_guidance_changes_the_prediction(t):
+def test_unguided_at_one_and_guidance_changes_the_prediction(t):
     branch = {"cond": COND(X, t), "uncond": UNCOND(X, t)}
     at_one, guided = (predictions(gamma, t) for gamma in (1.0, 7.0))
     for name in PLAIN_AT_ONE:
-        same(at_one[name], branch[traits(name).plain], rtol=1e-4, atol=1e-4)
+        same(at_one[name], branch[traits(name).unguided], rtol=1e-4, atol=1e-4)
     for name, prediction in guided.items():
-        rows, plain = defined(name, t), branch[traits(name).plain]
+        rows, plain = defined(name, t), branch[traits(name).unguided]
         assert max(np.abs(a - b)[rows].max() for a, b in zip(prediction, plain, strict=True)) > 0.05, name
 
 

@@ -22,9 +22,9 @@ COVARIANCE = FACTOR @ FACTOR.T / D + 0.1 * np.eye(D)
 Y, X = RNG.normal(size=(B, M)), RNG.normal(size=(B, D))
 KINDS = ("cosine", "edm", "rectified_flow", "sub_vp", "laplace", "ddpm_table")
 RULES = {
-    "replacement": partial(replacement, iterations=M),
-    "pigdm": partial(pigdm, iterations=M),
-    "mmps": partial(mmps, iterations=M),
+    "replacement": partial(replacement, num_iterations=M),
+    "pigdm": partial(pigdm, num_iterations=M),
+    "mmps": partial(mmps, num_iterations=M),
     "dps": dps,
 }
 COSINE = schedules.cosine()
@@ -59,7 +59,7 @@ def test_mmps_is_exact_for_gaussian_data(name):
     """To machine precision at every t; at t = 1, where alpha may be 0, x0 to its root."""
     schedule = SCHEDULES[name].make()
     for noise_std, times in ((0.4, (0.02, 0.3, 0.8)), (0.0, (0.3, 0.8))):
-        rule = mmps(full(schedule), schedule, project, jnp.asarray(Y), noise_std, iterations=M + 2)
+        rule = mmps(full(schedule), schedule, project, jnp.asarray(Y), noise_std, num_iterations=M + 2)
         for t in (*times, 1.0):
             x_t = state(schedule, t)
             x0, eps = moments_at(schedule, t, noise_std, x_t)
@@ -76,14 +76,14 @@ def test_pigdm_and_replacement_are_exact_for_round_data_of_matched_std(rule, noi
     std = 0.7
     for schedule in (COSINE, schedules.edm(), schedules.sub_vp()):
         prior = denoisers.exact_denoiser(densities.gaussian(jnp.asarray(MEAN), std=std), schedule)
-        guided = rule(prior, schedule, project, jnp.asarray(Y), noise_std, data_std=std, iterations=M)
+        guided = rule(prior, schedule, project, jnp.asarray(Y), noise_std, data_std=std, num_iterations=M)
         for t in (0.1, 0.5, 0.97):
             x_t = state(schedule, t)
             x0, eps = moments_at(schedule, t, noise_std, x_t, std**2 * np.eye(D))
             found = guided(jnp.asarray(x_t), t)
             np.testing.assert_allclose(found.x0, x0, rtol=1e-8, atol=1e-8)
             np.testing.assert_allclose(found.eps, eps, rtol=1e-7, atol=1e-7)
-        other = rule(prior, schedule, project, jnp.asarray(Y), 0.4, data_std=2 * std, iterations=M)
+        other = rule(prior, schedule, project, jnp.asarray(Y), 0.4, data_std=2 * std, num_iterations=M)
         right, _ = moments_at(schedule, t, 0.4, x_t, std**2 * np.eye(D))
         assert np.abs(other(jnp.asarray(x_t), t).x0 - right).max() > 0.01  # the match matters
 
@@ -107,7 +107,7 @@ def test_dps_is_the_gradient_of_its_likelihood():
 
 @in_float64
 def test_affine_operators_are_linearised_exactly():
-    shifted = mmps(full(COSINE), COSINE, lambda x: project(x) + 5.0, jnp.asarray(Y) + 5.0, 0.4, iterations=M + 2)
+    shifted = mmps(full(COSINE), COSINE, lambda x: project(x) + 5.0, jnp.asarray(Y) + 5.0, 0.4, num_iterations=M + 2)
     x_t = state(COSINE, 0.5)
     np.testing.assert_allclose(shifted(jnp.asarray(x_t), 0.5).x0, moments_at(COSINE, 0.5, 0.4, x_t)[0], rtol=1e-9)
 
@@ -125,7 +125,7 @@ def test_grayscale_posterior_is_exact():
         flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(12), covariance=jnp.asarray(c)), COSINE)
         denoiser = lambda x, t: jax.tree.map(lambda leaf: leaf.reshape(x.shape), flat(x.reshape(-1, 12), t))
         columns = jax.vmap(lambda row: gray(row.reshape(1, *pixels)).ravel())(jnp.eye(12))
-        return columns, mmps(denoiser, COSINE, gray, y, noise_std, iterations=6)(x_t, t).x0
+        return columns, mmps(denoiser, COSINE, gray, y, noise_std, num_iterations=6)(x_t, t).x0
 
     y, x_t = RNG.normal(size=(B, 2, 2)), RNG.normal(size=(B, *pixels))
     alpha, sigma = map(float, level(COSINE, t))
@@ -143,7 +143,7 @@ def test_noiseless_observations_are_satisfied():
     @jax.jit
     def run(x, y):
         y, prior = keep(y), full(COSINE)
-        rules = replacement(prior, COSINE, keep, y), mmps(prior, COSINE, keep, y, iterations=8)
+        rules = replacement(prior, COSINE, keep, y), mmps(prior, COSINE, keep, y, num_iterations=8)
         found = [rule(x, 0.5).x0 for rule in rules]
         return y, prior(x, 0.5).x0, found, [keep(x0) for x0 in found]
 
@@ -232,7 +232,7 @@ def test_an_observation_of_another_dtype_is_taken_as_that_of_the_data(name):
 def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
     """mmps on classifier-free guidance at scale 1 is mmps on the conditional; a fine ODE gives the closed form."""
     guided = classifier_free(full(COSINE), full(COSINE), 3.0)
-    rule = mmps(guided, COSINE, Partial(project), jnp.asarray(Y, jnp.float32), 0.4, iterations=5)
+    rule = mmps(guided, COSINE, Partial(project), jnp.asarray(Y, jnp.float32), 0.4, num_iterations=5)
     sample = jax.jit(samplers.sample)
     mean, _ = posterior(MEAN, COVARIANCE, MATRIX, Y, 0.4)
     start = np.zeros((B, D), np.float32)  # the mean of the prior at t = 1 goes to the mean of the posterior
@@ -244,7 +244,7 @@ def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
 def test_conjugate_gradients_match_numpy():
     spd = FACTOR @ FACTOR.T + 0.5 * np.eye(D)
     b = jnp.asarray(X) * jnp.array([[1.0], [0.0], [1e-6], [1e6]])
-    found = conjugate_gradients(lambda u: u @ spd, b, iterations=D + 2)
+    found = conjugate_gradients(lambda u: u @ spd, b, num_iterations=D + 2)
     np.testing.assert_allclose(found, np.linalg.solve(spd, b.T).T, rtol=1e-7, atol=1e-15)
-    negative = conjugate_gradients(lambda u: -u, b, iterations=3)
+    negative = conjugate_gradients(lambda u: -u, b, num_iterations=3)
     np.testing.assert_array_equal(negative, np.zeros_like(b))

@@ -121,7 +121,7 @@ def test_sounds_of_a_gaussian_process_are_restored_to_their_posterior_mean(kind)
     y = matrix @ truth + noise_std * RNG.normal(size=size) * (keep if kind == "gap" else 1)
     expected, _ = posterior(np.zeros(size), covariance, matrix, y, noise_std)
     y = jnp.asarray(y, jnp.float32)[None, :, None]
-    rule = guidance.mmps(prior, schedule, operator, y, noise_std, iterations=size)
+    rule = guidance.mmps(prior, schedule, operator, y, noise_std, num_iterations=size)
     found = rule(jnp.zeros((1, size, 1)), 1.0).x0[0, :, 0]
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert np.abs(expected).max() > 0.5

@@ -61,8 +61,9 @@ def test_batched_takes_a_null_for_each_leaf_of_the_condition():
 
 NOT_RULES = {
     "StatefulDenoiser", "Traits", "branches", "classifier_free_batched", "classifier_free_log_density",
-    "classifier_guided_log_density", "composed", "dps", "guidance_rule", "init_denoiser_state", "log_product", "mmps",
-    "operators", "pigdm", "predict", "replacement", "rule", "sequences", "weight_schedule", "windowed", "windows",
+    "classifier_guided_log_density", "dps", "guidance_rule", "init_denoiser_state", "log_product", "mmps",
+    "operators", "pigdm", "predict", "replacement", "rule", "sequences", "several_observations",
+    "weight_schedule", "windowed", "windows",
     "with_state",
 }  # fmt: skip
 
@@ -75,7 +76,7 @@ def test_guidance_rule_attaches_traits_and_checks_the_arguments_of_the_function(
     def new_rule(cond, weight: Fraction = 0.5):
         return cond
 
-    marked = guidance.guidance_rule(plain="uncond", plain_at_one=False, splits=True)(new_rule)
+    marked = guidance.guidance_rule(unguided="uncond", unguided_at_one=False, splits=True)(new_rule)
     assert inspect.unwrap(marked) is new_rule
     with pytest.raises(ValueError, match=r"weight must be in \[0, 1\], got 2.0"):
         marked(None, weight=2.0)
@@ -95,7 +96,7 @@ def test_every_rule_of_two_branches_makes_one_call(name):
     of_two = case(name, *apart, SCHEDULE, 0.5)
     # Inside a lax.cond a call is a program of its own: the guided one, and the plain one.
     expected = ([10, 5], [5, 5, 5]) if CASES[name][0] == "interval" else ([10], [5, 5])
-    if not any(takes(name, part) for part in ("cond", "conditions", "denoiser")):  # of the unconditional branch alone
+    if not any(takes(name, part) for part in ("cond", "conds", "denoiser")):  # of the unconditional branch alone
         expected = ([5], [5])
     for built, rows in zip((of_branches, of_two), expected, strict=True):
         network.rows.clear()

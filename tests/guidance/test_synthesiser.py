@@ -103,7 +103,9 @@ def test_rules_sample_the_posterior_of_the_amplitudes(rule, partials, degraded):
     size, std = FRAMES * partials, 0.7
     case = make(partials, degraded, std**2 * np.eye(size) if rule is pigdm else None)
     prior = densities.gaussian(jnp.full(size, MEAN), covariance=jnp.asarray(case.covariance))
-    options = {"data_std": std, "iterations": LENGTH} if rule is pigdm else {"iterations": min(2 * size, LENGTH)}
+    options = (
+        {"data_std": std, "num_iterations": LENGTH} if rule is pigdm else {"num_iterations": min(2 * size, LENGTH)}
+    )
     of = lambda y: rule(denoisers.exact_denoiser(prior, COSINE), COSINE, case.operator, y, NOISE, **options)
     found, spread = moments_of_flow(of, case)
     expected, covariance = of_amplitudes(case)

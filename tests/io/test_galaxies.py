@@ -88,7 +88,7 @@ def test_the_other_half_of_a_galaxy_is_filled_in(denoiser, galaxies):
     keep = jnp.arange(SIZE) < SIZE // 2
     observation = jnp.where(keep, x, 0.0)
     mask = guidance.operators.mask(keep)
-    rule = guidance.mmps(denoiser, SCHEDULE, mask, observation, noise_std=0.02, iterations=1)  # more are not stable
+    rule = guidance.mmps(denoiser, SCHEDULE, mask, observation, noise_std=0.02, num_iterations=1)  # more are not stable
     first = SCHEDULE.time_at(jnp.log(0.05**2))
     solver, ts = samplers.recommended(SCHEDULE, 50, stochastic=True, t_max=first)
     start = sk.sample_prior(jax.random.key(1), SCHEDULE, x, t=first)

@@ -49,9 +49,9 @@ _TRACED = _LogProbs(_tokens, "logits: NaN, where every call is traced")
 USUAL = {
     "guidance": {
         **dict.fromkeys(("cond", "denoiser"), Shaped(_X, alias="prediction", of=fixed)),
-        **dict.fromkeys(("uncond", "weak", "plain"), _UNCOND),
+        **dict.fromkeys(("uncond", "weak", "unguided"), _UNCOND),
         "unwanted": _COND,
-        "conditions": [_COND],
+        "conds": [_COND],
         "negative_scale": 2.0,
         "operator": lambda x: x,
         "observation": Data(_X),
@@ -80,19 +80,19 @@ _BY_USUAL = """
 ROWS = {
     **dict.fromkeys(_BY_USUAL.split(), call()),
     "guidance.classifier_free/each": call(guidance_scale=FLOATS),
-    "guidance.compose/each": call(weights=Data(EACH, "integer", of=_in_list), x_t=_X, t=0.5),
+    "guidance.compose/each": call(guidance_scales=Data(EACH, "integer", of=_in_list), x_t=_X, t=0.5),
     "guidance.classifier_guidance": call(
         uncond=_COND, log_likelihood=Data(EACH, "integer", of=lambda each: lambda x, t: each * jnp.sum(x))
     ),
     "guidance.classifier_free_batched": call(
-        conditional=_mean_time,
-        condition=Data(EACH, "integer: the network takes integers; shape: and any shape", alias="conditions"),
-        null=0.0,
+        cond=_mean_time,
+        conditions=Data(EACH, "integer: the network takes integers; shape: and any shape", alias="conditions"),
+        null_conditions=0.0,
         x_t=Data(_X, "shape", alias="t"),
     ),
     "guidance.temperature/each": call(tau=FLOATS),
-    "guidance.composed/covariances": call(
-        conditional=lambda x, t, observation: Prediction(x + observation, x),
+    "guidance.several_observations/covariances": call(
+        cond=lambda x, t, observation: Prediction(x + observation, x),
         observations=ones(2),
         prior=fixed(ones(2, 1)),
         method="gaussian",

@@ -71,7 +71,7 @@ def draw(
             rule, inner = denoiser, solvers.Ancestral()
             solver = solvers.DPS(operator=operator, observation=each, base=inner, step_size=0.3)
         case "mmps":
-            rule = guidance.mmps(*problem, iterations=_ITERATIONS)
+            rule = guidance.mmps(*problem, num_iterations=_ITERATIONS)
         case _:
             rule = getattr(guidance, method)(*problem)
     return samplers.sample(rule, SCHEDULE, solver, noise, ts, key=key), unknown

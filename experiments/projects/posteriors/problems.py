@@ -24,7 +24,7 @@ def _inpaint(x: Array) -> Array:
 
 
 def _deconvolve(x: Array) -> Array:
-    return operators.blur(operators.gaussian_kernel(1.5, 5, axes=1), "zero")(x[..., None])[..., 0]
+    return operators.blur(operators.gaussian_kernel(1.5, 5, num_axes=1), "zero")(x[..., None])[..., 0]
 
 
 def _fourier(x: Array) -> Array:

@@ -47,7 +47,7 @@ from scorekit.typing import Denoiser, Prediction, PyTree, Schedule
 
 # ---- rules by name ---------------------------------------------------------------------------------------------------
 
-PARTS = ("cond", "uncond", "denoiser", "plain", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
+PARTS = ("cond", "uncond", "denoiser", "unguided", "guidance_scale", "schedule", "labelled", "weak", "log_likelihood")
 
 _Average: TypeAlias = Annotated[str, Text("an average, as sampling.ema")]
 _Classes: TypeAlias = Annotated[tuple, Each(Count(0))]
@@ -56,7 +56,7 @@ _Scales: TypeAlias = Annotated[tuple, Each(Between())]
 _SomeScales: TypeAlias = Annotated[tuple, Each(Between(), least=1)]
 
 
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def _negative(cond, uncond, labelled, guidance_scale, label: NonNegativeInt, scale: Finite | None = None):
     """Guidance away from another class."""
     if scale is None:  # as in most interfaces
@@ -64,7 +64,7 @@ def _negative(cond, uncond, labelled, guidance_scale, label: NonNegativeInt, sca
     return guidance.negative(cond, uncond, labelled(label), guidance_scale, scale)
 
 
-@guidance_rule(plain_at_one=False)
+@guidance_rule(unguided_at_one=False)
 def _compose(cond, uncond, labelled, guidance_scale, labels: _Classes, weights: _Scales):
     """Guidance towards the class and further ones at once, each with a scale of its own."""
     if len(labels) != len(weights):
@@ -91,7 +91,7 @@ def _autoguidance(cond, weak, guidance_scale, step: NonNegativeInt | None = None
     return guidance.autoguidance(cond, weak, guidance_scale)
 
 
-@guidance_rule(plain="uncond", plain_at_one=False)
+@guidance_rule(unguided="uncond", unguided_at_one=False)
 def _classifier(
     uncond,
     log_likelihood,
@@ -116,7 +116,7 @@ def _conditional(cond):
     return cond
 
 
-@guidance_rule(plain="uncond", plain_at_one=False)
+@guidance_rule(unguided="uncond", unguided_at_one=False)
 def _unconditional(uncond):
     """The unconditional branch alone."""
     return uncond
@@ -159,7 +159,7 @@ class Rules(NamedTuple):
 
     def is_plain(self, guidance_scale: float) -> bool:
         """Whether the base at this γ is one branch alone, so that no other one is evaluated."""
-        return guidance_scale == 1 and RULES[next(iter(self.build))].traits.plain_at_one
+        return guidance_scale == 1 and RULES[next(iter(self.build))].traits.unguided_at_one
 
     def traced(self, guidance_scale: float):
         """γ as an argument of a compiled function; None where no guidance is needed."""
@@ -189,13 +189,13 @@ def _infinite_to_nan(predictions, x_t, t):
 def compose(rules: Rules, parts: Parts, guidance_scale: Any) -> Denoiser:
     """The denoiser of the rules; ``guidance_scale`` is γ, or None for a base without guidance."""
     first, *wrappers = rules.build
-    plain = getattr(parts, RULES[first].traits.plain)
+    unguided = getattr(parts, RULES[first].traits.unguided)
     scale = 1.0 if guidance_scale is None else guidance_scale
-    supplied = {**dict.fromkeys(PARTS), **parts._asdict(), "plain": plain, "guidance_scale": scale}
+    supplied = {**dict.fromkeys(PARTS), **parts._asdict(), "unguided": unguided, "guidance_scale": scale}
     build = lambda name, **also: rules.build[name](**supplied | also)
     result = build(first)
     if guidance_scale is None:
-        result = plain
+        result = unguided
     for name in wrappers:
         if name in ("dynamic_threshold", "static_threshold"):
             result = guidance.rule(_infinite_to_nan, (result,))

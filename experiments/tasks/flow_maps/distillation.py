@@ -202,11 +202,11 @@ def matching(
         given = batch["conditions"]
         x = generated(params["student"], batch)
         fake, at = model.denoiser(params["fake"], given), Times(*batch["times"])
-        matched = flow_maps.matching_loss(x, fake, teacher(given), schedule, batch["eps"], at) / event_size(x)
+        matched = flow_maps.matching_loss(fake, teacher(given), schedule, x, batch["eps"], at) / event_size(x)
         followed, _ = flow_maps.fake_score_loss(
             model.network(params["fake"], given),
-            x,
             schedule,
+            x,
             batch["eps_fake"],
             Times(*batch["times_fake"]),
             target=model.target,

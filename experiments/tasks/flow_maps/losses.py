@@ -72,10 +72,10 @@ def _progressive_times(diagonal, key, n, sampler, schedule):
     return {**jumps._asdict(), "middle": flow_maps.middle_time(schedule, jumps.t, jumps.s)}
 
 
-def _shortcut_times(diagonal, levels, key, n, sampler, schedule):
+def _shortcut_times(diagonal, num_levels, key, n, sampler, schedule):
     for_matching, for_steps = jax.random.split(key)
     one = draw(for_matching, sampler, schedule, n)
-    steps = flow_maps.shortcut_steps(for_steps, schedule, n, levels)._asdict()
+    steps = flow_maps.shortcut_steps(for_steps, schedule, n, num_levels)._asdict()
     same = jnp.arange(n) < round(diagonal * n)
     times = {name: jnp.where(same, one.t, value) for name, value in steps.items()}
     return {**times, "weight": jnp.where(same, one.weight, 1.0)}
@@ -118,8 +118,8 @@ def _shortcut(shortest, flow_map: FlowMap, schedule, x0, eps, times, velocity=No
     jumps = flow_map
     if teacher is not None:
         jumps = partial(_mixed, s != t, flow_map, lambda x, t, s, one=teacher: one(x, t))
-    target = partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
-    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, target=target, shortest=shortest)
+    mixed = partial(_mixed, s != t, jumps, lambda x, t, s: matching(x, t))
+    return flow_maps.semigroup_loss(flow_map, schedule, x0, eps, t, middle, s, teacher=mixed, shortest=shortest)
 
 
 def _adaptive(power, offset, residual, flow_map, schedule, x0, eps, times, progress, **source):

@@ -100,7 +100,7 @@ def restore(
         case "pigdm":
             rule = guidance.pigdm(*problem, data_std=options.data_std)
         case _:
-            rule = guidance.mmps(*problem, iterations=options.iterations)
+            rule = guidance.mmps(*problem, num_iterations=options.iterations)
     x = stepwise(for_steps, rule, schedule, solver, x, ts, label=method)
     return Restored(np.asarray(x), steps, steps * gradients)
 

@@ -44,8 +44,8 @@ _FLOOR = 0.1
 
 
 @pytree_dataclass
-class _Composed:
-    conditional: Callable[[PyTree, Array, PyTree], Prediction]
+class _SeveralObservations:
+    cond: Callable[[PyTree, Array, PyTree], Prediction]
     observations: PyTree
     prior: Denoiser
     schedule: Schedule
@@ -68,13 +68,13 @@ class _Composed:
 
             return _with_jacobian(flat, rows) if self.method == "jacobian" else flat(rows)
 
-        *origin, base = evaluate(self.prior)
-        one = lambda observation: evaluate(lambda x, t: self.conditional(x, t, observation))[:-1]
-        found = jax.vmap(one, out_axes=1)(self.observations)
+        *origin, prior = evaluate(self.prior)
+        one = lambda observation: evaluate(lambda x, t: self.cond(x, t, observation))[:-1]
+        posteriors = jax.vmap(one, out_axes=1)(self.observations)
         if self.method == "jacobian":
-            x0 = jax.vmap(_by_covariance)(*origin, *found)
+            x0 = jax.vmap(_by_covariance)(*origin, *posteriors)
         elif self.method == "sum":
-            x0 = origin[0] + jnp.sum(found[0] - origin[0][:, None], axis=1)
+            x0 = origin[0] + jnp.sum(posteriors[0] - origin[0][:, None], axis=1)
         else:
             assert self.precisions is not None
             size = len(self.precisions[1])
@@ -84,11 +84,13 @@ class _Composed:
             signal, noise = map(each, (schedule.alpha, schedule.sigma))
             total = signal + noise
             step = jax.vmap(_by_precision, in_axes=(0, 0, 0, None, None))
-            x0 = origin[0] + step(signal / total, noise / total, found[0] - origin[0][:, None], *self.precisions)
+            x0 = origin[0] + step(signal / total, noise / total, posteriors[0] - origin[0][:, None], *self.precisions)
         ratio = lambda time: schedule.alpha(time) / schedule.sigma(time)
         gap = jnp.where(at < t, ratio(at) - ratio(t), 0.0)
-        base = Prediction(base.x0, combine((1.0, base.eps), (gap, base.x0)))  # alpha x0 + sigma eps is x_t at t as well
-        return with_x0(schedule, base, tree(x0), t)
+        prior = Prediction(
+            prior.x0, combine((1.0, prior.eps), (gap, prior.x0))
+        )  # alpha x0 + sigma eps is x_t at t as well
+        return with_x0(schedule, prior, tree(x0), t)
 
 
 def _rows(tree: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:
@@ -150,8 +152,8 @@ def _by_precision(signal: Array, noise: Array, steps: Array, precisions: Array, 
 
 
 @checked
-def composed(
-    conditional: Callable[[PyTree, Array, PyTree], Prediction],
+def several_observations(
+    cond: Callable[[PyTree, Array, PyTree], Prediction],
     prior: Denoiser,
     schedule: Schedule,
     observations: PyTree,
@@ -170,14 +172,14 @@ def composed(
     prior's precision: posteriors that are a little too wide would add up to a negative one.
 
     Args:
-      conditional: ``(theta_t, t, observation) -> Prediction``, the posterior given one observation, which has no
-        leading axis: it is the same for all B states. Differentiable for ``jacobian``.
+      cond: ``(theta_t, t, observation) -> Prediction``, the denoiser of the posterior given one observation, which has
+        no leading axis: it is the same for all B states. Differentiable for ``jacobian``.
       observations: leaves ``(n, ...)``, n >= 1.
       prior: the denoiser of the prior.
       method: "jacobian", "gaussian" or "sum".
-      covariances: of "gaussian" the covariance of each posterior, ``(n, D, D)``, such as of its samples; at most twice
-        the prior's in every direction.
-      prior_covariance: of "gaussian" the covariance of the prior, ``(D, D)``.
+      covariances: posterior covariances ``(n, D, D)``, for instance of samples, at most twice the prior's in every
+        direction; only for the method "gaussian".
+      prior_covariance: the covariance of the prior, ``(D, D)``; only for the method "gaussian".
 
     Returns:
       ``(theta_t, t) -> Prediction``; the state has leaves ``(B, ...)`` of D values an example.
@@ -185,11 +187,12 @@ def composed(
     >>> from scorekit import denoisers, densities, schedules
     >>> schedule = schedules.cosine()
     >>> exact = lambda mean, std: denoisers.exact_denoiser(densities.gaussian(mean, std=std), schedule)
-    >>> conditional = lambda x, t, observed: exact(observed / 2, 0.5**0.5)(x, t)  # prior N(0, 1), noise of variance 1
+    >>> cond = lambda x, t, observed: exact(observed / 2, 0.5**0.5)(x, t)  # prior N(0, 1), noise of variance 1
     >>> observed, prior = jnp.array([[1.0], [2.0], [3.0]]), exact(jnp.zeros(1), 1.0)
     >>> posterior, x = exact(jnp.full(1, 6 / 4), 0.25**0.5), jnp.ones((1, 1))
     >>> for method in ("jacobian", "sum"):
-    ...     print(posterior(x, 0.5).x0, composed(conditional, prior, schedule, observed, method)(x, 0.5).x0.round(5))
+    ...     rule = several_observations(cond, prior, schedule, observed, method)
+    ...     print(posterior(x, 0.5).x0, rule(x, 0.5).x0.round(5))
     [[1.4828427]] [[1.48284]]
     [[1.4828427]] [[2.]]
 
@@ -206,8 +209,8 @@ def composed(
             f"got {given} for {method!r}"
         )
     precisions = _precisions(shapes[0][0], covariances, prior_covariance) if method == "gaussian" else None
-    return _Composed(
-        conditional=as_pytree(conditional),
+    return _SeveralObservations(
+        cond=as_pytree(cond),
         observations=observations,
         prior=as_pytree(prior),
         schedule=schedule,

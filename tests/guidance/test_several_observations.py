@@ -11,7 +11,7 @@ from problems import of_leaves
 from tables import in_float64
 
 from scorekit import denoisers, densities, sample, schedules, solvers
-from scorekit.guidance import composed
+from scorekit.guidance import several_observations
 from scorekit.typing import Prediction
 
 SCHEDULES = {"vp": schedules.cosine(), "ve": schedules.edm(), "flow": schedules.rectified_flow()}
@@ -49,7 +49,9 @@ def linear(schedule, dim, n):
         jnp.asarray(each),
     )
     given = {"covariances": np.broadcast_to(single, (n, dim, dim)), "prior_covariance": covariance}
-    rules = {method: composed(*parts, method, **given if method == "gaussian" else {}) for method in METHODS}
+    rules = {
+        method: several_observations(*parts, method, **given if method == "gaussian" else {}) for method in METHODS
+    }
     return rules, denoisers.exact_denoiser(exact(*of_all), schedule), *of_all
 
 
@@ -129,7 +131,9 @@ def test_compositions_of_mixtures_are_exact_near_t_0_and_for_one_observation_onl
     @functools.partial(jax.jit, static_argnames="n")
     def errors(t, n):
         exact = denoisers.exact_denoiser(posterior(observed[:n]), schedule)(x, t).eps
-        found = [composed(conditional, prior, schedule, observed[:n], method)(x, t).eps for method in METHODS[1:]]
+        found = [
+            several_observations(conditional, prior, schedule, observed[:n], method)(x, t).eps for method in METHODS[1:]
+        ]
         return jnp.stack([jnp.sqrt(jnp.mean((eps - exact) ** 2) / jnp.mean(exact**2)) for eps in found])
 
     assert np.all(errors(0.5, 1) < 1e-6)
@@ -149,7 +153,7 @@ def test_a_state_may_be_any_tree():
     )
     observed = {"a": jnp.ones((4, 3)), "b": 2 * jnp.ones((4, 2))}
     x = {"a": jnp.ones((5, 3)), "b": jnp.zeros((5, 1, 2))}
-    found = jax.jit(lambda x: composed(conditional, prior, schedule, observed)(x, 0.5))(x)
+    found = jax.jit(lambda x: several_observations(conditional, prior, schedule, observed)(x, 0.5))(x)
     for name, value in (("a", 4 / 5), ("b", 8 / 5)):
         expected = exact(jnp.full(x[name].shape[-1], value), 0.2**0.5)(x[name].reshape(5, -1), 0.5)
         np.testing.assert_allclose(found.x0[name].reshape(5, -1), expected.x0, rtol=1e-4)
@@ -160,7 +164,7 @@ def test_jacobians_that_are_no_covariances_give_finite_answers_and_gradients():
     schedule, matrix = SCHEDULES["flow"], jnp.array([[-0.2, 0.9], [0.1, 0.3]])
     conditional = lambda x, t, y: Prediction(x @ matrix + y, x)
     prior = lambda x, t: Prediction(0.5 * x, x)
-    loss = lambda x: jnp.sum(composed(conditional, prior, schedule, jnp.ones((3, 2)))(x, 0.5).x0)
+    loss = lambda x: jnp.sum(several_observations(conditional, prior, schedule, jnp.ones((3, 2)))(x, 0.5).x0)
     assert np.all(np.isfinite(jax.jit(jax.grad(loss))(jnp.ones((2, 2)))))
 
 
@@ -170,6 +174,6 @@ def test_covariances_a_little_wider_than_the_prior_give_a_tenth_of_its_precision
     given = {"covariances": np.full((100, 1, 1), 1.02), "prior_covariance": np.eye(1)}
     none = lambda x, t, y=None: Prediction(0.0 * x, x)
     conditional = lambda x, t, y: Prediction(0.0 * x + 0.01, x)
-    rule = composed(conditional, none, SCHEDULES["vp"], jnp.zeros((100, 1)), method="gaussian", **given)
+    rule = several_observations(conditional, none, SCHEDULES["vp"], jnp.zeros((100, 1)), method="gaussian", **given)
     at_noise = rule(jnp.zeros((1, 1)), 1.0).x0
     np.testing.assert_allclose(at_noise, (100 * 0.01 / 1.02) / 0.1, rtol=1e-3)
