@@ -52,7 +52,7 @@ chex.set_n_cpu_devices(int(os.environ.get("SCOREKIT_TEST_DEVICES", "4")))
 BEYOND_THE_CORE = [
     *("audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),
     *("tuning", "docs", "test_arguments.py", "test_kit.py"),
-    *("autoregressive/test_models.py", "autoregressive/test_particles.py", "guidance/test_synthesiser.py"),
+    *("autoregressive/test_models.py", "autoregressive/test_particles.py"),
     *("interpolants/test_couplings.py", "likelihood/test_bits.py"),
 ]
 """Folders and files whose tests need more than the extra test-core: more than layers 0 to 5."""

@@ -228,9 +228,9 @@ def rule(
     steps, inputs, results = [], [], []
 
     def place(step, sources) -> int:
-        """The index of a step, which is appended unless the same one is there."""
-        for k, (other, others_sources) in enumerate(zip(steps, inputs, strict=True)):
-            if _same(step, other) and sources == others_sources:
+        """The index of a step, which is appended unless it is there."""
+        for k, other in enumerate(steps):
+            if _same(step, other):
                 return k
         steps.append(step)
         inputs.append(sources)
@@ -238,7 +238,7 @@ def rule(
 
     for denoiser in denoisers:
         if isinstance(denoiser, _Rule):
-            places = []
+            places = []  # of the steps of this rule among all
             for step, sources in zip(denoiser.steps, denoiser.inputs, strict=True):
                 places.append(place(step, tuple((places[k], branch) for k, branch in sources)))
             results.append((places[-1], 0))

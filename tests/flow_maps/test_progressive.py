@@ -65,37 +65,6 @@ def test_two_step_prediction_of_short_steps_is_precise_in_float32():
 
 
 @pytest.mark.slow
-@in_float64
-def test_optimal_students_sample_like_the_teacher():
-    """Three rounds of exact students: 16 steps become 2, and the samples stay where they were."""
-    schedule = schedules.cosine()
-    ts = solvers.grids.uniform(16)
-    first = denoisers.exact_denoiser(plane(), schedule)
-    x = jnp.asarray(X)
-    sample = jax.jit(samplers.sample, static_argnums=0)
-    expected = sample(first, schedule, solvers.Euler(), x, ts)
-    student, grid = first, ts
-    for steps in flow_maps.halvings(16, 2):
-        student, grid = exact_student(student, grid, schedule), grid[::2]
-        assert grid.shape == (steps + 1,)
-        got = sample(student, schedule, solvers.Euler(), x, grid)
-        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
-    ideal = plane().flow(x, (0.0, 1.0), (1.0, 0.0))
-    plain = sample(first, schedule, solvers.Euler(), x, grid)
-    assert np.abs(got - ideal).max() < 0.2 * np.abs(plain - ideal).max()
-
-
-def exact_student(teacher, grid, schedule):
-    """The denoiser that minimises the loss at the student's own times."""
-
-    def student(x, t):
-        k = jnp.argmin(jnp.abs(grid[::2][:-1] - t))
-        return _two_step_prediction(teacher, x, t, grid[2 * k + 1], grid[2 * k + 2], schedule)
-
-    return student
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("target", ["x0", "eps", "v", "velocity"])
 def test_progressive_loss_vanishes_at_the_target(target):
     schedule, rng = schedules.linear_vp(), np.random.default_rng(1)

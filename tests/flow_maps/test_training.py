@@ -89,13 +89,13 @@ def test_times_in_the_wrong_order_raise_and_traced_give_nan(name):
         assert np.isnan(leaf).all()
 
 
-def test_guided_velocity_is_the_mean_of_example_condition_and_null():
-    x, eps = jnp.ones((2, 1)), -jnp.ones((2, 1))
-    given, absent = Prediction(3.0 * x, eps), Prediction(0.0 * x, 2.0 * eps)
-    for scale, mix in ((2.0, 0.0), (0.8, 0.6)):
-        velocity = flow_maps.guided_velocity(given, lambda x, t: given, lambda x, t: absent, scale, mix)
-        total = scale + mix
-        np.testing.assert_allclose(velocity(x, 0.5).x0, total * given.x0 + (1 - total) * absent.x0, rtol=1e-6)
+def test_guided_velocity_is_the_mean_of_example_cond_and_uncond():
+    pairs = [Prediction(jnp.full((2, 1), a), jnp.full((2, 1), b)) for a, b in ((3.0, -1.0), (0.5, 2.0), (-2.0, 0.1))]
+    cond, uncond = (lambda x, t, pair=pair: pair for pair in pairs[1:])
+    velocity = flow_maps.guided_velocity(pairs[0], cond, uncond, jnp.array([2.0, 0.8]), jnp.array([0.0, 0.6]))
+    weights = np.array([[2.0, 0.0, -1.0], [0.8, 0.6, -0.4]])
+    for half, parts in zip(velocity(jnp.ones((2, 1)), 0.5), zip(*pairs, strict=True), strict=True):
+        np.testing.assert_allclose(half, np.sum(weights * np.concatenate(parts, 1), 1, keepdims=True), rtol=1e-6)
 
 
 # ---- gradients -------------------------------------------------------------------------------------------------------

@@ -181,19 +181,6 @@ def test_each_band_has_its_scale():
         np.testing.assert_allclose(half, u + total, rtol=1e-4, atol=1e-4)
 
 
-def test_half_precision_and_trees():
-    x = {"a": X.astype(jnp.bfloat16), "b": X[:, None]}
-
-    def times(gain):
-        return lambda x, t: Prediction(*[jax.tree.map(lambda leaf: gain * leaf, x)] * 2)
-
-    cond, uncond = times(0.5), times(0.2)
-    found = jax.jit(frequency_decoupled(cond, uncond, 3.0, [1.0, 1.0]))(x, T)
-    assert found.x0["a"].dtype == jnp.bfloat16
-    np.testing.assert_allclose(np.float32(found.x0["a"]), 1.1 * np.float32(x["a"]), rtol=0.02, atol=0.02)
-    np.testing.assert_allclose(found.eps["b"], 1.1 * x["b"], rtol=1e-4, atol=1e-5)
-
-
 # ---- thresholds and rescaling ----------------------------------------------------------------------------------------
 
 IMAGES = 1.5 * jax.random.normal(jax.random.key(0), (4, 6, 5))

@@ -7,7 +7,7 @@ import pytest
 from rule_table import CASES, COND, DATA, SCHEDULE, UNCOND, T, X, case, once, same, traits
 
 from scorekit import Prediction, denoisers
-from scorekit.guidance import branches, interval, rescale
+from scorekit.guidance import branches
 
 TIMES = jnp.linspace(0.1, 1.0, 5)
 # With one condition, and without a bound on the noise, gamma = 1 is the conditional branch for these rules too.
@@ -158,19 +158,3 @@ def test_one_batched_call_equals_two_calls():
         ]
 
     same(*both(jnp.float32(3.0), X), rtol=1e-4, atol=1e-4)
-
-
-def test_nested_rules_are_identities_at_one_and_for_equal_branches():
-    def nested(cond, uncond, gamma):
-        inner = interval(case("apg", cond, uncond, SCHEDULE, gamma), cond, SCHEDULE)
-        return once(rescale(inner, cond, SCHEDULE), X, T)
-
-    @jax.jit
-    def both(gamma):
-        return nested(COND, UNCOND, 1.0), nested(COND, COND, gamma), nested(COND, UNCOND, gamma)
-
-    at_one, equal, guided = both(jnp.float32(7.0))
-    same(at_one, COND(X, T), rtol=1e-4, atol=1e-4)
-    same(equal, COND(X, T), rtol=1e-4, atol=2e-4)
-    assert jnp.abs(guided.x0 - at_one.x0).max() > 0.05
-    np.testing.assert_allclose(SCHEDULE.alpha(T) * guided.x0 + SCHEDULE.sigma(T) * guided.eps, X, rtol=1e-4, atol=1e-4)

@@ -112,30 +112,6 @@ def test_affine_operators_are_linearised_exactly():
     np.testing.assert_allclose(shifted(jnp.asarray(x_t), 0.5).x0, moments_at(COSINE, 0.5, 0.4, x_t)[0], rtol=1e-9)
 
 
-@in_float64
-def test_grayscale_posterior_is_exact():
-    """Colourisation on a Gaussian over RGB patches."""
-    pixels, noise_std, t = (2, 2, 3), 0.1, 0.6
-    factor = RNG.normal(size=(12, 12))
-    c = factor @ factor.T / 12 + 0.05 * np.eye(12)
-    gray = operators.grayscale()
-
-    @jax.jit
-    def run(y, x_t):
-        flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(12), covariance=jnp.asarray(c)), COSINE)
-        denoiser = lambda x, t: jax.tree.map(lambda leaf: leaf.reshape(x.shape), flat(x.reshape(-1, 12), t))
-        columns = jax.vmap(lambda row: gray(row.reshape(1, *pixels)).ravel())(jnp.eye(12))
-        return columns, mmps(denoiser, COSINE, gray, y, noise_std, num_iterations=6)(x_t, t).x0
-
-    y, x_t = RNG.normal(size=(B, 2, 2)), RNG.normal(size=(B, *pixels))
-    alpha, sigma = map(float, level(COSINE, t))
-    columns, found = run(y, x_t)
-    rows = np.concatenate([alpha / sigma * np.eye(12), np.asarray(columns).T / noise_std])  # x_t and y observe x0
-    both = np.concatenate([x_t.reshape(B, 12) / sigma, y.reshape(B, 4) / noise_std], 1)
-    expected, _ = posterior(np.zeros(12), c, rows, both, 1.0)
-    np.testing.assert_allclose(found.reshape(B, 12), expected, rtol=1e-8, atol=1e-9)
-
-
 def test_noiseless_observations_are_satisfied():
     keep = operators.mask(np.arange(D) % 2 == 0)
     x = state(COSINE, 0.5).astype(np.float32)

@@ -195,37 +195,6 @@ def test_metropolis_langevin_reaches_the_guided_joint_of_an_autoregressive_model
     np.testing.assert_allclose(by_score, exact, atol=1e-4)
 
 
-def flow(x):
-    """A standard normal carried by sinh."""
-    return jnp.sum(-0.5 * jnp.square(jnp.arcsinh(x)) - 0.5 * jnp.log1p(jnp.square(x)), -1)
-
-
-def energy(x):
-    return jnp.sum(-0.25 * x**4 + 0.5 * x, -1)
-
-
-def label(x):
-    """A logistic classifier."""
-    return jax.nn.log_sigmoid(3.0 * x[..., 0] + 1.0)
-
-
-@pytest.mark.slow
-def test_classifier_guidance_of_a_flow_and_an_energy():
-    n, scale = 4000, 2.0
-    start = jnp.full((n, 1), 0.5)
-    guided = [classifier_guided_log_density(model, label, scale) for model in (flow, energy)]
-    ends = jax.jit(lambda x: [metropolis_langevin(KEY, log_p, x, 0.4, 100).x for log_p in guided])(start)
-    for model, x, grid in zip(
-        (flow, energy), ends, (np.linspace(-4, 400, 400_001), np.linspace(-6, 6, 20_001)), strict=True
-    ):
-        density = np.exp(np.asarray(model(grid[:, None]) + scale * label(grid[:, None]), np.float64))
-        for statistic in (np.tanh, lambda x: x < 0.5, lambda x: x < 1.5):  # bounded: the flow has a long tail
-            values = statistic(grid)
-            mean = np.sum(density * values) / density.sum()
-            deviation = np.sqrt(np.sum(density * (values - mean) ** 2) / density.sum() / n)
-            np.testing.assert_allclose(np.mean(statistic(np.asarray(x))), mean, atol=4.5 * deviation)
-
-
 def test_guided_log_density_with_a_noise_level_matches_guided_denoisers():
     schedule, modes = schedules.cosine(), [densities.gaussian(jnp.array([m, 0.3]), std=0.7) for m in (-1.0, 1.0)]
     data = densities.mixture([0.5, 0.5], modes)

@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import lagged, posterior
 from scipy import ndimage, signal
 
-from scorekit import denoisers, densities, guidance, schedules
+from scorekit import denoisers, guidance, schedules
 from scorekit.guidance import operators
 
 RNG = np.random.default_rng(0)
@@ -99,29 +98,3 @@ def test_clip_moves_estimates_up_to_the_level_and_not_beyond():
     prior = denoisers.denoiser_from_network(lambda x, t: estimate, schedules.cosine(), "x0")
     found = guidance.replacement(prior, schedules.cosine(), operator, jnp.asarray(y))(jnp.zeros((2, 4)), 0.5).x0
     np.testing.assert_allclose(found, [[-4, 0.5, 1, 0.1], [-2, 0.5, 1.5, 0.1]], atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gap", "bandwidth"])
-def test_sounds_of_a_gaussian_process_are_restored_to_their_posterior_mean(kind):
-    """A gap and a lost band: mmps with enough iterations against the formula with matrices, at t = 1."""
-    size, noise_std, schedule = 24, 0.1, schedules.cosine()
-    lag = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-    covariance = lagged(size, 0.97) * np.cos(0.4 * lag) + 1e-3 * np.eye(size)
-    flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(size), covariance=covariance), schedule)
-    prior = lambda x, t: jax.tree.map(lambda leaf: leaf[..., None], flat(x[..., 0], t))
-    keep = (np.arange(size) < 9) | (np.arange(size) >= 14)
-    lossy = {
-        "gap": operators.mask(keep[:, None]),
-        "bandwidth": operators.blur(operators.low_pass_kernel(0.15, 8), "zero"),
-    }
-    operator = lossy[kind]
-    matrix = np.float64(jax.vmap(lambda e: operator(e[None, :, None])[0, :, 0], out_axes=1)(jnp.eye(size)))
-    truth = RNG.multivariate_normal(np.zeros(size), covariance)
-    y = matrix @ truth + noise_std * RNG.normal(size=size) * (keep if kind == "gap" else 1)
-    expected, _ = posterior(np.zeros(size), covariance, matrix, y, noise_std)
-    y = jnp.asarray(y, jnp.float32)[None, :, None]
-    rule = guidance.mmps(prior, schedule, operator, y, noise_std, num_iterations=size)
-    found = rule(jnp.zeros((1, size, 1)), 1.0).x0[0, :, 0]
-    np.testing.assert_allclose(found, expected, atol=0.03)
-    assert np.abs(expected).max() > 0.5

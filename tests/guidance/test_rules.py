@@ -40,12 +40,6 @@ def test_one_batched_call_equals_two(t):
     same(batched, two)
 
 
-def test_batched_takes_trees():
-    x = {"a": X, "b": 2 * X}
-    out = classifier_free_batched(Labelled(), jnp.arange(5), jnp.int32(9), 1.0)(x, T)
-    same(out.x0["b"], 2 * X + jnp.arange(5)[:, None] * 1.4)
-
-
 def test_batched_takes_a_null_for_each_leaf_of_the_condition():
     condition = {"label": jnp.arange(5), "text": jnp.linspace(0.0, 1.0, 10).reshape(5, 2)}
     null = {"label": 9, "text": jnp.array([0.5, -0.5])}
@@ -126,14 +120,6 @@ def test_rules_evaluate_only_the_branches_that_they_use():
     assert network.rows == [15, 5, 15]
 
 
-def test_compose_of_branches_matches_compose_of_denoisers():
-    network = Labelled()
-    a, b, null = branches(network, 1, jnp.arange(5), 9)
-    expected = [3.0 * x - (1.5 - 0.5) * y for x, y in zip(a(X, T), null(X, T), strict=True)]
-    expected = [e - 1.0 * y for e, y in zip(expected, b(X, T), strict=True)]
-    same(compose(null, [a, b], [3.0, -1.0])(X, T), Prediction(*expected), atol=1e-4)
-
-
 def test_calls_stay_shared_through_jit_and_nesting():
     network = Labelled()
     cond, uncond = branches(Partial(_as_v, Partial(lambda x, t, label: network(x, t, label).x0)), jnp.arange(5), 9)
@@ -141,6 +127,13 @@ def test_calls_stay_shared_through_jit_and_nesting():
     assert len(jax.jit(lambda d, x: d(x, T))(built, X)) == 2
     jax.make_jaxpr(samplers.sample)(built, SCHEDULE, solvers.Heun(), X, solvers.grids.uniform(3))
     assert network.rows == [10, 10]
+
+
+def test_a_plain_function_in_several_rules_is_one_call():
+    calls = []
+    cond = lambda x, t: calls.append(t) or Prediction(x, x)
+    rescale(classifier_free(cond, lambda x, t: Prediction(0.5 * x, x), 2.0), cond, SCHEDULE)(X, T)
+    assert len(calls) == 1
 
 
 def dense(weights, x, t, label):

@@ -26,12 +26,6 @@ X = jax.random.normal(jax.random.key(0), (5, 2))
 T = jnp.float32(0.4)
 
 
-@pytest.mark.slow
-def test_scale_zero_is_unconditional_and_one_is_conditional():
-    same(classifier_free(COND, UNCOND, 0.0)(X, T), UNCOND(X, T))
-    same(classifier_free(COND, UNCOND, 1.0)(X, T), COND(X, T))
-
-
 # A rule, and the weights of log p_t(x) and of log p_t(x | y) for three labels, whose score it has.
 OF_CLASSES = [denoisers.exact_denoiser(DATA.component(k), SCHEDULE) for k in range(3)]
 TILTED = {
@@ -70,7 +64,7 @@ def test_negative_with_scale_gamma_minus_one_replaces_the_unconditional():
 
 
 def test_cfg_plus_plus_steps_as_published():
-    """Algorithm 2 with DDIM steps, written out; and its pair is not a split of x_t."""
+    """Algorithm 2 with DDIM steps, written out."""
     ts, x = [0.9, 0.6, 0.3, 0.05], X
     rule = cfg_plus_plus(COND, UNCOND, 0.6)
     found = samplers.sample(rule, SCHEDULE, solvers.Euler(), X, ts)
@@ -80,10 +74,6 @@ def test_cfg_plus_plus_steps_as_published():
         clean = (x - SCHEDULE.sigma(t) * guided) / SCHEDULE.alpha(t)
         x = SCHEDULE.alpha(s) * clean + SCHEDULE.sigma(s) * eps_uncond
     np.testing.assert_allclose(found, x, rtol=1e-4, atol=1e-4)
-    x0, eps = rule(X, T)
-    assert float(jnp.abs(SCHEDULE.alpha(T) * x0 + SCHEDULE.sigma(T) * eps - X).max()) > 0.05
-    same(cfg_plus_plus(COND, UNCOND, 0.0)(X, T), UNCOND(X, T))
-    same(cfg_plus_plus(COND, COND, 0.7)(X, T), COND(X, T))
 
 
 @pytest.mark.parametrize(
