@@ -100,8 +100,8 @@ def _between(t, s, schedule, tau):
     """The time of a clock between the clocks of s and t; exact at both, NaN where ``s > t``."""
     inside = (tau < clock(schedule, t)) & (tau > clock(schedule, s))
     m = schedule.time_at(log_snr_at("flow", jnp.where(inside, tau, 0.5)))
-    found = jnp.where(inside, jnp.clip(m, s, t), jnp.where(tau <= clock(schedule, s), s, t))
-    return jnp.where(jnp.isnan(tau) | (s > t), jnp.nan, found)
+    m = jnp.where(inside, jnp.clip(m, s, t), jnp.where(tau <= clock(schedule, s), s, t))
+    return jnp.where(jnp.isnan(tau) | (s > t), jnp.nan, m)
 
 
 @checked

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._scales import Scale, value_at
-from scorekit.arguments import checked
 from scorekit.checks import check_per_example
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
@@ -46,7 +45,6 @@ def _of_examples(predictions, x_t, t, log_likelihood, schedule, scale):
     return _guided(_gradient_per_example, predictions, x_t, t, log_likelihood, schedule, scale)
 
 
-@checked
 @guidance_rule(unguided="uncond", unguided_at_one=False)
 def classifier_guidance(
     uncond: Denoiser,

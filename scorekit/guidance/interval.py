@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from scorekit import trees
 from scorekit._meshes import cond
 from scorekit._scales import check_prediction
-from scorekit.arguments import Between, checked
+from scorekit.arguments import Between
 from scorekit.checks import check, check_floating, check_levels, nan_unless
 from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
@@ -52,7 +52,6 @@ class _Interval(StatefulDenoiser):
         return prediction, (state[0], unguided)
 
 
-@checked
 @guidance_rule()
 def interval(
     denoiser: Denoiser,

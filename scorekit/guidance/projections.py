@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from scorekit import trees
 from scorekit._numerics import sqrt, wide
 from scorekit._scales import Scale, value_at
-from scorekit.arguments import Between, Finite, checked
+from scorekit.arguments import Between, Finite
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
 from scorekit.trees import combine, sum_per_example
@@ -67,7 +67,6 @@ def _zero_difference(x):
     return jax.tree.map(jnp.zeros_like, x)
 
 
-@checked
 @guidance_rule()
 def apg(
     cond: Denoiser,
@@ -111,7 +110,6 @@ def _zero_star(predictions, x_t, t, schedule, scale, zero_above):
     return velocity.to_prediction(guided, x_t, t, schedule)
 
 
-@checked
 @guidance_rule(unguided_at_one=False)
 def cfg_zero_star(
     cond: Denoiser,
@@ -148,7 +146,6 @@ def _tangential(predictions, x_t, t, schedule, scale, target):
     return target.to_prediction(guided, x_t, t, schedule)
 
 
-@checked
 @guidance_rule()
 def tangential(
     cond: Denoiser, uncond: Denoiser, schedule: Schedule, guidance_scale: Scale, target: TargetName | Target = "v"

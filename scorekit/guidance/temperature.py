@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from scorekit._scales import value_at
-from scorekit.arguments import Positive, checked
+from scorekit.arguments import Positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import Eps
 from scorekit.trees import combine
@@ -16,7 +16,6 @@ def _scaled_score(predictions, x_t, t, schedule, tau):
     return Eps().to_prediction(eps, x_t, t, schedule)
 
 
-@checked
 @guidance_rule(unguided_at_one=False)
 def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable[[Array], Array]) -> Denoiser:
     """Divides the score by ``tau`` at every time: ``eps / tau``, and x0 accordingly.

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._numerics import sqrt, wide
-from scorekit.arguments import AboveZero, Fraction, Positive, checked
+from scorekit.arguments import AboveZero, Fraction, Positive
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.predictions import with_x0
 from scorekit.trees import combine, expand
@@ -29,7 +29,6 @@ def _static(predictions, x_t, t, schedule, limit):
     return with_x0(schedule, prediction, x0, t)
 
 
-@checked
 @guidance_rule(unguided_at_one=False)
 def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
@@ -51,7 +50,6 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
     return with_x0(schedule, prediction, jax.tree.map(clip, prediction.x0), t)
 
 
-@checked
 @guidance_rule(unguided_at_one=False)
 def dynamic_threshold(
     denoiser: Denoiser,
@@ -84,7 +82,6 @@ def _rescaled(predictions, x_t, t, schedule, factor):
     return with_x0(schedule, guided, jax.tree.map(rescaled, guided.x0, unguided.x0), t)
 
 
-@checked
 @guidance_rule()
 def rescale(denoiser: Denoiser, unguided: Denoiser, schedule: Schedule, factor: Fraction = 0.7) -> Denoiser:
     """Rescales x0 towards the standard deviation of the estimate without guidance, against overexposure.

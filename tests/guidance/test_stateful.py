@@ -8,7 +8,7 @@ from errors import raising
 from rule_table import COND, SCHEDULE, UNCOND, same
 
 from scorekit import Prediction, guidance, likelihood, samplers, solvers
-from scorekit.guidance import StatefulDenoiser, apg, init_denoiser_state, with_state
+from scorekit.guidance import StatefulDenoiser, apg, init_denoiser_state
 from scorekit.trees import pytree_dataclass
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
@@ -65,23 +65,6 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
     end, states = jax.jit(sample)(X)
     np.testing.assert_allclose(states, explicit_loop(X), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(states[-1], end)
-
-
-@jax.jit
-def manual(denoiser, x):
-    """The explicit loop of the documentation."""
-    solver = solvers.Heun()
-    solver_state, state = solver.init(x), init_denoiser_state(denoiser, x)
-    for row in rows_of(solver):
-        step = lambda d: solver.step(solver_state, x, row, d)  # noqa: B023
-        (x, solver_state), state = with_state(denoiser, state, step)
-    return x
-
-
-@pytest.mark.slow
-def test_with_state_loop_matches_sample():
-    end = jax.jit(samplers.sample)(WRAPPED, SCHEDULE, solvers.Heun(), X, TS)
-    np.testing.assert_allclose(manual(WRAPPED, X), end, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
