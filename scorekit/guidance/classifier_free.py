@@ -65,7 +65,8 @@ def classifier_free_batched(
       conditions: the conditions, a tree of ``(B, ...)`` arrays.
       null_conditions: the null conditions, broadcast to the shape of ``conditions``.
     """
-    return classifier_free(*branches(cond, conditions, null_conditions), guidance_scale)
+    conditional, uncond = branches(cond, conditions, null_conditions)
+    return classifier_free(conditional, uncond, guidance_scale)
 
 
 @guidance_rule()
