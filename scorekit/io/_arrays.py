@@ -59,21 +59,26 @@ class LazyArray(Sealed):
 
 
 class NumpyArray:
-    """An array of numpy that is being rebuilt; see :func:`scorekit.io._pickles.read_pickle`."""
+    """An array of numpy, which is empty until its state is read."""
 
-    dtype: np.dtype
-    shape: tuple[int, ...] = ()
-    data: bytes = b""
-    order: Literal["C", "F"] = "C"
+    _array = np.zeros(0, np.float32)
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         if not isinstance(dtype, NumpyDtype) or not isinstance(data, bytes):
             raise pickle.UnpicklingError("an array of the file does not hold plain numbers")
-        self.shape, self.dtype, self.data, self.order = shape, dtype.value(), data, "F" if fortran else "C"
+        self._array = np.frombuffer(data, dtype.value()).reshape(shape, order="F" if fortran else "C")
 
-    def array(self) -> np.ndarray:
-        return np.frombuffer(self.data, self.dtype).reshape(self.shape, order=self.order)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._array, dtype)
 
 
 class NumpyDtype:

@@ -74,13 +74,13 @@ def parse(config: Mapping[str, Any]) -> Parts:
     return Parts(module, found, tuple(shape), autoencoder)
 
 
-def fields_of(module: nn.Module | type[nn.Module]) -> list[str]:
+def _fields_of(module: nn.Module | type[nn.Module]) -> list[str]:
     kind = module if isinstance(module, type) else type(module)
     return [name for name in inspect.signature(kind).parameters if name not in ("parent", "name")]
 
 
 def module_to_json(module: nn.Module) -> dict[str, Any]:
-    values = {name: getattr(module, name) for name in fields_of(module)}
+    values = {name: getattr(module, name) for name in _fields_of(module)}
     if "dtype" in values:
         values["dtype"] = jnp.dtype(values["dtype"]).name
     for name, value in values.items():
@@ -97,7 +97,7 @@ def _module_from_json(values: Mapping[str, Any]) -> nn.Module:
     kind = getattr(networks, name, None)
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise ValueError(f"kind must be a network of scorekit.networks, got {name!r}")
-    hints, fields = get_type_hints(kind), fields_of(kind)
+    hints, fields = get_type_hints(kind), _fields_of(kind)
     for field, value in given.items():
         if field not in fields:
             raise ValueError(f"network must have the fields {', '.join(fields)}, got {field!r}")
@@ -105,10 +105,13 @@ def _module_from_json(values: Mapping[str, Any]) -> nn.Module:
         if not allowed:
             of = ", ".join(_DTYPES) if field == "dtype" else getattr(hints[field], "__name__", hints[field])
             raise ValueError(f"{field} must be of {of}, got {value!r}")
+        if any(size > _LONGEST for size in jax.tree.leaves(value) if isinstance(size, int)):
+            raise ValueError(f"{field} must be at most {_LONGEST:,}, got {value!r}")
         given[field] = jnp.dtype(value) if field == "dtype" else _frozen(value)
     return kind(**given)
 
 
+_LONGEST = 2**20  # integers of a network, such as its blocks and words
 _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from scorekit import _version
 from scorekit.checks import check_finite
 from scorekit.io import _hub as hub
-from scorekit.io._config import Parts, fields_of, module_to_json, parse, to_json
+from scorekit.io._config import Parts, module_to_json, parse, to_json
 from scorekit.io._naming import naming
 from scorekit.io._safetensors import read_safetensors
 from scorekit.io.files import as_path, read_json, write_atomic
@@ -114,18 +114,10 @@ def read(folder: Path, shape: Sequence[int] | None = None) -> dict[str, Any]:
     return {**parts._asdict(), "params": found[_WEIGHTS], "autoencoder": autoencoder}
 
 
-_LONGEST = 2**16  # an attribute of a network, unless the parameters have a longer axis
-
-
 def _expected(parts: Parts, name: str, params: PyTree) -> PyTree:
-    """The parameters of the network of a file, for what it holds: a larger network is not built."""
-    leaves = jax.tree.leaves(params)
-    longest = max(_LONGEST, *(size for leaf in leaves for size in np.shape(leaf)))
+    """The parameters of the network of a file, which is not built any further than these can be."""
     module: Any = parts.module if name == _WEIGHTS else parts.autoencoder
-    for field in fields_of(module):
-        for value in jax.tree.leaves(getattr(module, field)):
-            if isinstance(value, int) and value > longest:
-                raise ValueError(f"{field} must be at most {longest:,} for these parameters, got {value:,}")
+    leaves = jax.tree.leaves(params)
     calls, most = itertools.count(), 100 + 4 * len(leaves)  # networks here make at most 1.4 calls for each
 
     def count(function, args, kwargs, context):

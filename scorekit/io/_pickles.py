@@ -7,18 +7,19 @@ records of their state, whose source code in the file is not read. Any other nam
 
 Three containers are read: plain pickles, PyTorch's zip archives, and PyTorch's older files of several pickles.
 
-Small files that would take much time or memory are errors: what is hashed holds no nested tuples, calls make no more
-than a multiple of the bytes of the file, and archives are not compressed, as PyTorch writes them.
+Small files that would take much memory are errors: functions make no more than a multiple of the bytes of the file,
+the memo has no more places than the file has operations, and archives are not compressed, as PyTorch writes them.
 """
 
 import io
 import pickle
+import pickletools
 import reprlib
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,47 +37,51 @@ class Inert:
     state: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any):
-        found = object.__new__(cls)
-        found.state = {}
-        return found
+        made = object.__new__(cls)
+        made.state = {}
+        return made
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
 
     def __setstate__(self, state: Any) -> None:
         for part in state if isinstance(state, tuple) else (state,):  # with slots there are two
-            self.state.update({str(k): v for k, v in part.items()} if isinstance(part, dict) else {})
+            self.state.update({k: v for k, v in part.items() if isinstance(k, str)} if isinstance(part, dict) else {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.state[str(key)] = value  # of subclasses of dict
+        if isinstance(key, str):  # of subclasses of dict
+            self.state[key] = value
+
+
+class _Budget:
+    """The bytes that the functions of a pickle may still take and make."""
+
+    def __init__(self, size: int):
+        self._left = 2**20 + 8 * size
+
+    def spend(self, *values: Any) -> None:
+        self._left -= sum(map(sys.getsizeof, values))
+        if self._left < 0:
+            raise pickle.UnpicklingError("refused: its objects take more than 8 times the bytes of the file")
 
 
 class Function(Sealed):
-    """A function in the table of names."""
+    """A function in the table of names, whose arguments and result are taken from a budget."""
 
-    def __init__(self, function: Callable[..., Any]):
-        self._function = function
+    def __init__(self, function: Callable[..., Any], budget: _Budget):
+        self._function, self._budget = function, budget
 
     def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
+        made = self._function(*args)
+        self._budget.spend(*args, made)
+        return made
 
 
 class _Dict(dict):
     """A dictionary whose attributes (``_metadata`` of a state) are dropped."""
 
-    def __init__(self, items: Any = ()):
-        super().__init__((_key(key), value) for key, value in items)
-
     def __setstate__(self, state: Any) -> None:
         pass
-
-
-def _key(key: Any) -> Any:
-    """What may be hashed: the time is exponential for tuples of tuples that share their parts."""
-    nested = tuple | frozenset
-    if isinstance(key, nested) and any(isinstance(part, nested) for part in key):
-        raise pickle.UnpicklingError("refused a key of nested tuples")
-    return key
 
 
 def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_: Any) -> LazyArray:
@@ -86,9 +91,9 @@ def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_: Any) ->
 def _persistent(meta: dict[str, Any], *_: Any) -> Inert:
     """The record that a persistent class of EDM and StyleGAN leaves; its ``module_src`` is ignored."""
     name = meta.get("class_name")
-    found = _inert(name if isinstance(name, str) else "")()
-    found.__setstate__(meta.get("state"))
-    return found
+    made = _inert(name if isinstance(name, str) else "")()
+    made.__setstate__(meta.get("state"))
+    return made
 
 
 def _rebuilt(kind: Any, base: Any = object, state: Any = None) -> Any:
@@ -109,11 +114,8 @@ def _first(value: Any, *_: Any) -> Any:
     return value
 
 
-def _nested(data: bytes) -> Any:
-    return _unpickle(io.BytesIO(data), len(data))
-
-
 _NUMPY_CORES = ("numpy.core.multiarray", "numpy._core.multiarray")
+_BUILTINS = ("builtins", "__builtin__")
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("copyreg", "_reconstructor"): _rebuilt,
     ("copy_reg", "_reconstructor"): _rebuilt,
@@ -121,91 +123,42 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch.storage", "_load_from_bytes"): _nested,
     ("torch", "device"): _first,
+    ("torch", "Size"): tuple,
+    ("collections", "OrderedDict"): _Dict,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent,
+    **{(module, "set"): set for module in _BUILTINS},
     **{(core, "_reconstruct"): lambda *_: NumpyArray() for core in _NUMPY_CORES},
     **{(core, "scalar"): scalar for core in _NUMPY_CORES},
 }
-_KNOWN: dict[tuple[str, str], Any] = {
-    **{name: Function(function) for name, function in _FUNCTIONS.items()},
-    **{(module, "set"): Function(lambda items=(): set(map(_key, items))) for module in ("builtins", "__builtin__")},
-    **{(module, "object"): object for module in ("builtins", "__builtin__")},
+"""The functions that a name in a pickle stands for."""
+_OTHERS: dict[tuple[str, str], Any] = {
+    **{(module, "object"): object for module in _BUILTINS},
     **{("torch", f"{name}Storage"): _StorageType(dtype) for name, dtype in DTYPES.items()},
-    ("collections", "OrderedDict"): _Dict,
-    ("torch", "Size"): tuple,
     ("numpy", "dtype"): NumpyDtype,
     ("numpy", "ndarray"): NumpyArray,
     ("dnnlib.util", "EasyDict"): _inert("dnnlib.util.EasyDict"),
     ("argparse", "Namespace"): _inert("argparse.Namespace"),
 }
-"""The object that a name in a pickle stands for."""
+"""The classes, and types of storages."""
 
 
-_Base: Any = pickle._Unpickler
-"""The unpickler in Python: the C one allocates memory for any index of the memo, and hashes keys unchecked."""
+class _Unpickler(pickle.Unpickler):
+    """Looks names up in the tables; ``storage(key, dtype, size)`` answers the references to numbers."""
 
-
-def _hashing(opcode: bytes, keys: slice) -> Callable[[Any], None]:
-    """The operation, once the part ``keys`` of the stack was checked, which it hashes."""
-
-    def operation(self: Any) -> None:
-        for key in self.stack[keys]:
-            _key(key)
-        _Base.dispatch[opcode[0]](self)
-
-    return operation
-
-
-def _calling(opcode: bytes) -> Callable[[Any], None]:
-    """The operation, whose arguments and result are taken from the budget of bytes."""
-
-    def operation(self: Any) -> None:
-        arguments = self.stack[-1] if self.stack and isinstance(self.stack[-1], tuple) else ()
-        _Base.dispatch[opcode[0]](self)
-        self.budget -= sum(map(sys.getsizeof, (*arguments, self.stack[-1])))
-        if self.budget < 0:
-            raise pickle.UnpicklingError("refused: its objects take more than 8 times the bytes of the file")
-
-    return operation
-
-
-_HASHED = {
-    pickle.SETITEM: slice(-2, -1),
-    pickle.SETITEMS: slice(None, None, 2),
-    pickle.DICT: slice(None, None, 2),
-    pickle.ADDITEMS: slice(None),
-    pickle.FROZENSET: slice(None),
-}
-_CALLS = (pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.OBJ, pickle.INST)
-
-
-def _sized(self: Any) -> None:
-    """The operation BYTEARRAY8, which would allocate as many bytes as the file states."""
-    stated = int.from_bytes(self.read(8), "little")
-    if stated > self._size:
-        raise pickle.UnpicklingError(f"refused {stated:,} bytes in a file of {self._size:,}")
-    self.append(bytearray(self.read(stated)))
-
-
-class _Unpickler(_Base):
-    """Looks names up in :data:`_KNOWN`; ``storage(key, dtype, size)`` answers the references to numbers."""
-
-    dispatch: ClassVar = {
-        **_Base.dispatch,
-        **{opcode[0]: _hashing(opcode, keys) for opcode, keys in _HASHED.items()},
-        **{opcode[0]: _calling(opcode) for opcode in _CALLS},
-        pickle.BYTEARRAY8[0]: _sized,
-    }
-
-    def __init__(self, file: Any, size: int, storage: Callable[[str, np.dtype, int], Storage] | None = None):
+    def __init__(self, file: Any, budget: _Budget, storage: Callable[[str, np.dtype, int], Storage] | None = None):
+        _check_memo(file)
         super().__init__(file, encoding="latin1")
-        self._storage, self.budget = storage, 2**20 + 8 * size
-        self._size = size
+        self._storage, self._budget = storage, budget
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) in _KNOWN:
-            return _KNOWN[module_name, global_name]
+        name = module_name, global_name
+        if name == ("torch.storage", "_load_from_bytes"):
+            return Function(lambda data: _unpickle(io.BytesIO(data), self._budget), self._budget)
+        if name in _FUNCTIONS:
+            return Function(_FUNCTIONS[name], self._budget)
+        if name in _OTHERS:
+            return _OTHERS[name]
         if module_name.startswith("torch.nn.modules."):
             return _inert(f"{module_name}.{global_name}")
         if module_name == "torch" and global_name.startswith(("float", "int", "bfloat", "uint", "bool")):
@@ -225,24 +178,34 @@ class _Unpickler(_Base):
         return self._storage(str(key), kind.dtype, int(size))
 
 
+def _check_memo(file: Any) -> None:
+    """Refuses a place in the memo beyond the number of operations so far: the unpickler allocates all before it."""
+    start = file.tell()
+    for count, (opcode, place, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (place or 0) > count + 1000:
+            raise pickle.UnpicklingError(f"refused the place {place:,} in the memo after {count:,} operations")
+    file.seek(start)
+
+
 def read_pickle(path: str | Path) -> Any:
     """The content of a pickle or of a file of ``torch.save``, without importing or running anything that it names.
 
-    Dictionaries, lists and numbers are as they are; tensors :class:`LazyArray` and numpy arrays, other objects
-    :class:`Inert`.
+    Dictionaries, lists and numbers are as they are; tensors :class:`LazyArray`, arrays of numpy :class:`NumpyArray`,
+    other objects :class:`Inert`.
     """
     check_regular(path)
     size = Path(path).stat().st_size
     if not size:
         raise ValueError(f"{path}: it is empty")
+    budget = _Budget(size)
     try:
         if zipfile.is_zipfile(path):
-            return _from_zip(zipfile.ZipFile(path), path, size)
+            return _from_zip(zipfile.ZipFile(path), path, budget)
         with open(path, "rb") as file:
             if file.read(4) == b"PK\3\4":
                 raise ValueError("refused an incomplete zip file (was its download cut off?)")
             file.seek(0)
-            return _unpickle(file, size)
+            return _unpickle(file, budget)
     except OSError:
         raise
     except Exception as error:  # a damaged pickle raises nearly anything
@@ -250,28 +213,28 @@ def read_pickle(path: str | Path) -> Any:
         raise ValueError(f"{path}: {why}{error or type(error).__name__}") from error
 
 
-def _unpickle(file: Any, size: int) -> Any:
+def _unpickle(file: Any, budget: _Budget) -> Any:
     storages: dict[str, Storage] = {}
 
     def storage(key: str, dtype: np.dtype, size: int) -> Storage:
         return storages.setdefault(key, Storage(dtype, size))
 
-    found = _Unpickler(file, size).load()
-    if found != _MAGIC:
-        return _finish(found)
+    first = _Unpickler(file, budget).load()
+    if first != _MAGIC:
+        return first
     for _ in range(2):  # the version of the protocol, and the sizes of the machine
-        _Unpickler(file, size).load()
-    found = _Unpickler(file, size, storage).load()
-    for key in _Unpickler(file, size).load():
-        count, here = int.from_bytes(file.read(8), "little"), storages[_key(key)]
-        data = file.read(min(count * here.dtype.itemsize, size))
-        if count != here.size or len(data) != count * here.dtype.itemsize:
+        _Unpickler(file, budget).load()
+    content = _Unpickler(file, budget, storage).load()
+    for key in _Unpickler(file, budget).load():
+        count, here = int.from_bytes(file.read(8), "little"), storages[key]
+        data = file.read(count * here.dtype.itemsize) if count == here.size else b""
+        if len(data) != here.size * here.dtype.itemsize:
             raise ValueError("the file ends before the numbers of a tensor")
         here.read = lambda data=data: data
-    return _finish(found)
+    return content
 
 
-def _from_zip(archive: zipfile.ZipFile, path: str | Path, size: int) -> Any:
+def _from_zip(archive: zipfile.ZipFile, path: str | Path, budget: _Budget) -> Any:
     compressed = next((m.filename for m in archive.infolist() if m.compress_type != zipfile.ZIP_STORED), None)
     if compressed is not None:
         raise ValueError(f"refused the compressed member {compressed!r}: PyTorch writes none")
@@ -293,29 +256,4 @@ def _from_zip(archive: zipfile.ZipFile, path: str | Path, size: int) -> Any:
 
         return Storage(dtype, count, read)
 
-    return _finish(_Unpickler(io.BytesIO(archive.read(name)), size, storage).load())
-
-
-def _finish(found: Any, seen: dict[int, Any] | None = None) -> Any:
-    """The object with arrays of numpy in place of those that were being rebuilt.
-
-    Each object is visited once; ``seen`` holds it beside its result, so that its id is not used again.
-    """
-    seen = {} if seen is None else seen
-    if id(found) in seen:
-        return seen[id(found)][1]
-    if isinstance(found, dict):
-        seen[id(found)] = found, found
-        for key in list(found):
-            found[key] = _finish(found[key], seen)
-    elif isinstance(found, Inert):
-        seen[id(found)] = found, found
-        _finish(found.state, seen)
-    elif isinstance(found, list):
-        seen[id(found)] = found, found
-        found[:] = [_finish(value, seen) for value in found]
-    elif isinstance(found, NumpyArray):
-        seen[id(found)] = found, found.array()
-    elif isinstance(found, tuple) and not isinstance(found, _StorageType):
-        seen[id(found)] = found, tuple(_finish(value, seen) for value in found)
-    return seen[id(found)][1] if id(found) in seen else found
+    return _Unpickler(io.BytesIO(archive.read(name)), budget, storage).load()

@@ -15,9 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from scorekit.io._arrays import LazyArray
+from scorekit.io._arrays import LazyArray, NumpyArray
 from scorekit.io._naming import naming
 from scorekit.io._pickles import Inert, read_pickle
 from scorekit.io._safetensors import read_safetensors
@@ -72,14 +70,11 @@ def read_weights(path: str | Path, key: str | None = None) -> Weights:
     return Weights({name.removeprefix("module."): array for name, array in named.items()}, facts)
 
 
-_DEEPEST = 64  # dictionaries, and modules, within each other
 _MODULES = 2**16
 
 
-def _choose(found: Any, key: str | None, depth: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+def _choose(found: Any, key: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors in the content of a file, and its other values."""
-    if depth > _DEEPEST:
-        raise ValueError(f"holds more than {_DEEPEST} dictionaries within each other")
     if isinstance(found, Inert):
         named = {}
         _add(found, "", named, itertools.count())
@@ -92,15 +87,16 @@ def _choose(found: Any, key: str | None, depth: int = 0) -> tuple[dict[str, Any]
     if key is None:
         key = next((k for k in _KEYS if isinstance(found.get(k), Mapping | Inert)), None)
     if key is None:
-        return _nonempty({str(name): array for name, array in found.items() if _is_array(array)}), {}
+        plain = {str(name): array for name, array in found.items() if isinstance(name, str | int) and _is_array(array)}
+        return _nonempty(plain), {}
     inner = found[key]
     if isinstance(inner, Mapping) and "shadow_params" in inner:
-        return _averages(inner["shadow_params"], _choose(found, "model", depth + 1)[0]), {}
-    return _choose(inner, None, depth + 1)
+        return _averages(inner["shadow_params"], _choose(found, "model")[0]), {}
+    return _choose(inner, None)
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, LazyArray | np.ndarray)
+    return isinstance(value, LazyArray | NumpyArray)
 
 
 def _nonempty(named: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +107,8 @@ def _nonempty(named: dict[str, Any]) -> dict[str, Any]:
 
 def _add(module: Inert, prefix: str, named: dict[str, Any], modules: Iterator[int]) -> None:
     """Parameters, then buffers, then the modules within, in their order, as in the state of a module of PyTorch."""
-    if next(modules) >= _MODULES or prefix.count(".") > _DEEPEST:
-        raise ValueError(f"holds more than {_MODULES:,} modules, or a module that holds itself")
+    if next(modules) >= _MODULES:
+        raise ValueError(f"holds more than {_MODULES:,} modules")
     for kind in ("_parameters", "_buffers"):
         left_out = module.state.get("_non_persistent_buffers_set", ()) if kind == "_buffers" else ()
         for name, array in (module.state.get(kind) or {}).items():

@@ -141,7 +141,7 @@ BROKEN = {
     "schedule": ({"preconditioning": {"schedule": {"kind": "New"}}}, ".*written by another version"),
     "unknown": ({"input/kernel": KERNEL}, r"\['input'\]\['kernel'\] is not one of the network"),
     "shape": ({"shape": None}, "shape must be known, to check the parameters: give it to load, got None"),
-    "blocks": ({"network": {"kind": "MLP", "blocks": 10**9}}, "blocks must be at most 65,536 for these parameters"),
+    "blocks": ({"network": {"kind": "MLP", "blocks": 10**9}}, "blocks must be at most 1,048,576, got 1000000000"),
     "layers": ({"network": {"kind": "MLP", "blocks": 60_000}}, "has more layers than its 17 arrays of parameters"),
     "type": ({"network": {"kind": "MLP", "features": 8.0}}, "features must be of int, got 8.0"),
     "bound": ({"network": {"kind": "MLP", "features": 0}}, "features must be an integer >= 1, got 0"),
