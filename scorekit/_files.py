@@ -1,11 +1,10 @@
 """Reading files of unknown origin, within limits.
 
 Only regular files are read, after links are resolved: a pipe may block for ever, and a device may have no end. A file
-found in a folder of data must lie in it, and a file that would unpack to far more than it holds is an error.
+that would unpack to far more than it holds is an error.
 
 Args:
   path: local path.
-  within: folder that it must lie in, whatever links and ``..`` it has; with None it may lie anywhere.
   name: subject of the error message, such as the file.
 
 Returns:
@@ -25,7 +24,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-__all__ = ["check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file", "resolved"]
+__all__ = ["check_unpacked", "parse_json", "read_arrays", "read_file", "regular_file"]
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -38,40 +37,21 @@ _FREE, _RATIO = 2**28, 100
 _DEPTH = 100
 
 
-def resolved(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> Path:
-    """The path without links, of a file or a folder that must exist.
-
-    >>> resolved("/proc/..")
-    PosixPath('/')
-    >>> resolved("/proc/..", within="/proc")
-    Traceback (most recent call last):
-    ValueError: /proc/..: must be in /proc, it is /
-    """
-    found = os.path.realpath(path, strict=True)
-    if within is not None:
-        folder = os.path.realpath(within)
-        if os.path.commonpath([found, folder]) != folder:
-            raise ValueError(f"{os.fspath(path)}: must be in {os.fspath(within)}, it is {found}")
-    return Path(found)
-
-
-def regular_file(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> Path:
+def regular_file(path: str | os.PathLike[str]) -> Path:
     """The path of a regular file after links are resolved: no folder, pipe, socket or device.
 
     >>> regular_file("/dev/zero")
     Traceback (most recent call last):
     ValueError: /dev/zero: must be a regular file, it is a device
     """
-    found = resolved(path, within)
+    found = Path(os.path.realpath(path, strict=True))
     kind = stat.S_IFMT(found.stat().st_mode)
     if kind != stat.S_IFREG:
         raise ValueError(f"{os.fspath(path)}: must be a regular file, it is {_KINDS.get(kind, 'none')}")
     return found
 
 
-def read_file(
-    path: str | os.PathLike[str], *, within: str | os.PathLike[str] | None = None, limit: int = _FREE
-) -> bytes:
+def read_file(path: str | os.PathLike[str], *, limit: int = _FREE) -> bytes:
     """The content of a regular file.
 
     Args:
@@ -81,7 +61,7 @@ def read_file(
     Traceback (most recent call last):
     ValueError: ...files.py: must hold at most 10 bytes, it holds ...
     """
-    with open(regular_file(path, within), "rb") as file:
+    with open(regular_file(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise ValueError(f"{os.fspath(path)}: must hold at most {limit:,} bytes, it holds {size:,}")

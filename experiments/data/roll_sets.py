@@ -19,7 +19,7 @@ from experiments.data.sources import reading, split_folders
 from scorekit.arguments import OneOf
 from scorekit.data import midi
 from scorekit.data.phrases import PROGRAMS, Note, random_phrase
-from scorekit.io import check_unpacked, resolved
+from scorekit.io import check_unpacked
 
 WINDOW = 64
 """Steps of an example: 4.096 s."""
@@ -205,9 +205,9 @@ class MidiFiles(Rolls):
             root = Path(self.path).expanduser()
             folders = split_folders(root, self.train_split, self.test_split)
             if folders:
-                train, test = (_files(folder, root) for folder in folders)
+                train, test = map(_files, folders)
             else:
-                both = _files(root, root)
+                both = _files(root)
                 train, test = ([both[i] for i in at] for at in divided(len(both), max(round(_HELD_OUT * len(both)), 1)))
             if not train or not test:
                 raise ValueError("must have two MIDI files (.mid) or more to train on and to hold out")
@@ -228,12 +228,9 @@ def _anywhere(songs: Sequence[Song], which: Iterable[int]) -> list[tuple[int, in
     return [(i, int(rng.integers(len(songs[i].states) - WINDOW + 1))) for i in which]
 
 
-def _files(folder: Path, root: Path) -> list[Path]:
-    """The MIDI files of a folder, in the folder of the data."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
-    for path in found:
-        resolved(path, within=root)
-    return found
+def _files(folder: Path) -> list[Path]:
+    """The MIDI files of a folder."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
 
 
 def _songs(paths: Sequence[Path]) -> list[Song]:

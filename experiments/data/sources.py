@@ -16,7 +16,6 @@ from experiments.cli.config import ConfigError, require
 from experiments.data.dataset import Batch, Dataset, rows_of
 from scorekit import data
 from scorekit.arguments import Count, OneOf
-from scorekit.io import resolved
 
 
 @contextlib.contextmanager
@@ -38,7 +37,7 @@ def reading(path: str | None = None) -> Iterator[None]:
 def split_folders(root: Path, train_split: str, test_split: str) -> tuple[Path, Path] | None:
     """The subfolders of the training and test set; None where there are none."""
     names = {"train_split": train_split, "test_split": test_split}
-    there = [resolved(root / name, within=root) for name in names.values() if (root / name).is_dir()]
+    there = [root / name for name in names.values() if (root / name).is_dir()]
     for split, name in names.items():
         present = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) if there else ""
         fits = not there or (root / name).is_dir()

@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
-from scorekit._files import parse_json, read_file, resolved
+from scorekit._files import parse_json, read_file
 from scorekit.data._records import MOST_TEXT, Files, Record, folders_of, numbered
 
 _CAPTIONS = ("captions.jsonl", "metadata.jsonl")
@@ -37,8 +37,8 @@ class FolderFiles(Files):
         name = self.names[index]
         path, caption = self._root / name, self._captions.get(name)
         if name in self._texts:
-            caption = _text(self._root / self._texts[name], self._root, MOST_TEXT).strip()
-        return Record(str(path), self._labels.get(name), caption, path, within=self._root)
+            caption = _text(self._root / self._texts[name], MOST_TEXT).strip()
+        return Record(str(path), self._labels.get(name), caption, path)
 
 
 def _files(root: Path) -> Iterator[str]:
@@ -49,17 +49,16 @@ def _files(root: Path) -> Iterator[str]:
         if not entry.is_dir():
             yield entry.name
             continue
-        resolved(entry.path, within=root)
         for where, folders, files in os.walk(entry.path):
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside = Path(where).relative_to(root).as_posix()
             yield from (f"{inside}/{name}" for name in files if not name.startswith("."))
 
 
-def _text(path: Path, root: Path, limit: int) -> str:
+def _text(path: Path, limit: int) -> str:
     """The content of a file in UTF-8, with or without a byte order mark."""
     try:
-        return read_file(path, within=root, limit=limit).decode("utf-8-sig")
+        return read_file(path, limit=limit).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
@@ -71,7 +70,7 @@ def _read_table(root: Path, names: set[str], what: str) -> tuple[dict[str, str],
     if path is None:
         return found["text"], found["label"]
     others = None
-    for number, line in enumerate(_text(path, root, _MOST_CAPTIONS).split("\n"), 1):
+    for number, line in enumerate(_text(path, _MOST_CAPTIONS).split("\n"), 1):
         if line.strip():
             for field, name, value in _entries(line, f"{path}, line {number},"):
                 if name not in names:

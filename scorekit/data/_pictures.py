@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from scorekit._files import check_unpacked, read_file
+from scorekit._files import read_file
 from scorekit.arguments import PositiveInt, checked
 from scorekit.data._records import Files, Record
 
@@ -86,8 +86,7 @@ def decode(content: bytes, name: str, size: int | None, mode: str | None) -> np.
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
-            check_unpacked("it", 4 * opened.width * opened.height, len(content))
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:  # Pillow limits the pixels
             opened.load()
             picture = ImageOps.exif_transpose(opened)
     except Exception as error:  # of many kinds, SyntaxError among them

@@ -16,7 +16,7 @@ MOST_TEXT = 2**24
 class Record(NamedTuple):
     """One example before it is decoded; the label is None without a class, the caption None without one.
 
-    Its bytes are ``length`` of the file ``path`` from ``offset`` on; a file in a folder must lie in ``within``.
+    Its bytes are ``length`` of the file ``path`` from ``offset`` on.
     """
 
     name: str
@@ -25,11 +25,10 @@ class Record(NamedTuple):
     path: Path
     offset: int = 0
     length: int | None = None
-    within: Path | None = None
 
     def open(self) -> "Span":
         """The bytes as a file; an ``OSError`` or ``ValueError`` where there is none."""
-        return Span(regular_file(self.path, self.within), self.offset, self.length)
+        return Span(regular_file(self.path), self.offset, self.length)
 
     @property
     def size(self) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import tarfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,32 +17,25 @@ from scorekit.io import write_atomic
 _VERSION = 4
 _BLOCK = 512
 _NO_CLASS, _MOST_CLASSES = -2, 2**20
-_MOST_INDEX = 4  # bytes of an index for each byte of its tar file, in which names are shorter than in JSON
+_MOST_INDEX = 2**31  # bytes
 _TEXTS = ("txt", "json", "cls")
 """The parts of an example apart from the picture or the sound."""
 
 
 class TarFiles(Files):
-    """The files in tar files with one of the ``suffixes``, of at most ``limit`` bytes; ``what`` they are."""
+    """The files in tar files with one of the ``suffixes``; ``what`` they are."""
 
     def __init__(
-        self,
-        paths: Any,
-        suffixes: tuple[str, ...],
-        what: str,
-        limit: int,
-        index_folder: Any = None,
-        by_folder: bool = False,
+        self, paths: Any, suffixes: tuple[str, ...], what: str, index_folder: Any = None, by_folder: bool = False
     ):
         self._paths = _found(paths)
-        kind = _Kind(suffixes, what, limit)
-        found = [_index(path, index_folder, kind) for path in self._paths]
+        found = [_index(path, index_folder, suffixes, what) for path in self._paths]
         self.names = [key for index in found for key in index["keys"]]
         if not self.names:
             raise ValueError(f"paths must be tar files with {what} ({', '.join(suffixes)}), {self._paths[0]} has none")
         self._shard = np.repeat(np.arange(len(self._paths)), [len(index["keys"]) for index in found])
-        self._spans = np.concatenate([index["spans"] for index in found])
-        self._labels = np.concatenate([index["labels"] for index in found])
+        self._spans = np.asarray([span for index in found for span in index["spans"]], np.int64)
+        self._labels = np.asarray([label for index in found for label in index["labels"]], np.int64)
         captioned = any(index["captioned"] for index in found)
         number = {}
         if by_folder and np.all(self._labels == -1):
@@ -82,24 +75,16 @@ def _found(paths: Any) -> list[Path]:
         allowed = "a folder of tar files, one tar file, or a pattern such as /data/train-*.tar"
     else:
         found, allowed = sorted(path.glob("*.tar")), "a folder that holds tar files (*.tar)"
-        for each in found:
-            regular_file(each, within=path)
     if not found:
         raise ValueError(f"paths must be {allowed}, got {os.fspath(paths)!r}")
     return found
 
 
-class _Kind(NamedTuple):
-    """The files of a tar file that are examples."""
-
-    suffixes: tuple[str, ...]
-    what: str
-    limit: int
-
-
 def _read(file: Any, offset: int, length: int) -> bytes | None:
     if length < 0:
         return None
+    if length > MOST_TEXT:
+        raise ValueError(f"a text must hold at most {MOST_TEXT:,} bytes, it holds {length:,}")
     file.seek(offset)
     content = file.read(length)
     if len(content) != length:
@@ -112,48 +97,33 @@ def _caption(fields: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _index(path: Path, folder: str | os.PathLike | None, kind: _Kind) -> dict[str, Any]:
+def _index(path: Path, folder: str | os.PathLike | None, suffixes: tuple[str, ...], what: str) -> dict[str, Any]:
     """The offsets of one tar file, from its index if that is up to date."""
     try:
         status = regular_file(path).stat()
     except OSError as error:
         raise ValueError(f"paths must name tar files, got {str(path)!r}: {error.strerror}") from error
-    stamp = [_VERSION, status.st_size, status.st_mtime_ns, kind.what]
+    stamp = [_VERSION, status.st_size, status.st_mtime_ns, what]
     kept = path.with_name(f"{path.name}.index.json")
     if folder is not None:
         place = hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:8]
         kept = Path(folder).expanduser() / f"{path.name}.{place}.index.json"
     try:
-        found = parse_json(read_file(kept, within=kept.parent, limit=_MOST_INDEX * status.st_size), kept)
+        found = parse_json(read_file(kept, limit=_MOST_INDEX), kept)
         if found["stamp"] == stamp:
-            return _checked(found, status.st_size, kind)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, or a damaged one
-    found = {"stamp": stamp, **_scan(path, kind)}
+    found = {"stamp": stamp, **_scan(path, suffixes)}
     try:
         write_atomic(kept, json.dumps(found))
     except OSError as error:
         if folder is not None:
             raise ValueError(f"index_folder must be a folder that can be written: {error}") from error
-    return _checked(found, status.st_size, kind)
+    return found
 
 
-def _checked(index: dict[str, Any], size: int, kind: _Kind) -> dict[str, Any]:
-    """An index with its numbers as arrays; a ``ValueError`` where it cannot be of a tar file of this size."""
-    keys, captioned = index["keys"], index["captioned"]
-    labels = np.asarray(index["labels"], np.int64)
-    spans = np.asarray(index["spans"], np.int64).reshape(len(keys), 3, 2)
-    offset, length = np.moveaxis(spans, -1, 0)
-    most = np.minimum([kind.limit, MOST_TEXT, MOST_TEXT], size - offset)
-    inside = (offset >= 0) & (length >= [0, -1, -1]) & (length <= most)
-    classes = (labels >= _NO_CLASS) & (labels < _MOST_CLASSES)
-    texts = isinstance(captioned, bool) and all(isinstance(key, str) for key in keys)
-    if not (texts and np.all(inside) and np.all(classes) and labels.shape == (len(keys),)):
-        raise ValueError("an index of another file")
-    return {"keys": keys, "labels": labels, "spans": spans, "captioned": captioned}
-
-
-def _scan(path: Path, kind: _Kind) -> dict[str, Any]:
+def _scan(path: Path, suffixes: tuple[str, ...]) -> dict[str, Any]:
     """The keys of the examples of a tar file, in its order, with the offset and size of the file, text and json."""
     examples: dict[str, dict[str, tuple[int, int]]] = {}
     stored: dict[str, tuple[int, int]] = {}
@@ -161,7 +131,7 @@ def _scan(path: Path, kind: _Kind) -> dict[str, Any]:
         folder, _, name = member.name.rpartition("/")
         stem, _, suffix = name.partition(".")
         lower = suffix.lower()
-        part = "file" if f".{lower}" in kind.suffixes else lower if lower in _TEXTS else suffix
+        part = "file" if f".{lower}" in suffixes else lower if lower in _TEXTS else suffix
         span = stored.get(member.linkname) if member.islnk() else None
         if member.isfile() and not member.issparse():
             span = stored[member.name] = member.offset_data, member.size
@@ -169,9 +139,6 @@ def _scan(path: Path, kind: _Kind) -> dict[str, Any]:
             continue
         if span is None:
             raise ValueError(f"{path}: {member.name} must be a file, or a hard link to one before it, without holes")
-        most = kind.limit if part == "file" else MOST_TEXT if part in _TEXTS else span[1]
-        if span[1] > most:
-            raise ValueError(f"{path}: {member.name} must hold at most {most:,} bytes, it holds {span[1]:,}")
         key = f"{folder}/{stem}" if folder else stem
         if part in examples.setdefault(key, {}):
             raise ValueError(f"{path}: {key} must be the key of one example, there are two")

@@ -221,4 +221,4 @@ def _files(path: Any) -> Files:
     root = Path(path).expanduser() if isinstance(path, str | os.PathLike) else None
     if root is not None and root.is_dir() and not any(root.glob("*.tar")):
         return FolderFiles(root, _SUFFIXES, "recordings")
-    return TarFiles(path, _SUFFIXES, "recordings", _MOST_BYTES, by_folder=True)
+    return TarFiles(path, _SUFFIXES, "recordings", by_folder=True)

@@ -16,7 +16,7 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
     is one class. Captions are the text of ``name.txt`` alongside ``name.jpg``, or lines ``{"file_name": "cats/1.jpg",
     "text": "a cat"}`` of ``captions.jsonl`` or ``metadata.jsonl`` in the folder, where ``"label": "cats"`` is a class
     in place of the subfolder; none is given twice, and at least one names an image. Names that begin with a dot are
-    left out. Images are in path order. Links may not lead out of the folder. The source has ``name``, ``num_classes``,
+    left out. Images are in path order. The source has ``name``, ``num_classes``,
     ``classes``, ``captioned`` and ``shape`` ``(H, W, C)``.
 
     Args:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.data._pictures import MOST_PICTURE, SUFFIXES, Mode, PictureSource
+from scorekit.data._pictures import SUFFIXES, Mode, PictureSource
 from scorekit.data._tar_files import TarFiles
 
 
@@ -24,7 +24,7 @@ def tar(
     2²⁰. A hard link stands for an earlier file; a symbolic link is an error (``tar --dereference`` stores its target).
 
     The offsets in a tar file are found once and written as ``name.tar.index.json`` alongside it, where that is
-    possible; they are found anew if its size or time of modification has changed, or they do not fit it.
+    possible; they are found anew if its size or time of modification has changed.
 
     Args:
       paths: one uncompressed tar file or several, read in the order given; a folder of them, or a pattern.
@@ -48,4 +48,4 @@ def tar(
     >>> len(source), source.num_classes, example["x"].shape, int(example["label"])
     (1, 4, (8, 8, 1), 3)
     """
-    return PictureSource(TarFiles(paths, SUFFIXES, "pictures", MOST_PICTURE, index_folder), size, mode)
+    return PictureSource(TarFiles(paths, SUFFIXES, "pictures", index_folder), size, mode)

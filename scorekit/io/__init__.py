@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from scorekit._lazy import attach
 
 if TYPE_CHECKING:
-    from scorekit._files import check_unpacked, parse_json, read_arrays, read_file, regular_file, resolved
+    from scorekit._files import check_unpacked, parse_json, read_arrays, read_file, regular_file
     from scorekit.io import formats, preconditioning, reading, tensors
     from scorekit.io._exporting import export
     from scorekit.io.files import as_path, check_regular, in_bucket, read_json, write_atomic
@@ -36,7 +36,6 @@ __all__ = [
     "read_json",
     "reading",
     "regular_file",
-    "resolved",
     "tensors",
     "write_atomic",
 ]

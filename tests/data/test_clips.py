@@ -122,7 +122,7 @@ BROKEN = {
     "text.wav": (lambda path: path.write_text("no sound"), r"text\.wav cannot be read: Format not recognised"),
     "empty.wav": (lambda path: ramp(path, 0, 0), r"empty\.wav cannot be read: it must hold sound, and at"),
     "pipe.wav": (os.mkfifo, r"pipe\.wav cannot be read: .*must be a regular file, it is a pipe"),
-    "out.wav": (lambda path: path.symlink_to("/dev/zero"), r"out\.wav cannot be read: .*must be in .*, it is /dev/z"),
+    "out.wav": (lambda path: path.symlink_to("/dev/zero"), r"out\.wav cannot be read: .*it is a device"),
     "slow.wav": (lambda path: write(path, np.zeros(99), 8), r"slow\.wav cannot be read: its sample rate must be an in"),
     "half.flac": (damaged, r"half\.flac cannot be read: "),
     "nan.wav": (lambda path: write(path, np.full(99, np.nan, np.float32)), r"nan\.wav cannot .*it holds NaN or inf"),

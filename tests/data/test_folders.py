@@ -189,63 +189,47 @@ def test_the_folder_itself(tmp_path):
         folder(tmp_path)
 
 
-def test_what_is_no_file_of_the_folder_is_an_error_of_its_example(tmp_path):
+def test_links_are_followed_and_pipes_and_devices_are_an_error_of_their_example(tmp_path):
     root = tmp_path / "data"
-    save(root / "a.png")
-    save(tmp_path / "secret.png")
-    (root / "inner.png").symlink_to("a.png")
-    (root / "outer.png").symlink_to("../secret.png")
-    (root / "zero.png").symlink_to("/dev/zero")
-    os.mkfifo(root / "pipe.png")
+    save(root / "all" / "a.png")
+    save(tmp_path / "elsewhere" / "1.png")
+    (root / "other").symlink_to("../elsewhere")
+    (root / "all" / "link.png").symlink_to("a.png")
+    (root / "all" / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(root / "all" / "pipe.png")
     source = folder(root)
+    assert (source.classes, len(source)) == (("all", "other"), 5)
     np.testing.assert_array_equal(source[1]["x"], source[0]["x"])
-    for index, words in {
-        2: r"outer\.png: must be in .*data, it is .*secret\.png",
-        3: r"pipe\.png: must be a regular file, it is a pipe",
-        4: r"zero\.png: must be in .*data, it is /dev/zero",
-    }.items():
+    for index, words in {2: r"pipe\.png: must be a regular file, it is a pipe", 3: r"zero\.png: .* a device"}.items():
         with pytest.raises(ValueError, match=words):
             source[index]
     batches = stream(source, seed=0, batch_size=5, on_error="skip", workers=0)
     assert next(batches)["x"].shape == (5, 6, 8, 3)
-    with pytest.warns(UserWarning, match="^3 examples could not be read"):
+    with pytest.warns(UserWarning, match="^2 examples could not be read"):
         batches.close()
 
 
-def test_subfolders_and_captions_are_not_beyond_the_folder(tmp_path):
-    root = tmp_path / "data"
-    save(root / "b" / "1.png")
-    (root / "a").symlink_to("b")
-    assert len(folder(root)) == 2
-    (root / "c").symlink_to("/")
-    with pytest.raises(ValueError, match=r"c: must be in .*data, it is /$"):
-        folder(root)
-    (root / "c").unlink()
-    os.mkfifo(root / "captions.jsonl")
+def test_a_table_that_is_a_pipe_or_deep_is_an_error(tmp_path):
+    save(tmp_path / "1.png")
+    table = tmp_path / "captions.jsonl"
+    os.mkfifo(table)
     with pytest.raises(ValueError, match=r"captions\.jsonl: must be a regular file, it is a pipe"):
-        folder(root)
-    (root / "captions.jsonl").unlink()
-    (root / "captions.jsonl").write_text("[" * 10**6)
+        folder(tmp_path)
+    table.unlink()
+    table.write_text("[" * 10**6)
     with pytest.raises(ValueError, match=r"captions\.jsonl, line 1, must hold"):
-        folder(root)
+        folder(tmp_path)
 
 
-def grey(width, height):
-    """A black file .png, a thousand times smaller than its pixels."""
+def test_pictures_of_too_many_pixels_are_an_error(tmp_path):
+    """Of which the file has none, so that it is small."""
     part = lambda name, data: struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
-    rows, packer = bytes(width + 1), zlib.compressobj(1)
-    data = b"".join(packer.compress(rows) for _ in range(height)) + packer.flush()
-    header = part(b"IHDR", struct.pack(">LLBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + part(b"IDAT", data) + part(b"IEND", b"")
-
-
-def test_pictures_that_unpack_to_far_more_than_their_file_are_an_error(tmp_path):
-    (tmp_path / "1.png").write_bytes(grey(100, 9000))
-    (tmp_path / "2.png").write_bytes(grey(9000, 9000))
-    for read in (lambda: folder(tmp_path, size=8)[1], lambda: read_picture(tmp_path / "2.png")):
-        with pytest.raises(ValueError, match=r"2\.png is damaged: it unpacks from .* to 324,000,000 bytes, the"):
+    header = part(b"IHDR", struct.pack(">LLBBBBB", 14_000, 14_000, 8, 0, 0, 0, 0))
+    data = part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
+    (tmp_path / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + data)
+    for read in (lambda: folder(tmp_path, size=8)[0], lambda: read_picture(tmp_path / "2.png")):
+        with pytest.raises(ValueError, match=r"2\.png is damaged: Image size \(196000000 pixels\) exceeds limit"):
             read()
-    assert folder(tmp_path, size=8)[0]["x"].shape == (8, 8, 1)
 
 
 def test_other_formats_are_not_opened_whatever_the_name(tmp_path):

@@ -69,7 +69,7 @@ def read_latents(folder: Path, config: Config, given: str, examples: int | None)
         about = parse_json(read_file(folder / DESCRIPTION), DESCRIPTION)
         theirs = {field: about["data"][field] for field in FIELDS} | {"examples": about["examples"]}
         weights, options = Path(about["weights"]), about["options"]
-        rows = {name: np.load(regular_file(folder / f"{name}.npy", folder), mmap_mode="r") for name in ("x", "label")}
+        rows = {name: np.load(regular_file(folder / f"{name}.npy"), mmap_mode="r") for name in ("x", "label")}
         if {len(each) for each in rows.values()} != {about["examples"]}:
             raise ValueError(f"it does not hold {about['examples']} examples")
     except (KeyError, TypeError, ValueError, OSError, EOFError) as error:

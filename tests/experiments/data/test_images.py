@@ -98,10 +98,7 @@ def test_folders_of_the_splits_are_the_sets_and_do_not_lead_out_of_the_data(tmp_
     write(tmp_path / "val" / "b" / "1.png", np.zeros((8, 8, 3)))
     words = "data.test_split=val: must be a folder with the classes of train"
     assert words in error_of(load, name="folder", path=tmp_path, test_split="val")
-    (tmp_path / "test").symlink_to(pictures)
-    message = error_of(load, name="folder", path=tmp_path)
-    assert re.fullmatch("config.data.path=.*: .*test: must be in .*, it is .*pictures", message)
-    linked = tmp_path / "linked"  # a path that is typed may be a link
+    linked = tmp_path / "linked"
     linked.symlink_to(pictures)
     assert load(name="folder", path=linked).num_classes == 2
 
