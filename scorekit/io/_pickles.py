@@ -9,6 +9,7 @@ Three containers are read: plain pickles, PyTorch's zip archives, and PyTorch's 
 
 Small files that would take much memory are errors: functions make no more than a multiple of the bytes of the file,
 the memo has no more places than the file has operations, and archives are not compressed, as PyTorch writes them.
+Time has no limit: to hash a key of tuples within tuples may take for ever.
 """
 
 import io
