@@ -5,12 +5,9 @@
 with torch and azula installed, and without jax.
 """
 
-import importlib.metadata
-
 import numpy as np
-import torch
 from azula.plugins.adm._src.unet import SuperResModel, UNetModel
-from random_tensors import draw_all, save
+from random_tensors import fill, run, save, versions
 
 SIZE = 8
 COMMON = {"image_size": SIZE, "model_channels": 32, "out_channels": 4, "num_res_blocks": 1}
@@ -33,24 +30,15 @@ NETWORKS = {
 }
 
 
-def main() -> None:
-    """Writes one file for each network."""
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "azula")}
-    random = np.random.RandomState(0)
-    for name, (kind, options) in NETWORKS.items():
-        network = kind(**{**COMMON, **options}).eval()
-        shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-        network.load_state_dict({key: torch.from_numpy(value) for key, value in draw_all(shapes).items()})
-        inputs = {"x": random.standard_normal((3, 2, SIZE, SIZE)), "noise": np.array([0.0, 17.5, 900.0])}
-        inputs = {key: value.astype(np.float32) for key, value in inputs.items()}
-        conditions = {"y": np.array([0, 2, 1])} if "num_classes" in options else {}
-        if kind is SuperResModel:
-            conditions["low_res"] = random.standard_normal((3, 2, SIZE // 4, SIZE // 4)).astype(np.float32)
-        tensors = {key: torch.from_numpy(value) for key, value in {**inputs, **conditions}.items()}
-        with torch.no_grad():
-            output = network(tensors.pop("x"), tensors.pop("noise"), **tensors)
-        save(name, shapes, {"versions": versions, "options": options}, **inputs, **conditions, output=output.numpy())
-
-
-if __name__ == "__main__":
-    main()
+random = np.random.RandomState(0)
+for name, (kind, options) in NETWORKS.items():
+    network = kind(**{**COMMON, **options}).eval()
+    shapes = fill(network)
+    inputs = {"x": random.standard_normal((3, 2, SIZE, SIZE)), "noise": np.array([0.0, 17.5, 900.0])}
+    inputs = {key: value.astype(np.float32) for key, value in inputs.items()}
+    conditions = {"y": np.array([0, 2, 1])} if "num_classes" in options else {}
+    if kind is SuperResModel:
+        conditions["low_res"] = random.standard_normal((3, 2, SIZE // 4, SIZE // 4)).astype(np.float32)
+    output = run(network, *inputs.values(), **conditions).numpy()
+    about = {"versions": versions("torch", "azula"), "options": options}
+    save(name, shapes, about, **inputs, **conditions, output=output)

@@ -27,15 +27,12 @@ CASES = {
 shapes, arrays, rng = {}, {}, np.random.RandomState(0)
 for case, config in CASES.items():
     network = diffusers.AutoencoderKL(**config).eval()
-    own = {f"{case}.{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    drawn = random_tensors.draw_all(own)
-    network.load_state_dict({name.removeprefix(f"{case}."): torch.from_numpy(a) for name, a in drawn.items()})
+    shapes |= random_tensors.fill(network, f"{case}.")
     x = rng.standard_normal((2, 8, 12, 3)).astype(np.float32)
     with torch.no_grad():
         posterior = network.encode(torch.from_numpy(x.transpose(0, 3, 1, 2))).latent_dist
         decoded = network.decode(posterior.mean).sample
     outputs = {"mean": posterior.mean, "log_variance": posterior.logvar, "decoded": decoded}
-    shapes |= own
     arrays |= {f"{case}_x": x, **{f"{case}_{k}": v.numpy().transpose(0, 2, 3, 1) for k, v in outputs.items()}}
 about = {"diffusers": diffusers.__version__, "torch": torch.__version__, "config": CASES}
 random_tensors.save("autoencoder_kl", shapes, about, **arrays)

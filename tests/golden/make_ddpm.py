@@ -31,13 +31,9 @@ for case, config in CASES.items():
     config |= {"in_channels": 4, "out_channels": 4}
     make = getattr(diffusers, config.get("_class_name", "UNet2DModel"))
     network = make(**{name: value for name, value in config.items() if name[0] != "_"}).eval()
-    own = {f"{case}.{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    drawn = random_tensors.draw_all(own)
-    network.load_state_dict({name.removeprefix(f"{case}."): torch.from_numpy(a) for name, a in drawn.items()})
-    given = {name: torch.from_numpy(value) for option, (name, value) in conditions.items() if option in config}
-    with torch.no_grad():
-        y = network(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(timesteps), **given).sample
-    shapes |= own
+    shapes |= random_tensors.fill(network, f"{case}.")
+    given = {name: value for option, (name, value) in conditions.items() if option in config}
+    y = random_tensors.run(network, x.transpose(0, 3, 1, 2), timesteps, **given).sample
     arrays[case] = y.numpy().transpose(0, 2, 3, 1)
 about = {"diffusers": diffusers.__version__, "torch": torch.__version__, "config": CASES}
 arrays |= {"x": x, "timesteps": timesteps, "labels": conditions["num_class_embeds"][1]}

@@ -5,8 +5,6 @@ text states, which is the paper's embedding of a class where the state is a larg
 where it is zero.
 """
 
-import importlib.metadata
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,28 +46,15 @@ def drawn(variables, prefix):
     return jax.tree_util.tree_map_with_path(draw, variables), shapes
 
 
-def main() -> None:
-    rng = np.random.RandomState(0)
-    x = rng.standard_normal((3, 3, 8, 8)).astype(np.float32)
-    noise, labels = np.array([-6.0, 0.4, 5.0], np.float32), np.array([0, 4, CLASSES])
-    hidden = 1e6 * (labels[:, None] == np.arange(CLASSES))[:, None]
-    inputs = jnp.moveaxis(x, 1, -1), noise, TextContext(jnp.asarray(hidden, jnp.float32), jnp.ones((3, 1)))
-    network, head = EDM2UNet(**SIZES), Uncertainty(channels=6)
-    variables, shapes = drawn(jax.eval_shape(network.init, jax.random.key(0), *inputs), "unet.")
-    of_head, shapes_of_head = drawn(jax.eval_shape(head.init, jax.random.key(0), noise), "logvar_")
-    output = np.moveaxis(jax.jit(network.apply)(variables, *inputs), -1, 1)
-    about = {"dewml": importlib.metadata.version("dewml"), "jax": jax.__version__, "sizes": SIZES}
-    random_tensors.save(
-        "edm2",
-        shapes | shapes_of_head,
-        about,
-        x=x,
-        noise=noise,
-        labels=labels,
-        output=output,
-        log_variance=head.apply(of_head, noise),
-    )
-
-
-if __name__ == "__main__":
-    main()
+rng = np.random.RandomState(0)
+x = rng.standard_normal((3, 3, 8, 8)).astype(np.float32)
+noise, labels = np.array([-6.0, 0.4, 5.0], np.float32), np.array([0, 4, CLASSES])
+hidden = 1e6 * (labels[:, None] == np.arange(CLASSES))[:, None]
+inputs = jnp.moveaxis(x, 1, -1), noise, TextContext(jnp.asarray(hidden, jnp.float32), jnp.ones((3, 1)))
+network, head = EDM2UNet(**SIZES), Uncertainty(channels=6)
+variables, shapes = drawn(jax.eval_shape(network.init, jax.random.key(0), *inputs), "unet.")
+of_head, shapes_of_head = drawn(jax.eval_shape(head.init, jax.random.key(0), noise), "logvar_")
+output = np.moveaxis(jax.jit(network.apply)(variables, *inputs), -1, 1)
+arrays = {"x": x, "noise": noise, "labels": labels, "output": output, "log_variance": head.apply(of_head, noise)}
+about = random_tensors.versions("dewml", "jax") | {"sizes": SIZES}
+random_tensors.save("edm2", shapes | shapes_of_head, about, **arrays)

@@ -5,7 +5,6 @@ Weights are drawn by the published names of EDM2 and mapped. ``as_in_the_paper``
 from the paper (arXiv:2312.02696): its appendix B, the diagram of configuration G and algorithm 1.
 """
 
-import importlib.metadata
 import math
 import types
 
@@ -66,61 +65,48 @@ def blocks(network: karras_unet.KarrasUnet) -> dict[str, nn.Module]:
     return dict(names)
 
 
-def main() -> None:
-    network = karras_unet.KarrasUnet(**SIZES).eval()
-    as_in_the_paper(network)
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def draw(name, *shape):
-        shapes[f"unet.{name}"] = shape
-        return torch.from_numpy(np.asarray(random_tensors.draw(f"unet.{name}", shape)))
-
-    def fill(module, weight):
-        assert module.weight.shape == weight.shape
-        module.weight.data = weight
-
-    with torch.no_grad():
-        weight = draw("enc.8x8_conv.weight", WIDTH, 4, 3, 3)
-        fill(network.input_block, torch.cat([weight[:, 3:], weight[:, :3]], 1))  # the ones come first there
-        fill(network.output_block[0], draw("out_conv.weight", 3, WIDTH, 3, 3))
-        network.output_block[1].gain.data = draw("out_gain")
-        # The embedding is four times as wide there: four copies of ours, with half the gain.
-        fill(network.to_time_emb[1], draw("emb_noise.weight", WIDTH, WIDTH).repeat(4, 1))
-        fill(network.to_class_emb, draw("emb_label.weight", WIDTH, CLASSES).repeat(4, 1))
-        for name, block in blocks(network).items():
-            wide = 2 * WIDTH if name.startswith("dec") and "block" in name else WIDTH
-            fill(block.block1[1], draw(f"{name}.conv_res0.weight", WIDTH, wide, 3, 3))
-            fill(block.block2[2], draw(f"{name}.conv_res1.weight", WIDTH, WIDTH, 3, 3))
-            fill(block.to_emb[0], draw(f"{name}.emb_linear.weight", WIDTH, WIDTH).repeat(1, 4))
-            block.to_emb[1].gain.data = draw(f"{name}.emb_gain") / 2
-            if wide > WIDTH:
-                fill(block.res_conv, draw(f"{name}.conv_skip.weight", WIDTH, wide, 1, 1))
-            if block.attn is not None:
-                qkv = draw(f"{name}.attn_qkv.weight", 3 * WIDTH, WIDTH, 1, 1)  # heads, channels of a head, (q, k, v)
-                fill(block.attn.to_qkv, qkv.reshape(-1, 3, WIDTH, 1, 1).transpose(0, 1).reshape(qkv.shape))
-                fill(block.attn.to_out, draw(f"{name}.attn_proj.weight", WIDTH, WIDTH, 1, 1))
-        turns = np.random.RandomState(1).standard_normal(WIDTH // 2).astype(np.float32)
-        network.to_time_emb[0].weights.data = torch.from_numpy(turns)
-        x = np.random.RandomState(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
-        noise, labels = np.array([-1.5, 0.1, 1.0], np.float32), np.array([0, 4, 2])
-        call = map(torch.from_numpy, (x, noise))
-        output = network(*call, class_labels=torch.from_numpy(labels)).numpy()
-    package = "denoising-diffusion-pytorch"
-    about = {package: importlib.metadata.version(package), "torch": torch.__version__, "sizes": SIZES}
-    freqs = np.float32(2 * np.pi) * np.concatenate([turns, turns])  # sines, which are late cosines, and cosines
-    phases = np.repeat(np.float32([-np.pi / 2, 0]), WIDTH // 2)
-    random_tensors.save(
-        "edm2_karras_unet",
-        shapes,
-        about,
-        x=x,
-        noise=noise,
-        labels=labels,
-        output=output,
-        freqs=freqs,
-        phases=phases,
-    )
+network = karras_unet.KarrasUnet(**SIZES).eval()
+as_in_the_paper(network)
+shapes: dict[str, tuple[int, ...]] = {}
 
 
-if __name__ == "__main__":
-    main()
+def draw(name, *shape):
+    shapes[f"unet.{name}"] = shape
+    return torch.from_numpy(np.asarray(random_tensors.draw(f"unet.{name}", shape)))
+
+
+def fill(module, weight):
+    assert module.weight.shape == weight.shape
+    module.weight.data = weight
+
+
+with torch.no_grad():
+    weight = draw("enc.8x8_conv.weight", WIDTH, 4, 3, 3)
+    fill(network.input_block, torch.cat([weight[:, 3:], weight[:, :3]], 1))  # the ones come first there
+    fill(network.output_block[0], draw("out_conv.weight", 3, WIDTH, 3, 3))
+    network.output_block[1].gain.data = draw("out_gain")
+    # The embedding is four times as wide there: four copies of ours, with half the gain.
+    fill(network.to_time_emb[1], draw("emb_noise.weight", WIDTH, WIDTH).repeat(4, 1))
+    fill(network.to_class_emb, draw("emb_label.weight", WIDTH, CLASSES).repeat(4, 1))
+    for name, block in blocks(network).items():
+        wide = 2 * WIDTH if name.startswith("dec") and "block" in name else WIDTH
+        fill(block.block1[1], draw(f"{name}.conv_res0.weight", WIDTH, wide, 3, 3))
+        fill(block.block2[2], draw(f"{name}.conv_res1.weight", WIDTH, WIDTH, 3, 3))
+        fill(block.to_emb[0], draw(f"{name}.emb_linear.weight", WIDTH, WIDTH).repeat(1, 4))
+        block.to_emb[1].gain.data = draw(f"{name}.emb_gain") / 2
+        if wide > WIDTH:
+            fill(block.res_conv, draw(f"{name}.conv_skip.weight", WIDTH, wide, 1, 1))
+        if block.attn is not None:
+            qkv = draw(f"{name}.attn_qkv.weight", 3 * WIDTH, WIDTH, 1, 1)  # heads, channels of a head, (q, k, v)
+            fill(block.attn.to_qkv, qkv.reshape(-1, 3, WIDTH, 1, 1).transpose(0, 1).reshape(qkv.shape))
+            fill(block.attn.to_out, draw(f"{name}.attn_proj.weight", WIDTH, WIDTH, 1, 1))
+    turns = np.random.RandomState(1).standard_normal(WIDTH // 2).astype(np.float32)
+    network.to_time_emb[0].weights.data = torch.from_numpy(turns)
+    x = np.random.RandomState(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
+    noise, labels = np.array([-1.5, 0.1, 1.0], np.float32), np.array([0, 4, 2])
+output = random_tensors.run(network, x, noise, class_labels=labels).numpy()
+about = random_tensors.versions("denoising-diffusion-pytorch", "torch") | {"sizes": SIZES}
+freqs = np.float32(2 * np.pi) * np.concatenate([turns, turns])  # sines, which are late cosines, and cosines
+phases = np.repeat(np.float32([-np.pi / 2, 0]), WIDTH // 2)
+arrays = {"x": x, "noise": noise, "labels": labels, "output": output, "freqs": freqs, "phases": phases}
+random_tensors.save("edm2_karras_unet", shapes, about, **arrays)

@@ -5,14 +5,13 @@
 Needs torch, torch-fidelity, pytorch-fid and clean-fid, and no download: the weights are drawn from their names.
 """
 
-import importlib.metadata
 import unittest.mock
 
 import numpy as np
 import pytorch_fid.inception as pytorch_fid
 import torch
 from cleanfid.resize import make_resizer
-from random_tensors import draw_all, save
+from random_tensors import fill, save, versions
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
@@ -37,10 +36,7 @@ def inception() -> tuple[fidelity.FeatureExtractorInceptionV3, dict[str, tuple[i
         unittest.mock.patch.object(fidelity.FeatureExtractorInceptionV3, "load_state_dict"),
     ):
         network = fidelity.FeatureExtractorInceptionV3("inception", list(NAMES))
-    state = network.state_dict()
-    shapes = {name: tuple(v.shape) for name, v in state.items() if not name.endswith("num_batches_tracked")}
-    network.load_state_dict(state | {name: torch.tensor(v) for name, v in draw_all(shapes).items()})
-    return network, shapes
+    return network, fill(network, chosen=lambda name: not name.endswith("num_batches_tracked"))
 
 
 def resized() -> dict[str, np.ndarray]:
@@ -95,6 +91,5 @@ def features(network: fidelity.FeatureExtractorInceptionV3) -> dict[str, np.ndar
 if __name__ == "__main__":
     torch.set_num_threads(1)
     network, shapes = inception()
-    packages = ("torch", "torch-fidelity", "pytorch-fid", "clean-fid", "pillow")
-    about = {name: importlib.metadata.version(name) for name in packages}
+    about = versions("torch", "torch-fidelity", "pytorch-fid", "clean-fid", "pillow")
     save("inception", shapes, about, **features(network), **resized(), **metrics())

@@ -6,8 +6,6 @@ Needs torch and nvidia-physicsnemo (Apache-2.0). The files say what the publishe
 network runs in training mode without dropout: outside it, PhysicsNeMo's norms divide by n - 1, those of EDM by n.
 """
 
-import importlib.metadata
-
 import numpy as np
 import random_tensors
 import torch
@@ -80,11 +78,9 @@ def make(kind: str) -> None:
     augment[2] = 0
     labels = np.array([1, 3, 2])  # the second has no class
     noise = np.array([-1.5, 0.3, 1.1], np.float32) if kind == "ncsnpp" else np.array([3.0, 250.5, 999.0], np.float32)
-    hot = torch.nn.functional.one_hot(torch.from_numpy(labels), 4)[:, :3].float()
-    with torch.no_grad():
-        y = network(torch.from_numpy(x), torch.from_numpy(noise), hot, torch.from_numpy(augment)).numpy()
+    y = random_tensors.run(network, x, noise, np.eye(4, 3, dtype=np.float32)[labels], augment).numpy()
     about = {
-        "packages": {name: importlib.metadata.version(name) for name in ("torch", "nvidia-physicsnemo")},
+        "packages": random_tensors.versions("torch", "nvidia-physicsnemo"),
         "options": options,
         "parameters": {kind + name: count({**KINDS[kind], **sizes}) for name, sizes in PUBLISHED.items()},
     }

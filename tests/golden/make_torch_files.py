@@ -87,54 +87,49 @@ def pickled(content):
     return file.getvalue()
 
 
-def main() -> None:
-    torch.manual_seed(0)
-    plain, precond = Plain(), EDMPrecond()
-    wrapped = collections.OrderedDict((f"module.{name}", value) for name, value in plain.state_dict().items())
-    trained = [p for p in plain.parameters() if p.requires_grad]
-    average = [0.5 * p.detach() for p in trained]
-    sgd = torch.optim.Adam(trained)
-    score_sde = {
-        "optimizer": sgd.state_dict(),
-        "model": wrapped,
-        "ema": {"decay": 0.999, "num_updates": 5, "shadow_params": average},
-        "step": 5,
-    }
-    base = torch.arange(24.0).reshape(4, 6)
-    kinds = {
-        "half": base.half(),
-        "bfloat": base.bfloat16(),
-        "long": base.long(),
-        "flag": base > 3,
-        "view": base[1:, ::2].T,
-        "empty": torch.zeros(0, 3),
-        "scalar": torch.tensor(2.5),
-        "shared": base[2],
-    }
-    dit = {"model": plain.state_dict(), "ema": {k: 2 * v for k, v in plain.state_dict().items()}, "opt": {}}
-    dit["args"] = argparse.Namespace(lr=1e-4)
-    pickle_of_edm = {
-        "ema": precond,
-        "dataset_kwargs": EasyDict(path="x.zip", size=np.int64(3)),
-        "mean": np.arange(6, dtype=np.float32).reshape(2, 3),
-    }
-    files = {
-        "state_zip": saved(plain.state_dict()),
-        "state_legacy": saved(plain.state_dict(), _use_new_zipfile_serialization=False),
-        "kinds": saved(kinds),
-        "kinds_legacy": saved(kinds, _use_new_zipfile_serialization=False),
-        "score_sde": saved(score_sde),
-        "dit": saved(dit),
-        "edm": pickled(pickle_of_edm),
-        "module_legacy": saved(torch.nn.Linear(2, 2), _use_new_zipfile_serialization=False),
-    }
-    arrays = {f"file.{name}": np.frombuffer(data, np.uint8) for name, data in files.items()}
-    arrays |= {f"plain.{name}": value.numpy() for name, value in plain.state_dict().items()}
-    arrays |= {f"edm.{name}": value.numpy() for name, value in precond.state_dict().items()}
-    arrays |= {f"average.{i}": value.numpy() for i, value in enumerate(average)}
-    arrays |= {f"kinds.{name}": value.float().numpy() for name, value in kinds.items()}
-    random_tensors.save("torch_files", {}, {"torch": torch.__version__}, **arrays)
-
-
-if __name__ == "__main__":
-    main()
+torch.manual_seed(0)
+plain, precond = Plain(), EDMPrecond()
+wrapped = collections.OrderedDict((f"module.{name}", value) for name, value in plain.state_dict().items())
+trained = [p for p in plain.parameters() if p.requires_grad]
+average = [0.5 * p.detach() for p in trained]
+sgd = torch.optim.Adam(trained)
+score_sde = {
+    "optimizer": sgd.state_dict(),
+    "model": wrapped,
+    "ema": {"decay": 0.999, "num_updates": 5, "shadow_params": average},
+    "step": 5,
+}
+base = torch.arange(24.0).reshape(4, 6)
+kinds = {
+    "half": base.half(),
+    "bfloat": base.bfloat16(),
+    "long": base.long(),
+    "flag": base > 3,
+    "view": base[1:, ::2].T,
+    "empty": torch.zeros(0, 3),
+    "scalar": torch.tensor(2.5),
+    "shared": base[2],
+}
+dit = {"model": plain.state_dict(), "ema": {k: 2 * v for k, v in plain.state_dict().items()}, "opt": {}}
+dit["args"] = argparse.Namespace(lr=1e-4)
+pickle_of_edm = {
+    "ema": precond,
+    "dataset_kwargs": EasyDict(path="x.zip", size=np.int64(3)),
+    "mean": np.arange(6, dtype=np.float32).reshape(2, 3),
+}
+files = {
+    "state_zip": saved(plain.state_dict()),
+    "state_legacy": saved(plain.state_dict(), _use_new_zipfile_serialization=False),
+    "kinds": saved(kinds),
+    "kinds_legacy": saved(kinds, _use_new_zipfile_serialization=False),
+    "score_sde": saved(score_sde),
+    "dit": saved(dit),
+    "edm": pickled(pickle_of_edm),
+    "module_legacy": saved(torch.nn.Linear(2, 2), _use_new_zipfile_serialization=False),
+}
+arrays = {f"file.{name}": np.frombuffer(data, np.uint8) for name, data in files.items()}
+arrays |= {f"plain.{name}": value.numpy() for name, value in plain.state_dict().items()}
+arrays |= {f"edm.{name}": value.numpy() for name, value in precond.state_dict().items()}
+arrays |= {f"average.{i}": value.numpy() for i, value in enumerate(average)}
+arrays |= {f"kinds.{name}": value.float().numpy() for name, value in kinds.items()}
+random_tensors.save("torch_files", {}, {"torch": torch.__version__}, **arrays)

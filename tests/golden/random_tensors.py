@@ -4,10 +4,12 @@ Every parameter is random: freshly initialised networks output almost zero, and 
 numpy only, so that the scripts that make the golden files may run in environments without jax.
 """
 
+import importlib.metadata
 import json
 import pathlib
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,32 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def draw_all(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """One tensor for each name."""
     return {name: draw(name, tuple(shape)) for name, shape in shapes.items()}
+
+
+def fill(
+    network: Any, prefix: str = "", chosen: Callable[[str], bool] = lambda name: True
+) -> dict[str, tuple[int, ...]]:
+    """Draws the state of a network of torch by its names after ``prefix``; returns the shapes of what is drawn."""
+    import torch
+
+    state = network.state_dict()
+    shapes = {prefix + name: tuple(value.shape) for name, value in state.items() if chosen(name)}
+    drawn = {name.removeprefix(prefix): torch.tensor(value) for name, value in draw_all(shapes).items()}
+    network.load_state_dict(state | drawn, assign=True)
+    return shapes
+
+
+def run(network: Any, *inputs: np.ndarray, **options: np.ndarray) -> Any:
+    """The output of a network of torch for arrays, without gradients."""
+    import torch
+
+    with torch.no_grad():
+        return network(*map(torch.from_numpy, inputs), **{k: torch.from_numpy(v) for k, v in options.items()})
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of the packages that are installed, by name."""
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def save(name: str, shapes: dict[str, tuple[int, ...]], about: dict[str, Any], **arrays: np.ndarray) -> None:
