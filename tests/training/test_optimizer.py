@@ -5,30 +5,18 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from scorekit.training import learning_rate_schedule, make_optimizer
 
 
-def test_schedule_values():
-    schedule = learning_rate_schedule(2.0, 10, 110, 0.25)
+@pytest.mark.parametrize(("rate", "warmup", "total", "final"), [(2.0, 10, 110, 0.25), (0.3, 0, 10, 1.0)])
+def test_schedule_values(rate, warmup, total, final):
     n = np.arange(130)
-    warmup = np.minimum(1, (n + 1) / 10)
-    progress = np.clip((n - 10) / 100, 0, 1)
-    expected = 2.0 * warmup * (0.25 + 0.75 * (1 + np.cos(np.pi * progress)) / 2)
-    np.testing.assert_allclose(schedule(n), expected, rtol=1e-5)
-    assert schedule(0) == pytest.approx(0.2)  # the first rate is not zero
-    assert schedule(9) == schedule(10) == pytest.approx(2.0)
-    assert schedule(60) == pytest.approx(2.0 * (0.25 + 0.75 / 2))
-    assert schedule(110) == schedule(10_000) == pytest.approx(0.5)
-
-
-def test_schedule_agrees_with_optax_after_the_warmup():
-    ours = learning_rate_schedule(1.0, 5, 55, 0.1)
-    theirs = optax.cosine_decay_schedule(1.0, 50, alpha=0.1)
-    n = np.arange(60)
-    np.testing.assert_allclose(ours(n + 5), theirs(n), rtol=1e-5)
+    rising = np.minimum(1, (n + 1) / max(warmup, 1))  # the first rate is not zero
+    progress = np.clip((n - warmup) / (total - warmup), 0, 1)
+    expected = rate * rising * (final + (1 - final) * (1 + np.cos(np.pi * progress)) / 2)
+    np.testing.assert_allclose(learning_rate_schedule(rate, warmup, total, final)(n), expected, rtol=1e-5)
 
 
 def test_inverse_square_root():
@@ -38,24 +26,10 @@ def test_inverse_square_root():
     np.testing.assert_allclose(rate, expected, rtol=1e-5)
 
 
-def test_betas_are_those_of_adam():
-    params, gradients = jnp.ones(3), [jnp.array([1.0, -2.0, 0.5]), jnp.array([0.1, 3.0, 0.5])]
-    ours = make_optimizer(0.1, 0, 10, final_fraction=1.0, clip_norm=None, betas=(0.5, 0.7))
-    theirs = optax.adam(0.1, b1=0.5, b2=0.7)
-    state, other = ours.init(params), theirs.init(params)
-    for g in gradients:
-        update, state = ours.update(g, state, params)
-        expected, other = theirs.update(g, other, params)
-        np.testing.assert_allclose(update, expected, rtol=1e-6)
-
-
-def test_constant_rate_without_warmup():
-    np.testing.assert_allclose(learning_rate_schedule(0.3, 0, 10, 1.0)(np.arange(20)), 0.3, rtol=1e-6)
-
-
-def test_clips_by_the_global_norm_before_adam():
-    rate, (b1, b2) = 0.1, (0.9, 0.999)
-    optimizer = make_optimizer(rate, 0, 10, final_fraction=1.0, clip_norm=1.0)
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.5, 0.7)])
+def test_clips_by_the_global_norm_before_adam(betas):
+    rate, (b1, b2) = 0.1, betas
+    optimizer = make_optimizer(rate, 0, 10, final_fraction=1.0, clip_norm=1.0, betas=betas)
     params = {"a": jnp.zeros(1), "b": jnp.zeros(1)}
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
@@ -110,17 +84,6 @@ def test_the_root_mean_square_of_muon_is_in_the_stated_range():
     values = [np.diag(newton_schulz(np.diag([np.cos(a), np.sin(a)]))) for a in angles]
     assert low <= np.min(values) < low + 0.01
     assert high - 0.01 < np.max(values) <= high
-    optimizer, rng = (
-        make_optimizer(1.0, 0, 10, final_fraction=1.0, clip_norm=None, name="muon"),
-        np.random.default_rng(0),
-    )
-    kernels = {
-        str(shape): {"kernel": rng.normal(size=shape)} for shape in [(1, 5), (5, 1), (2, 64), (64, 64), (576, 64)]
-    }
-    updates, _ = jax.jit(optimizer.update)(kernels, optimizer.init(kernels), kernels)
-    found = {shape: float(jnp.sqrt(jnp.mean(jnp.square(each["kernel"])))) for shape, each in updates.items()}
-    assert all(low <= value <= high for value in found.values()), found
-    assert [found[str(shape)] for shape in [(1, 5), (5, 1)]] == pytest.approx([0.70, 0.70], abs=5e-3)
 
 
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-8)])
