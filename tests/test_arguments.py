@@ -65,7 +65,7 @@ def ends(bound):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted({*BOUNDED} & {*ROWS} - {*NETWORKS, "tuning.tune"}))
+@pytest.mark.parametrize("name", sorted({*BOUNDED} & {*ROWS} - {*NETWORKS}))
 def test_values_inside_the_bounds_give_finite_answers(name):
     """Or an error of a relation, as between the ends of an interval, which is never an error of the bound."""
     row, errors = ROWS[name], []

@@ -5,6 +5,7 @@ examples: two devices have one each on a mesh, and two each in ``shard_map``. Th
 """
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,8 @@ def calls(package):
         found[name] = batches, run
     own = {name: function for name, function in CALLS.items() if name.split(".")[0] == package}
     for name, function in own.items():
-        found[name] = BATCHES, lambda batches, function=function: jax.tree.leaves(function(**batches))
+        batches = {name: BATCHES[name] for name in inspect.signature(function).parameters}
+        found[name] = batches, lambda batches, function=function: jax.tree.leaves(function(**batches))
     return found
 
 

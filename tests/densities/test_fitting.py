@@ -1,12 +1,10 @@
 """Gaussians fitted in closed form, against the sample covariance and its eigendecomposition."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tables import in_float64
 
-from scorekit import densities
 from scorekit.densities import fit_gaussian
 
 RNG = np.random.default_rng(0)
@@ -51,19 +49,3 @@ def test_fit_gaussian_with_a_floor_bounds_every_variance():
         assert np.isfinite(fitted.log_density(jnp.float32(x))).all()
     degenerate = fit_gaussian(x[:1].repeat(2, axis=0), floor=0.2)
     np.testing.assert_allclose(degenerate.covariance(), 0.04 * np.eye(2), atol=1e-7)
-
-
-@pytest.mark.slow
-def test_fit_gaussian_of_classes_makes_a_mixture():
-    """All fits of one rank share their shapes, even where a class has fewer examples than the rank."""
-    parts = [fit_gaussian(data(n, 6), rank=4, floor=0.1) for n in (30, 3)]
-    assert densities.mixture([30, 3], parts).sample(jax.random.key(0), (2,)).shape == (2, 6)
-
-
-def test_fit_gaussian_recovers_a_low_rank_gaussian():
-    truth = densities.gaussian(jnp.arange(5.0), factor=jax.random.normal(jax.random.key(1), (5, 2)), std=0.5)
-    fitted = fit_gaussian(truth.sample(jax.random.key(0), (100_000,)), rank=2)
-    np.testing.assert_allclose(fitted.mean, truth.mean, atol=0.03)
-    np.testing.assert_allclose(fitted.covariance(), truth.covariance(), atol=0.05)
-    np.testing.assert_allclose(fitted.residual, 0.25, rtol=0.01)
-    np.testing.assert_allclose(fitted.entropy(), truth.entropy(), atol=0.01)

@@ -24,13 +24,6 @@ def test_of_orthonormal_pairs_the_loss_is_a_closed_form(tau):
     np.testing.assert_allclose(contrastive_loss(same, same, np.log(tau)), np.log(6), rtol=1e-5)
 
 
-def test_pictures_and_captions_may_be_exchanged_and_examples_permuted():
-    p, c, order = unit(5, 3), unit(5, 3), np.array([3, 1, 4, 0, 2])
-    loss = contrastive_loss(p, c, -1.0)
-    np.testing.assert_allclose(contrastive_loss(c, p, -1.0), loss, rtol=1e-5)
-    np.testing.assert_allclose(contrastive_loss(p[order], c[order], -1.0), loss[order], rtol=1e-5)
-
-
 def test_another_picture_of_the_same_subject_is_no_negative():
     p, c = unit(4, 3), unit(4, 3)
     found = contrastive_loss(p, c, -1.0, np.array([7, 2, 7, 5]))
@@ -41,8 +34,6 @@ def test_another_picture_of_the_same_subject_is_no_negative():
         np.testing.assert_allclose(found[i], 0.5 * rows - logits[i, i], rtol=1e-5)
     alone = contrastive_loss(p, c, -1.0, np.zeros(4, int))
     np.testing.assert_allclose(alone, 0.0, atol=1e-6)
-    gradient = jax.grad(lambda p: contrastive_loss(p, c, -1.0, np.array([7, 2, 7, 5])).mean())(p)
-    assert np.isfinite(gradient).all()
 
 
 def test_gradients_are_those_of_finite_differences():

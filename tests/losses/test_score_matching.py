@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from errors import raising
 from tables import in_float64
 
 from scorekit import densities, losses, schedules, times, weightings
@@ -74,7 +75,7 @@ def test_implicit_is_the_fisher_divergence_without_its_constant(kind, dim, bits)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dim", "bits"), [(1, 32), (2, 32), (2, 64), (16, 32), (16, 64)])
+@pytest.mark.parametrize(("dim", "bits"), [(1, 32), (2, 64), (16, 32)])
 @pytest.mark.parametrize("kind", ["gaussian", "mixture"])
 def test_every_objective_is_the_fisher_divergence_within_monte_carlo_error(kind, dim, bits):
     with jax.enable_x64(bits == 64):
@@ -85,15 +86,6 @@ def test_every_objective_is_the_fisher_divergence_within_monte_carlo_error(kind,
             error = np.std(gap) / np.sqrt(len(gap))
             assert abs(np.mean(gap)) < 4 * error + (2e-3 * dim if name == "finite difference" else 0.0), name
             assert error < 0.08 * dim, name
-
-
-@pytest.mark.parametrize("dim", [2, pytest.param(16, marks=pytest.mark.slow)])
-def test_the_variance_falls_from_sliced_to_implicit(dim):
-    """The exact trace, then its estimate with the mean square, then the square along a direction."""
-    x = data("gaussian", dim).sample(jax.random.key(1), (4000,))
-    of = jax.jit(lambda x: [OBJECTIVES[k](jax.random.key(2), x).var() for k in ("implicit", "hutchinson", "sliced")])
-    exact, estimated, sliced = of(x)
-    assert exact < estimated < 0.8 * sliced
 
 
 @pytest.mark.slow
@@ -158,13 +150,12 @@ def test_trees_and_gradients():
     np.testing.assert_allclose(jax.grad(loss)(3.0 / jnp.mean(jnp.sum(x**2, axis=-1))), 0.0, atol=1e-5)
 
 
-def test_what_is_not_allowed_is_an_error():
-    x = jnp.ones((2, 3))
-    with pytest.raises(ValueError, match="key must be a PRNG key for random directions, got None"):
-        sm.implicit_loss(score, x, divergence="gaussian")
-    with pytest.raises(ValueError, match=r"log_density must return shape \(2,\), got \(2, 3\)"):
-        sm.finite_difference_loss(jax.random.key(0), lambda x: x, x)
-    with pytest.raises(ValueError, match=r"score must have the structure and the shapes of x, \(2, 3\), got \(2, 1\)"):
-        sm.implicit_loss(lambda x: x[:, :1], jnp.ones((2, 3)))
-    with pytest.raises(ValueError, match="x must hold values"):
-        sm.implicit_loss(score, x[:0])
+X = jnp.ones((2, 3))
+test_errors_name_the_argument = raising(
+    {
+        "key must": lambda: sm.implicit_loss(score, X, divergence="gaussian"),
+        "log_density must": lambda: sm.finite_difference_loss(jax.random.key(0), lambda x: x, X),
+        "score must": lambda: sm.implicit_loss(lambda x: x[:, :1], X),
+        "x must": lambda: sm.implicit_loss(score, X[:0]),
+    }
+)

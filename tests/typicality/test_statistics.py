@@ -98,16 +98,6 @@ def test_score_curvature_exact_and_by_probes():
     estimate = functools.partial(typicality.score_curvature, probes=1000)
     found = jax.jit(estimate)(DENOISER, SCHEDULE, X, TS, key=jax.random.key(0))
     np.testing.assert_allclose(found, exact, rtol=0.1)
-    # On noisy data both halves of the ratio have one mean: near 1 in high dimension.
-    wide = sk.densities.gaussian(jnp.zeros(400), std=1.5)
-    x = wide.sample(jax.random.key(1), (100,))
-    level = jnp.array([0.001])
-    one = sk.denoisers.exact_denoiser(wide, SCHEDULE)
-    ratio = jax.jit(typicality.score_curvature)(
-        one, SCHEDULE, x, level, key=jax.random.key(0)
-    )  # one probe: C is isotropic
-    assert abs(float(ratio.mean()) - 1.0) < 0.03
-    assert float(ratio.std()) < 0.1
 
 
 @pytest.mark.slow
@@ -131,17 +121,6 @@ def test_statistics_are_independent_across_examples_and_accept_trees():
     for whole, of_tree, alone in zip(all_of(plain, X), all_of(on_trees, tree), each, strict=True):
         np.testing.assert_allclose(of_tree, whole, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(alone[:, 0], whole, rtol=1e-4, atol=1e-4)
-
-
-def test_code_length():
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
-    slope = np.broadcast_to(np.arange(28, dtype=np.uint8)[:, None, None] * 5, (2, 28, 28, 1))
-    flat = np.zeros((2, 28, 28, 1), np.uint8)
-    bits = [typicality.code_length(x)[0] for x in (noise, slope, flat)]
-    assert bits[0] > 8 * 28 * 28 > 10 * bits[1] > bits[1] >= bits[2]
-    plain = 8 * len(zlib.compress(slope[0].tobytes(), 9))
-    assert bits[1] < plain  # the filters find the slope
 
 
 def residuals(image, kind):
