@@ -42,11 +42,6 @@ def test_inverse_constant_q_is_the_transpose(case):
     np.testing.assert_allclose(inverse, transposed, atol=3e-5)
 
 
-def test_constant_q_preserves_energy(case):
-    _, x, (c, _, _, _) = case
-    np.testing.assert_allclose(np.sum(np.abs(c) ** 2, axis=(1, 2)), np.sum(x**2, axis=1), rtol=1e-5)
-
-
 def test_constant_q_matches_the_defining_sum(case):
     """The transform times the filter as the module writes it, moved down by the centre, summed at the times m L / M."""
     frame, x, (c, _, _, _) = case
@@ -80,15 +75,3 @@ def test_float64_is_exact_to_1e_13():
         x = jax.random.normal(jax.random.key(0), (2000,), jnp.float64)
         back = inverse_constant_q(constant_q(x, FRAMES["even"]), FRAMES["even"])
         np.testing.assert_allclose(back, x, atol=1e-13)
-
-
-def test_tones_are_stationary_in_their_bands():
-    """Every band's own tone is loudest there at every time, and turns by less than a bin of the transform."""
-    frame = FRAMES["even"]
-    bands = np.asarray(frame.frequencies)[1:-1]
-    periodic = np.round(bands / 4.0) * 4.0  # an integer number of periods in the clip
-    c = np.asarray(constant_q(np.sin(2 * np.pi * periodic[:, None] / 8000 * np.arange(2000)), frame))
-    for k in range(len(bands)):
-        assert np.argmax(np.abs(c[k]).sum(axis=1)) == k + 1
-        row = c[k, k + 1]
-        np.testing.assert_allclose(row, row[0], rtol=1e-3, atol=1e-3 * np.abs(row[0]))

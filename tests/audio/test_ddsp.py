@@ -7,10 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import audio
 from scorekit.audio import ddsp
-from scorekit.data.soundfont import read_soundfont
-from scorekit.data.synthesis import render_note
 
 RATE = 16000.0
 
@@ -19,15 +16,12 @@ def exact_phase(f0):
     return np.concatenate([[0.0], np.cumsum(np.asarray(f0, np.float64))[:-1]]) / RATE
 
 
-def test_the_phase_of_two_minutes_does_not_drift():
-    n = np.arange(120 * 16000)
-    for f0 in (np.full(n.shape, 441.3), 300.0 + 200.0 * np.sin(2 * np.pi * n / 50_000)):
-        f0 = f0.astype(np.float32)
-        turns = np.asarray(jax.jit(ddsp.accumulate_phase, static_argnums=1)(f0, RATE))
-        assert turns.min() >= -0.5
-        assert turns.max() < 0.5
-        off = turns - exact_phase(f0)
-        assert np.abs(off - np.round(off)).max() < 3e-4  # a sum in float32 is off by 0.1 and more
+def test_the_phase_of_a_vibrato_of_two_minutes_does_not_drift():
+    f0 = (300.0 + 200.0 * np.sin(2 * np.pi * np.arange(120 * 16000) / 50_000)).astype(np.float32)
+    turns = np.asarray(jax.jit(ddsp.accumulate_phase, static_argnums=1)(f0, RATE))
+    assert -0.5 <= turns.min() <= turns.max() < 0.5
+    off = turns - exact_phase(f0)
+    assert np.abs(off - np.round(off)).max() < 3e-4  # a sum in float32 is off by 0.1 and more
 
 
 def test_the_phase_of_a_minute_is_as_exact_as_stated():
@@ -38,17 +32,6 @@ def test_the_phase_of_a_minute_is_as_exact_as_stated():
     off = np.abs(off - np.round(off))
     assert 1.9e-4 < off[:2].max() < lowest
     assert 1.0e-4 < off[2:].max() < others
-
-
-def test_partials_have_their_amplitudes_and_nothing_is_aliased():
-    """Frequencies that fit into the window: the spectrum is exact, and is zero but for the partials."""
-    amplitudes = np.array([0.5, 0.25, 0.125, 0.3, 0.2], np.float32)
-    f0 = 2000.0  # the fourth partial is at half the sample rate
-    x = np.asarray(ddsp.harmonics(np.full(1600, f0, np.float32), amplitudes, RATE))
-    spectrum = 2 * np.abs(np.fft.rfft(x)) / 1600
-    expected = np.zeros(801)
-    expected[[200, 400, 600]] = amplitudes[:3]
-    np.testing.assert_allclose(spectrum, expected, atol=1e-6)
 
 
 def test_a_sound_is_the_sum_of_its_partials():
@@ -140,18 +123,6 @@ def test_analysis_finds_the_controls_that_were_played():
     np.testing.assert_allclose(np.sqrt(np.mean(noisy**2, (0, 1)))[4:-1], 0.2, rtol=0.05)
 
 
-@pytest.mark.slow
-def test_a_sound_played_from_its_analysis_is_the_sound():
-    rate, length, hop = 8000.0, 4096, 64
-    n = np.arange(length + hop)
-    f0 = (220.0 + 0.01 * n).astype(np.float32)
-    envelope = np.exp(-n / 3000)[:, None] * np.array([0.5, 0.3, 0.2])
-    x = ddsp.harmonics(f0[:length], envelope[:length].astype(np.float32), rate)
-    found = ddsp.analyse(x, f0[::hop], rate, 3, hop=hop, window=512)
-    again = ddsp.harmonics(f0[:length], ddsp.upsample(found.amplitudes, hop, length, "hann"), rate)
-    assert np.sqrt(np.mean((again - x)[256:-256] ** 2)) < 0.02 * np.sqrt(np.mean(x**2))
-
-
 @pytest.fixture(scope="module")
 def vibrato():
     """Two notes 20 cents off their nominal pitch, one with a vibrato of 30 cents, one silent in its first half."""
@@ -203,11 +174,13 @@ def test_silence_has_finite_gradients():
     assert np.all(np.isfinite(played))
 
 
-def test_the_sound_is_linear_in_the_amplitudes():
-    rng = np.random.default_rng(0)
-    f0, a = np.full(5, 200.0), rng.normal(size=(3, 5, 4)).astype(np.float32)
-    play = lambda a: ddsp.synthesise(jax.random.key(0), f0, a, np.zeros((5, 9)), RATE, 16, 64)
-    np.testing.assert_allclose(play(a[0]) + 2 * play(a[1]), play(a[0] + 2 * a[1]), atol=1e-5)
+def test_a_sound_is_its_partials_and_its_noise():
+    """Frequencies are interpolated linearly, amplitudes by Hann windows."""
+    key, f0, bands = jax.random.key(0), np.linspace(200.0, 300.0, 5), np.ones((5, 9), np.float32)
+    a = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    exact_f0, exact_a = np.interp(np.arange(64), 16 * np.arange(5), f0), ddsp.upsample(a, 16, 64, "hann")
+    expected = ddsp.harmonics(exact_f0, exact_a, RATE) + ddsp.filtered_noise(key, bands, 16, 64)
+    np.testing.assert_allclose(ddsp.synthesise(key, f0, a, bands, RATE, 16, 64), expected, atol=1e-4)
 
 
 def test_loudness_is_the_root_mean_square_of_what_is_played():
@@ -243,32 +216,3 @@ def test_the_controls_of_a_representation_are_what_it_plays():
     f0, amplitudes, bands = (np.concatenate([c, c[:, -1:]], 1) for c in (f0, amplitudes, bands))
     played = ddsp.synthesise(jax.random.key(0), f0, amplitudes, bands, 4000.0, 64, 256)
     np.testing.assert_allclose(representation.decode(x), played, atol=1e-6)
-
-
-def test_a_room_is_learned_by_gradient_descent():
-    rng = np.random.default_rng(0)
-    room = rng.normal(size=8) * 0.6 ** np.arange(8)
-    dry = jnp.asarray(rng.normal(size=(4, 64)), jnp.float32)
-    wet = ddsp.reverberate(dry, jnp.asarray(room, jnp.float32))
-    loss = lambda response: jnp.sum((ddsp.reverberate(dry, response) - wet) ** 2) / 256
-    descend = lambda _, response: response - 0.3 * jax.grad(loss)(response)
-    found = jax.jit(lambda start: jax.lax.fori_loop(0, 200, descend, start))(jnp.zeros(8))
-    np.testing.assert_allclose(found, room, atol=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("program", "pitch"), [(0, 60), (73, 72), (48, 57)])
-def test_the_controls_of_a_recording_play_it_again(program, pitch):
-    """Recorded instruments: the sound of the controls is nearer than that of another note, and as loud."""
-    rate, length = 4000, 4096
-    note = lambda pitch: render_note(
-        read_soundfont(), program, pitch, 100, sample_rate=rate, held=0.8, seconds=length / rate
-    )
-    x = note(pitch)[None]
-    kind = ddsp.note_controls(length, rate, partials=24, bands=65)
-    played = np.asarray(jax.jit(lambda x: kind.decode(kind.encode(x, np.array([pitch]))))(x))
-    distance = lambda y: float(audio.log_spectral_distance(y, x, rate)[0])
-    assert distance(played) < 0.5 * distance(note(pitch + 1)[None])
-    for low, high in ((0, 1000), (1000, 2000)):
-        energy = lambda y: np.sum(np.abs(np.fft.rfft(y))[..., low * length // rate : high * length // rate] ** 2)  # noqa: B023
-        assert abs(10 * np.log10(energy(played) / energy(x))) < 2

@@ -57,11 +57,3 @@ def test_mu_law_codes_round_trip_and_are_monotonic(num_codes):
     np.testing.assert_array_equal(mu_law_encode(samples, num_codes), codes)
     encoded = np.asarray(mu_law_encode(np.linspace(-1.2, 1.2, 5001), num_codes))
     assert np.all(np.diff(encoded) >= 0)
-
-
-def test_mu_law_error_is_relative():
-    """Half a step of the compressed scale: 1.1 % of the sample, and 8.6e-5 near silence."""
-    x = np.linspace(-1, 1, 20001)
-    error = np.abs(np.asarray(mu_law_decode(mu_law_encode(x))) - x)
-    assert np.all(error <= 1.05 * (np.abs(x) + 1 / 255) * np.log(256) / 255)
-    np.testing.assert_array_equal(mu_law_encode(np.zeros(1)), 128)

@@ -68,27 +68,6 @@ def test_first_load_prints_and_logs_nothing(tmp_path, capfd, caplog):
     assert not [record for record in caplog.records if record.name.split(".")[0] in ("absl", "tensorflow_datasets")]
 
 
-def fail_after(n, error):
-    """A ``_generate_examples`` that raises after n examples."""
-    generate = Squares._generate_examples
-
-    def generator(self, *args):
-        for i, example in enumerate(generate(self, *args)):
-            if i == n:
-                raise error
-            yield example
-
-    return generator
-
-
-def test_load_prepares_again_after_an_interrupt(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(Squares, "_generate_examples", fail_after(7, KeyboardInterrupt()))
-        with pytest.raises(KeyboardInterrupt):
-            load("squares", "train", tmp_path)
-    assert len(load("squares", "train", tmp_path).x) == 300
-
-
 @pytest.mark.slow
 def test_load_prepares_again_after_a_kill(tmp_path):
     program = (

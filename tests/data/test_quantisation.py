@@ -43,8 +43,3 @@ def test_dequantise_is_uniform_within_each_bin(bins):
     assert abs(within.var() - 1 / 12) < 4 * np.sqrt(1 / 180 / within.size)
     centre = np.asarray(to_unit(np.arange(bins), bins)) * (bins - 1) / bins
     np.testing.assert_allclose(y.mean(axis=1), centre, atol=5 * 2 / bins * np.sqrt(1 / 12 / 400))
-
-
-def test_round_trip_under_jit():
-    x = jnp.arange(16)
-    np.testing.assert_array_equal(jax.jit(lambda x: from_unit(to_unit(x, 16), 16))(x), x)
