@@ -176,8 +176,8 @@ def consistency_training_loss(
     """:func:`consistency_distillation_loss` without a teacher: ``x_s = alpha_s x0 + sigma_s eps`` with the same noise.
 
     One draw of ``(x0, eps)`` replaces the teacher's mean over them: in the limit of short steps the gradient has the
-    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces. ``averaged``
-    is best the model itself, without averaging (Song & Dhariwal 2023).
+    same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces. Pass the
+    model itself as ``averaged``: averaging its parameters is worse (Song & Dhariwal 2023).
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """
