@@ -1,4 +1,4 @@
-"""Solvers against the formulas of the papers and of other packages, written out in numpy."""
+"""Formulas of solvers in numpy; tests/docs/test_coming_from.py has the numbers of other packages."""
 
 import itertools
 import math
@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate
-from solver_table import step_once
 from tables import SCHEDULES, in_float64
 
 from scorekit import solvers as S
@@ -77,70 +76,56 @@ def quad(function, a, b):
 TWO = pytest.mark.parametrize("name", ["linear_vp", "edm"])
 
 
-@TWO
-@in_float64
-def test_dpmpp_3m_is_that_of_diffusers(name):
-    """diffusers, ``multistep_dpm_solver_third_order_update``; the second step in exponential form."""
-    lv, x, old = Values(name), START, []
-    for t, s in itertools.pairwise(TS):
-        alpha, ratio, h = lv.alpha(s), lv.sigma(s) / lv.sigma(t), lv.half(s) - lv.half(t)
-        m0 = x0_of(x, t)
-        x_s = ratio * x - alpha * (np.exp(-h) - 1) * m0
-        if old:
-            r0 = (lv.half(t) - lv.half(old[0][0])) / h
-            d1 = (m0 - old[0][1]) / r0
-            if len(old) > 1:
-                r1 = (lv.half(old[0][0]) - lv.half(old[1][0])) / h
-                d1_1 = (old[0][1] - old[1][1]) / r1
-                d1, d2 = d1 + r0 / (r0 + r1) * (d1 - d1_1), (d1 - d1_1) / (r0 + r1)
-                x_s = x_s - alpha * ((np.exp(-h) - 1 + h) / h**2 - 0.5) * d2
-            x_s = x_s + alpha * ((np.exp(-h) - 1) / h + 1) * d1
-        x, old = x_s, [(t, m0), *old][:2]
-    np.testing.assert_allclose(got(S.DPMSolverPP3M(), lv), x, rtol=1e-10)
+# The solver, its scale, its clock u, its slope, and its kernel in u.
+HALF = lambda a, b: np.log(a / b)
+X0_SLOPE, EPS_SLOPE = lambda a, b, x0, eps: x0, lambda a, b, x0, eps: eps
+SIGNAL, NOISE = (lambda a, b: b, HALF, X0_SLOPE, np.exp), (lambda a, b: a, HALF, EPS_SLOPE, lambda u: -np.exp(-u))
+INTERPOLANTS = {
+    **{
+        f"exp_{prediction}_{variable}": (S.ExponentialAdamsBashforth(prediction=prediction, variable=variable), *law)
+        for prediction, law in (("x0", SIGNAL), ("eps", NOISE))
+        for variable in ("log_snr", "t")
+    },
+    "sa": (S.SASolver(steps=3, eta=0.6), *SIGNAL),
+    "ab_flow": (
+        S.AdamsBashforth(order=4),
+        lambda a, b: a + b,
+        lambda a, b: b / (a + b),
+        lambda a, b, x0, eps: eps - x0,
+        np.ones_like,
+    ),
+    "ab_angle": (
+        S.AdamsBashforth(order=4, coordinate="angle"),
+        np.hypot,
+        lambda a, b: np.arctan2(b, a),
+        lambda a, b, x0, eps: (a * eps - b * x0) / np.hypot(a, b),
+        np.ones_like,
+    ),
+    "ab_sigma": (S.linear_multistep(4), lambda a, b: a, lambda a, b: b / a, EPS_SLOPE, np.ones_like),
+}
 
 
 @TWO
-@pytest.mark.parametrize("prediction", ["x0", "eps"])
-@pytest.mark.parametrize("variable", ["log_snr", "t"])
+@pytest.mark.parametrize("name_of_solver", INTERPOLANTS)
 @in_float64
-def test_exponential_multistep_is_the_integral_of_the_interpolant(name, prediction, variable):
-    """By adaptive quadrature of Lagrange polynomials: DEIS (tAB) for eps in t, multistep DPM-Solver for log-SNR."""
-    lv, x, old = Values(name), START, []
-    for t, s in itertools.pairwise(TS):
-        value = x0_of(x, t) if prediction == "x0" else lv.eps(x, t)
-        old = [(t, value), *old][:3]
-        position = lv.time if variable == "t" else lambda half: half
-        at, values = [position(lv.half(u)) for u, _ in old], [v for _, v in old]
-        slopes = lambda half, at=at, values=values, position=position: lagrange(values, at, position(half))
-        if prediction == "x0":
-            gained = quad(lambda half, slopes=slopes: np.exp(half) * slopes(half), lv.half(t), lv.half(s))
-            x = lv.sigma(s) / lv.sigma(t) * x + lv.sigma(s) * gained
-        else:
-            gained = quad(lambda half, slopes=slopes: -np.exp(-half) * slopes(half), lv.half(t), lv.half(s))
-            x = lv.alpha(s) / lv.alpha(t) * x + lv.alpha(s) * gained
-    solver = S.ExponentialAdamsBashforth(order=3, prediction=prediction, variable=variable)
-    np.testing.assert_allclose(got(solver, lv), x, rtol=1e-8)
+def test_multistep_solvers_integrate_the_interpolant(name, name_of_solver):
+    """By adaptive quadrature of Lagrange polynomials through the slopes, in u or in t.
 
-
-@TWO
-@pytest.mark.parametrize(
-    ("coordinate", "scale", "clock", "slope"),
-    [
-        ("flow", lambda a, b: a + b, lambda a, b: b / (a + b), lambda a, b, x0, eps: eps - x0),
-        ("angle", np.hypot, lambda a, b: np.arctan2(b, a), lambda a, b, x0, eps: (a * eps - b * x0) / np.hypot(a, b)),
-        ("sigma", lambda a, b: a, lambda a, b: b / a, lambda a, b, x0, eps: eps),
-    ],
-)
-@in_float64
-def test_adams_bashforth_is_the_integral_of_the_interpolant(name, coordinate, scale, clock, slope):
-    lv, x, old = Values(name), START, []
-    level = lambda u: (lv.alpha(u), lv.sigma(u))
-    for t, s in itertools.pairwise(TS):
-        old = [(clock(*level(t)), slope(*level(t), x0_of(x, t), lv.eps(x, t))), *old][:4]
+    ``x_s = scale_s (e^(-eta h) x_t / scale_t + (1 + eta) int kernel(u) e^(-eta (u_s - u)) p(u) du)`` plus noise.
+    """
+    solver, scale, clock, slope, kernel = INTERPOLANTS[name_of_solver]
+    lv, x, old, eta = Values(name), START, [], getattr(solver, "eta", 0.0)
+    position = lv.time if getattr(solver, "variable", None) == "t" else lambda u: u
+    for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
+        here, after = ((lv.alpha(u), lv.sigma(u)) for u in (t, s))
+        start, end = clock(*here), clock(*after)
+        old = [(position(start), slope(*here, x0_of(x, t), lv.eps(x, t))), *old][: solver.max_past + 1]
         at, values = zip(*old, strict=True)
-        gained = quad(lambda c, at=at, values=values: lagrange(values, at, c), clock(*level(t)), clock(*level(s)))
-        x = scale(*level(s)) * (x / scale(*level(t)) + gained)
-    np.testing.assert_allclose(got(S.AdamsBashforth(order=4, coordinate=coordinate), lv), x, rtol=1e-9)
+        slopes = lambda u, at=at, values=values: lagrange(values, at, position(u))
+        gained = quad(lambda u, p=slopes, end=end: kernel(u) * np.exp(-eta * (end - u)) * p(u), start, end)
+        x = scale(*after) * (np.exp(-eta * (end - start)) * x / scale(*here) + (1 + eta) * gained)
+        x = x + lv.sigma(s) * np.sqrt(-np.expm1(-2 * eta * (end - start))) * z
+    np.testing.assert_allclose(got(solver, lv, KEY), x, rtol=1e-8)
 
 
 @TWO
@@ -170,21 +155,11 @@ def test_unipc_predicts_and_corrects_with_moment_equations(name):
 
 @TWO
 @in_float64
-def test_single_step_dpm_solvers_are_those_of_the_authors(name):
-    """DPM-Solver++(2S) and (3S) as in the authors' repository, and DPM-Solver-2 of the first paper."""
-    lv = Values(name)
-
-    def two_s(x, t, s):
+def test_third_order_dpm_solver_is_that_of_its_authors(name):
+    """DPM-Solver++(3S) as in the authors' repository."""
+    lv, x, r1, r2 = Values(name), START, 1 / 3, 2 / 3
+    for t, s in itertools.pairwise(TS):
         h = lv.half(s) - lv.half(t)
-        m = lv.time(lv.half(t) + 0.5 * h)
-        d = x0_of(x, t)
-        u = lv.sigma(m) / lv.sigma(t) * x - lv.alpha(m) * np.expm1(-0.5 * h) * d
-        gain = -lv.alpha(s) * np.expm1(-h)
-        return lv.sigma(s) / lv.sigma(t) * x + gain * d + gain * (x0_of(u, m) - d)
-
-    def three_s(x, t, s):
-        h = lv.half(s) - lv.half(t)
-        r1, r2 = 1 / 3, 2 / 3
         s1, s2 = lv.time(lv.half(t) + r1 * h), lv.time(lv.half(t) + r2 * h)
         phi_11, phi_12, phi_1 = np.expm1(-r1 * h), np.expm1(-r2 * h), np.expm1(-h)
         phi_22, phi_2 = np.expm1(-r2 * h) / (r2 * h) + 1.0, phi_1 / h + 1.0
@@ -192,105 +167,11 @@ def test_single_step_dpm_solvers_are_those_of_the_authors(name):
         x1 = lv.sigma(s1) / lv.sigma(t) * x - lv.alpha(s1) * phi_11 * d
         x2 = lv.sigma(s2) / lv.sigma(t) * x - lv.alpha(s2) * phi_12 * d
         x2 = x2 + r2 / r1 * (lv.alpha(s2) * phi_22) * (x0_of(x1, s1) - d)
-        return lv.sigma(s) / lv.sigma(t) * x - lv.alpha(s) * phi_1 * d + lv.alpha(s) * phi_2 / r2 * (x0_of(x2, s2) - d)
-
-    def solver_2(x, t, s):
-        h = lv.half(s) - lv.half(t)
-        m = lv.time(lv.half(t) + 0.5 * h)
-        u = lv.alpha(m) / lv.alpha(t) * x - lv.sigma(m) * np.expm1(0.5 * h) * lv.eps(x, t)
-        return lv.alpha(s) / lv.alpha(t) * x - lv.sigma(s) * np.expm1(h) * lv.eps(u, m)
-
-    for reference, solver in (
-        (two_s, S.DPMSolver(order=2)),
-        (three_s, S.DPMSolver(order=3)),
-        (solver_2, S.DPMSolver(order=2, prediction="eps")),
-    ):
-        x = START
-        for t, s in itertools.pairwise(TS):
-            x = reference(x, t, s)
-        np.testing.assert_allclose(got(solver, lv), x, rtol=1e-9)
+        x = lv.sigma(s) / lv.sigma(t) * x - lv.alpha(s) * phi_1 * d + lv.alpha(s) * phi_2 / r2 * (x0_of(x2, s2) - d)
+    np.testing.assert_allclose(got(S.DPMSolver(order=3), lv), x, rtol=1e-9)
 
 
-@TWO
-@in_float64
-def test_stochastic_dpm_solvers_are_those_of_k_diffusion(name):
-    """``sample_dpmpp_2m_sde`` (midpoint) and ``sample_dpmpp_3m_sde``, on ``x / alpha`` against sigma / alpha."""
-    lv, eta = Values(name), 0.7
-    for order in (2, 3):
-        y, old, steps = START / lv.alpha(TS[0]), [], []
-        for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
-            w_t, w_s = np.exp(-lv.half(t)), np.exp(-lv.half(s))
-            h = lv.half(s) - lv.half(t)
-            h_eta = h * (eta + 1)
-            d = x0_of(y * lv.alpha(t), t)
-            y_s = np.exp(-h_eta) * y - np.expm1(-h_eta) * d
-            if order == 2 and old:
-                y_s = y_s + 0.5 * -np.expm1(-h_eta) * (h / steps[0]) * (d - old[0])
-            if order == 3 and old:
-                r0 = steps[0] / h
-                d1 = (d - old[0]) / r0
-                # phi_2 of k-diffusion is in units of h_eta: exact for any eta only in units of h
-                phi_2 = np.expm1(-h_eta) / h_eta + 1
-                if len(old) > 1:
-                    r1 = steps[1] / h
-                    d1_1 = (old[0] - old[1]) / r1
-                    d1, d2 = d1 + (d1 - d1_1) * r0 / (r0 + r1), (d1 - d1_1) / (r0 + r1)
-                    y_s = y_s - (phi_2 / h_eta - 0.5) * d2
-                y_s = y_s + phi_2 * d1
-            y = y_s + z * w_s * np.sqrt(-np.expm1(-2 * h * eta))
-            old, steps = [d, *old][:2], [h, *steps][:2]
-            assert w_s < w_t
-        solver = S.DPMSolverPP2MSDE(eta=eta) if order == 2 else S.DPMSolverPP3MSDE(eta=eta)
-        np.testing.assert_allclose(got(solver, lv, KEY), y * lv.alpha(TS[-1]), rtol=1e-9)
-
-
-@pytest.mark.slow
-@TWO
-@in_float64
-def test_sa_solver_is_the_integral_of_the_interpolant(name):
-    lv, x, old, eta = Values(name), START, [], 0.6
-    for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
-        end, h = lv.half(s), lv.half(s) - lv.half(t)
-        old = [(lv.half(t), x0_of(x, t)), *old][:3]
-        at, values = zip(*old, strict=True)
-        inside = lambda u, at=at, values=values, end=end: np.exp(-eta * (end - u)) * np.exp(u) * lagrange(values, at, u)
-        x = lv.sigma(s) / lv.sigma(t) * np.exp(-eta * h) * x + lv.sigma(s) * (1 + eta) * quad(inside, lv.half(t), end)
-        x = x + lv.sigma(s) * np.sqrt(-np.expm1(-2 * eta * h)) * z
-    np.testing.assert_allclose(got(S.SASolver(steps=3, eta=eta), lv, KEY), x, rtol=1e-8)
-
-
-@in_float64
-def test_churn_is_algorithm_2_of_edm():
-    lv, x = Values("edm"), START
-    churn, low, high, noise = 1.5, 0.02, 20.0, 1.003
-    n = len(TS) - 1
-    for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
-        sigma, sigma_s = lv.sigma(t), lv.sigma(s)
-        gamma = min(churn / n, math.sqrt(2) - 1) if low <= sigma <= high else 0.0
-        up = sigma * (1 + gamma)
-        hat = x + np.sqrt(up**2 - sigma**2) * noise * z
-        t_hat = lv.time(-np.log(up)) if gamma else t
-        d = (hat - x0_of(hat, t_hat)) / up
-        euler = hat + (sigma_s - up) * d
-        x = hat + (sigma_s - up) * 0.5 * (d + (euler - x0_of(euler, s)) / sigma_s)
-    np.testing.assert_allclose(got(S.edm_stochastic(n, churn, low, high, noise), lv, KEY), x, rtol=1e-9)
-
-
-@in_float64
-def test_reverse_diffusion_is_the_predictor_of_ddpm_and_smld():
-    """Song et al. 2021, algorithms 2 and 3 (predictors), in their own discretisations."""
-    vp, ve = Values("linear_vp"), Values("geometric_ve")
-    x, y = START, START
-    for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
-        beta = 1 - (vp.alpha(t) / vp.alpha(s)) ** 2
-        x = (2 - np.sqrt(1 - beta)) * x - beta * vp.eps(x, t) / vp.sigma(t) + np.sqrt(beta) * z
-        gap = ve.sigma(t) ** 2 - ve.sigma(s) ** 2
-        y = y - gap * ve.eps(y, t) / ve.sigma(t) + np.sqrt(gap) * z
-    np.testing.assert_allclose(got(S.ReverseDiffusion(), vp, KEY), x, rtol=1e-9)
-    np.testing.assert_allclose(got(S.ReverseDiffusion(), ve, KEY), y, rtol=1e-9)
-
-
-@pytest.mark.parametrize("name", ["linear_vp", "sub_vp", "geometric_ve"])
+@pytest.mark.parametrize("name", ["sub_vp", "geometric_ve"])
 @pytest.mark.parametrize("norms", ["expected", "batch_mean"])
 @in_float64
 def test_langevin_corrector_is_that_of_the_paper(name, norms):
@@ -320,54 +201,6 @@ def test_annealed_langevin_is_ncsn():
             score = -lv.eps(x, t) / lv.sigma(t)
             x = x + 0.5 * a * score + np.sqrt(a) * np.asarray(jax.random.normal(k, START.shape))
     np.testing.assert_allclose(got(S.AnnealedLangevin(steps=3, step_size=step), lv, KEY), x, rtol=1e-9)
-
-
-@TWO
-@in_float64
-def test_dpmpp_2m_is_algorithm_2_of_its_paper(name):
-    lv, x, old = Values(name), START, []
-    for t, s in itertools.pairwise(TS):
-        h, here = lv.half(s) - lv.half(t), lv.half(t)
-        old = [(here, x0_of(x, t)), *old][:2]
-        r = (here - old[-1][0]) / h
-        d = old[0][1] if len(old) < 2 else (1 + 1 / (2 * r)) * old[0][1] - 1 / (2 * r) * old[1][1]
-        x = lv.sigma(s) / lv.sigma(t) * x - lv.alpha(s) * (np.exp(-h) - 1) * d
-    np.testing.assert_allclose(got(S.DPMSolverPP2M(), lv), x, rtol=1e-12)
-
-
-@in_float64
-def test_heun_is_algorithm_1_of_edm_and_the_trapezoid_on_the_velocity_of_rectified_flow():
-    edm, flow = Values("edm"), Values("rectified_flow")
-    velocity = lambda x, t: (x - x0_of(x, t)) / t
-    x = y = START
-    for t, s in itertools.pairwise(TS):
-        d, h = edm.eps(x, t), edm.sigma(s) - edm.sigma(t)
-        x = x + h * 0.5 * (d + edm.eps(x + h * d, s))
-        u = velocity(y, t)
-        y = y + 0.5 * (s - t) * (u + velocity(y + (s - t) * u, s))
-    np.testing.assert_allclose(got(S.Heun(coordinate="sigma"), edm), x, rtol=1e-12)
-    np.testing.assert_allclose(got(S.Heun(), flow), y, rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["sub_vp", "geometric_ve"])
-@in_float64
-def test_first_order_steps_coincide(name):
-    """Euler = DDIM without noise, by its formula = the predictor of Heun = the first step of DPM-Solver++."""
-    lv, t, s, calls = Values(name), 0.8, 0.55, []
-    denoiser = denoiser_from_network(network, lv.schedule, "x0")
-    spy = lambda x, t: (calls.append((x, t)), denoiser(x, t))[1]
-    first = lambda solver: step_once(solver, KEY, jnp.asarray(START), t, s, spy, lv.schedule)
-    expected = lv.alpha(s) * x0_of(START, t) + lv.sigma(s) * lv.eps(START, t)
-    euler = first(S.Euler())
-    np.testing.assert_allclose(euler, expected, rtol=1e-12)
-    np.testing.assert_allclose(first(S.DPMSolverPP2M()), euler, rtol=1e-12)
-    np.testing.assert_allclose(first(S.Ancestral(eta=0.0)), euler, rtol=1e-13)
-    for solver in (S.Heun(), S.Heun(coordinate="sigma")):
-        calls.clear()
-        first(solver)
-        (_, t_0), (x_1, t_1) = calls
-        assert (t_0, t_1) == (t, s)
-        np.testing.assert_allclose(x_1, euler, rtol=1e-13)
 
 
 @in_float64

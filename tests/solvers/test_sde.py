@@ -8,7 +8,7 @@ from problems import level
 from solver_table import step_once
 from tables import SCHEDULES, in_float64
 
-from scorekit import process, schedules, solvers
+from scorekit import denoisers, flow_maps, process, schedules, solvers
 
 KEY = jax.random.key(3)
 
@@ -32,28 +32,10 @@ def affine(solver, schedule, t, s):
     return step(1, keys[0]) - step(0, keys[0]), step(0, keys[0]) - noise * z[0], noise
 
 
-def ddim(eta):
-    """Song et al. 2021 (DDIM), eq. 16."""
-
-    def step(x, eps, z, before, after, dt):
-        fresh = eta * after[1] / before[1] * np.sqrt(1 - (before[0] / after[0]) ** 2)
-        return after[0] * X0 + np.sqrt(after[1] ** 2 - fresh**2) * eps + fresh * z
-
-    return step
-
-
-def ddpm(x, eps, z, before, after, dt):
-    """Ho et al. 2020, eq. 6-7: beta_t and alpha-bar of one step of the chain."""
-    bar_t, bar_s = before[0] ** 2, after[0] ** 2
-    beta = 1 - bar_t / bar_s
-    mean = (np.sqrt(1 - beta) * (1 - bar_s) * x + np.sqrt(bar_s) * beta * X0) / (1 - bar_t)
-    return mean + np.sqrt((1 - bar_s) / (1 - bar_t) * beta) * z
-
-
-def smld(x, eps, z, before, after, dt):
-    """Song et al. 2021, eq. 47: annealed variances, with the score of a given clean value."""
-    a, b = before[1] ** 2, after[1] ** 2
-    return x + (a - b) / a * (X0 - x) + np.sqrt(b * (a - b) / a) * z
+def ddpm_predictor(x, eps, z, before, after, dt):
+    """Song et al. 2021, algorithm 3 (predictor)."""
+    beta = 1 - (before[0] / after[0]) ** 2
+    return (2 - np.sqrt(1 - beta)) * x - beta * eps / before[1] + np.sqrt(beta) * z
 
 
 def reverse_sde(drift, rate):
@@ -68,9 +50,7 @@ def reverse_sde(drift, rate):
 
 BETA = lambda t: 0.1 + t * 19.9
 STEPS = {
-    **{f"ddim({eta})": (solvers.Ancestral(eta=eta), schedules.cosine, ddim(eta)) for eta in (0.0, 0.4, 1.0)},
-    "ddpm": (solvers.Ancestral(), schedules.linear_vp, ddpm),
-    "smld": (solvers.Ancestral(), lambda: schedules.geometric_ve(0.02, 20.0), smld),
+    "reverse_diffusion": (solvers.ReverseDiffusion(), schedules.linear_vp, ddpm_predictor),
     "euler_maruyama": (
         solvers.EulerMaruyama(),
         schedules.linear_vp,
@@ -116,3 +96,18 @@ def test_ddim_with_eta_zero_is_euler_and_with_more_ancestral():
     assert solvers.ddim(0.0) == solvers.ddim() == solvers.Euler()
     assert isinstance(solvers.ddim(0.5), solvers.Ancestral)
     assert solvers.ddim(1.0).stochastic
+
+
+@pytest.mark.parametrize("t_min", [0.0, 0.1])
+@in_float64
+def test_multistep_consistency_is_the_forward_kernel_from_the_end_of_the_path(t_min):
+    schedule = schedules.linear_vp()
+    d = denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedule)
+    solver, x, key = solvers.MultistepConsistency(t_min=t_min), jnp.asarray([[0.3], [-2.0]]), jax.random.key(0)
+    f = flow_maps.consistency_function(d, schedule, t_min)(x, jnp.array(0.8))
+    kernel = process.transition(schedule, 0.5, t_min)
+    got = step_once(solver, key, x, 0.8, 0.5, d, schedule)
+    noise = jax.random.normal(key, x.shape)
+    np.testing.assert_allclose(got, kernel.scales[0] * f + kernel.std * noise, rtol=1e-6)
+    last = step_once(solver, key, x, 0.8, t_min, d, schedule)
+    np.testing.assert_allclose(last, f, rtol=1e-9, atol=1e-12)
