@@ -58,17 +58,13 @@ def test_a_file_that_was_cut_off_is_an_error(tmp_path, suffix, subtype, cut):
         read(path)
 
 
-def test_a_header_of_many_hours_is_an_error(tmp_path):
-    path = tmp_path / "a.flac"
+def test_pipes_and_headers_of_many_hours_are_errors(tmp_path):
+    pipe, path = tmp_path / "a.wav", tmp_path / "a.flac"
+    os.mkfifo(pipe)
     write(path, np.zeros(8000), 8000)
     content = bytearray(path.read_bytes())
     content[21], content[22:26] = content[21] | 15, b"\xff" * 4  # the number of samples, of 36 bits
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"got '.*a\.flac': its 2.39e\+03 hours unpacks from .* to 274,877,906,940 by"):
-        read(path)
-
-
-def test_a_pipe_is_no_sound_file(tmp_path):
-    os.mkfifo(tmp_path / "a.wav")
-    with pytest.raises(ValueError, match=r"path must be a sound file .*a\.wav: must be a regular file, it is a pipe"):
-        read(tmp_path / "a.wav")
+    for each, words in ((path, "its 2.39e\\+03 hours unpacks from"), (pipe, "it is a pipe")):
+        with pytest.raises(ValueError, match=rf"path must be a sound file .*{each.name}.*{words}"):
+            read(each)

@@ -50,25 +50,16 @@ def params():
     return jax.device_get(init(jax.random.key(0, impl="rbg"), jnp.ones((1, 4)), 0.0, jnp.zeros(1, int)))
 
 
-def start(seed=5, optimizer="adamw"):
-    return init_state(jax.random.key(seed), jax.tree.map(jnp.array, params()), OPTIMIZERS[optimizer], (0.9,))
-
-
-def train(devices, fsdp=1, seed=5, optimizer="adamw", **kwargs):
-    """The state and the metrics after all batches; computed once for each layout and seed."""
-    return run_layout(devices, fsdp, seed, optimizer, tuple(sorted(kwargs.items())))
+def start(optimizer="adamw"):
+    return init_state(jax.random.key(5), jax.tree.map(jnp.array, params()), OPTIMIZERS[optimizer], (0.9,))
 
 
 @functools.cache
-def train_step(devices, fsdp, optimizer, kwargs):
+def train(devices, fsdp=1, optimizer="adamw", **kwargs):
+    """The state and the metrics after all batches."""
     mesh = make_mesh(fsdp=fsdp, devices=jax.devices()[:devices])
-    return make_train_step(prepare, loss, OPTIMIZERS[optimizer], mesh=mesh, **dict(kwargs))
-
-
-@functools.cache
-def run_layout(devices, fsdp, seed, optimizer, kwargs):
-    step = train_step(devices, fsdp, optimizer, kwargs)
-    state, metrics = start(seed, optimizer), []
+    step = make_train_step(prepare, loss, OPTIMIZERS[optimizer], mesh=mesh, **kwargs)
+    state, metrics = start(optimizer), []
     for batch in BATCHES:
         state, m = step(state, batch)
         metrics.append(m)
@@ -92,7 +83,7 @@ LAYOUTS = [
 def test_result_is_independent_of_the_layout_up_to_rounding(layout):
     state, metrics = train(**layout)
     optimizer = layout.get("optimizer", "adamw")
-    one_device = jax.device_get(train(1, optimizer=optimizer))
+    one_device = jax.device_get(train(devices=1, optimizer=optimizer))
     atol = 1e-4 if optimizer == "muon" else 2e-5  # Muon amplifies rounding errors
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(one_device[0]), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -114,7 +105,7 @@ def test_batch_may_be_on_any_device(parallel):
 
 @pytest.mark.slow
 def test_fsdp_splits_parameters_averages_and_moments():
-    state, _ = train(4, fsdp=2)
+    state, _ = train(devices=4, fsdp=2)
     kernel = lambda tree: tree["params"]["dense_0"]["kernel"]
     moments = next(s for s in state.opt_state[1] if hasattr(s, "mu"))
     for tree in (state.params, state.ema["0.9"], moments.mu):
@@ -143,9 +134,7 @@ def test_state_sharding_shards_the_longest_divisible_axis():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "layout", [*({**LAYOUTS[2], "optimizer": name} for name in OPTIMIZERS), {"devices": 2, "parallel": "pmap"}], ids=str
-)
+@pytest.mark.parametrize("layout", [LAYOUTS[2], LAYOUTS[5], LAYOUTS[7]], ids=str)
 def test_checkpoints_are_independent_of_the_layout(tmp_path, layout):
     state, _ = train(**layout)
     fresh = functools.partial(start, optimizer=layout.get("optimizer", "adamw"))
@@ -156,16 +145,10 @@ def test_checkpoints_are_independent_of_the_layout(tmp_path, layout):
         placed = checkpoints.restore_latest(place_state(fresh(), mesh))
     assert plain is not None
     assert placed is not None
-    _, read = restore_params(tmp_path)
-    for a, b, c, d in zip(
-        *map(jax.tree.leaves, (state.params, plain.state.params, placed.state.params, read)), strict=True
-    ):
-        for x in (b, c, d):
-            np.testing.assert_array_equal(jax.device_get(a), jax.device_get(x))
-    moments = map(jax.tree.leaves, (state.opt_state, plain.state.opt_state, placed.state.opt_state))
-    for a, b, c in zip(*moments, strict=True):
-        np.testing.assert_array_equal(jax.device_get(a), jax.device_get(b))
-        np.testing.assert_array_equal(jax.device_get(a), jax.device_get(c))
+    saved, *others = ((each.params, each.opt_state) for each in (state, plain.state, placed.state))
+    for each in others:
+        chex.assert_trees_all_equal(jax.device_get(each), jax.device_get(saved))
+    chex.assert_trees_all_equal(jax.device_get(restore_params(tmp_path)[1]), jax.device_get(state.params))
     kernel = placed.state.params["params"]["dense_0"]["kernel"]
     assert kernel.addressable_shards[0].data.shape == (2, 8)
 
