@@ -45,10 +45,12 @@ def test_piano_roll_holds_velocities_of_active_keys():
 def test_a_rendered_phrase_is_the_sum_of_its_notes():
     """Onsets are rounded to samples; the last note is cut off at the end, where it is resampled."""
     font, rate = read_soundfont(), 8000
-    notes = [Note(57, 100, 0.25, 0.75), Note(61, 100, 0.5001, 1.0), Note(69, 80, 1.5, 2.0)]
+    notes = [Note(57, 100, 0.25, 0.75), Note(61, 100, 0.5001, 1.0001), Note(69, 80, 1.5, 2.0)]
     expected = np.zeros(2 * rate)
     for note in notes:
-        sound = render_note(font, 16, note.pitch, note.velocity, sample_rate=rate, held=0.5, seconds=2.0)
+        sound = render_note(
+            font, 16, note.pitch, note.velocity, sample_rate=rate, held=note.end - note.start, seconds=2.0
+        )
         first = round(note.start * rate)
         expected[first:] += sound[: len(expected) - first]
     found = render_phrase(font, 16, notes, sample_rate=rate, seconds=2.0)
