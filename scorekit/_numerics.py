@@ -63,11 +63,6 @@ def tilt(log_p: Array, ratio: Array, scale: Array) -> Array:
     return log_p + jnp.where(possible, scale * jnp.where(possible, ratio, 0.0), 0.0)
 
 
-def is_due(ess: Array, particles: int, threshold: ArrayLike) -> Array:
-    """Whether particles are resampled at this effective sample size: below a fraction, at 1 unless it is NaN."""
-    return (ess < threshold * particles) | ((jnp.asarray(threshold) >= 1) & ~jnp.isnan(ess))
-
-
 def band_fractions(power: Values, count: Values | None) -> tuple[Array, Array]:
     """The validated log-powers of a band and the fraction of its coefficients with each power; both ``(K,)``."""
     powers = jnp.atleast_1d(jnp.asarray(power, float))

@@ -14,14 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._codes import as_index, draw_codes, is_missing
-from scorekit._meshes import cond, scan
-from scorekit._numerics import is_due
+from scorekit._meshes import scan
 from scorekit.arguments import Fraction, PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.guidance import GuidedModel
 from scorekit.checks import check
-from scorekit.samplers.particles import ParticleResult
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.particles import ParticleResult, weighted
+from scorekit.samplers.resampling import log_mean_weight, resample_if_due
 from scorekit.typing import Key
 
 
@@ -73,38 +72,27 @@ def sample_joint(
         raise ValueError(f"model must be a result of classifier_free with a scalar guidance_scale, got {model}")
     axes = batch_axes(model, particles, length)
 
-    def resample(key, log_weights, x, state):
-        rows = systematic_resample(key, log_weights).astype(jnp.int32)
-        gained = jax.nn.logsumexp(log_weights) - jnp.log(particles)
-        return rows, jnp.zeros_like(log_weights), gained, x[rows], take_rows(state, axes, rows)
-
-    def keep(key, log_weights, x, state):
-        return jnp.arange(particles, dtype=jnp.int32), log_weights, jnp.zeros(()), x, state
+    def take(given, rows):
+        state, rest = given
+        return take_rows(state, axes, rows), jax.tree.map(lambda leaf: leaf[rows], rest)
 
     def body(carry, inputs):
         x, previous, state, log_weights, log_normalizer = carry
         index, for_rows, for_codes = inputs
         tilted, state = model._tilted_step(state, as_index(previous))
         log_weights = log_weights + jax.nn.logsumexp(tilted, axis=-1)
-        ess = effective_sample_size(log_weights)
-        few = is_due(ess, particles, threshold)
-        rows, log_weights, gained, x, state = cond(few, resample, keep, for_rows, log_weights, x, state)
-        drawn = draw_codes(for_codes, tilted[rows])
-        drawn = jnp.where(is_missing(previous[rows]), -1, drawn)
+        given = state, (x, previous, tilted)
+        given, log_weights, gained, ess, due = resample_if_due(for_rows, log_weights, given, threshold, take)
+        state, (x, previous, tilted) = given
+        drawn = jnp.where(is_missing(previous), -1, draw_codes(for_codes, tilted))
         x = jax.lax.dynamic_update_index_in_dim(x, drawn, index, 1)
-        return (x, drawn, state, log_weights, log_normalizer + gained), (ess, few)
+        return (x, drawn, state, log_weights, log_normalizer + gained), (ess, due)
 
     for_rows, for_codes = jax.random.split(key)
     inputs = jnp.arange(length), jax.random.split(for_rows, length), jax.random.split(for_codes, length)
     start, x = model.conditional.zeros(particles), jnp.zeros((particles, length), jnp.int32)
     carry = x, start, model.init_state(particles, length), jnp.zeros(particles), jnp.zeros(())
     (x, _, _, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, inputs)
-    log_normalizer = log_normalizer + jax.nn.logsumexp(log_weights) - jnp.log(particles)
-    check(np.isfinite, "one that gives some sequences a finite log-probability", model=log_normalizer)
-    return ParticleResult(
-        x,
-        jax.nn.log_softmax(log_weights),
-        log_normalizer,
-        jnp.append(ess, effective_sample_size(log_weights)),
-        resampled,
-    )
+    total = log_normalizer + log_mean_weight(log_weights)
+    check(np.isfinite, "one that gives some sequences a finite log-probability", model=total)
+    return weighted(x, log_weights, log_normalizer, ess, resampled)

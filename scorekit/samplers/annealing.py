@@ -31,13 +31,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import cond, scan, take_rows, unsplit
-from scorekit._numerics import is_due, wide
+from scorekit._meshes import scan, take_rows, unsplit
+from scorekit._numerics import wide
 from scorekit.arguments import Count, Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating, nan_unless
 from scorekit.guidance.operators import Operator
 from scorekit.predictions import bounded_log_snr
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.resampling import log_mean_weight, resample_if_due, systematic_resample
 from scorekit.samplers.sampling import sample
 from scorekit.schedules import cosine
 from scorekit.trees import event_size, is_traced
@@ -164,20 +164,16 @@ def annealed_posterior(
         for_resampling, for_sweeps = jax.random.split(key)
         level = _next_level(observed, z, log_like, log_weights, (last, level), pace, left)
         log_weights = log_weights + observed.log_likelihood(z, level) - log_like
-        gained = jax.nn.logsumexp(log_weights)  # of normalised weights
-        log_weights, ess = log_weights - gained, effective_sample_size(log_weights)
-        few = is_due(ess, len(z), threshold)
-        drawn = lambda: take_rows(z, systematic_resample(for_resampling, log_weights))
-        pick = lambda: (drawn(), jnp.full(len(z), -jnp.log(len(z))))
-        z, log_weights = cond(few, pick, lambda: (z, log_weights))
+        z, log_weights, gained, ess, _ = resample_if_due(for_resampling, log_weights, z, threshold)
         (z, _), _ = scan(sweep, (z, level), jax.random.split(for_sweeps, num_sweeps))
         return (z, level, observed.log_likelihood(z, level), log_weights, log_evidence + gained), (level, ess)
 
     for_prior, for_stages, for_last = jax.random.split(key, 3)
     z = _flat(sample(denoiser, schedule, solver, x_init, times, key=for_prior))
-    start = z, jnp.asarray(most, z.dtype), jnp.zeros(len(z)), jnp.full(len(z), -jnp.log(len(z))), jnp.zeros(())
+    start = z, jnp.asarray(most, z.dtype), jnp.zeros(len(z)), jnp.zeros(len(z)), jnp.zeros(())
     inputs = jax.random.split(for_stages, num_stages), jnp.arange(num_stages, 0, -1)
     (z, _, _, log_weights, log_evidence), (levels, ess) = scan(stage, start, inputs)
+    log_evidence = log_evidence + log_mean_weight(log_weights) + observed.log_constant
     z = take_rows(z, systematic_resample(for_last, log_weights))
     x = check_samples(jax.vmap(unravel)(z), schedule=schedule, ts=times, x_init=x_init)
     x = jax.tree.map(lambda leaf, given: leaf.astype(given.dtype), x, like)
@@ -189,7 +185,7 @@ def annealed_posterior(
             f"standard deviations of the noise: the prior has no samples near it, or noise_std = {noise_std} is too "
             "small for these steps and stages"
         )
-    result = AnnealedResult(x, log_evidence + observed.log_constant, levels, ess, misfit)
+    result = AnnealedResult(x, log_evidence, levels, ess, misfit)
     return nan_unless(possible & (noise_std > 0) & (last > least), result)
 
 
@@ -270,6 +266,7 @@ def _decomposed(operator, unravel, x_init, observation, noise_std) -> _Observed:
 def _next_level(observed, z, log_like, log_weights, bounds, pace, left) -> Array:
     """The level by bisection, and the pace of a geometric sequence with ``left`` stages."""
     last, level = bounds
+    log_weights = jax.nn.log_softmax(log_weights)
 
     def kept(log_level):
         gain = observed.log_likelihood(z, jnp.exp(log_level)) - log_like

@@ -30,13 +30,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import cond, scan, take_rows
-from scorekit._numerics import is_due, wide
+from scorekit._meshes import scan
+from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction, check_real
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, log_mean_weight, resample_if_due
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
@@ -241,24 +241,12 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
 
     ``propose(x, carry, row)`` gives the logarithm of a factor of the weight and the :class:`_Move`.
     """
-    b = batch_size(x_init)
-    log_mean = lambda log_weights: jax.nn.logsumexp(log_weights) - jnp.log(b)
-
-    def resample(key, log_weights, move):
-        indices = systematic_resample(key, log_weights)
-        return jnp.zeros_like(log_weights), log_mean(log_weights), take_rows(move, indices)
-
-    def keep(key, log_weights, move):
-        return log_weights, jnp.zeros_like(log_mean(log_weights)), move
 
     def body(carry, inputs):
         x, past, log_weights, log_normalizer = carry
         row, for_noise, for_resampling = inputs
         log_factor, move = propose(x, past, row)
-        log_weights = log_weights + log_factor
-        ess = effective_sample_size(log_weights)
-        few = is_due(ess, b, threshold)
-        log_weights, gained, move = cond(few, resample, keep, for_resampling, log_weights, move)
+        move, log_weights, gained, ess, due = resample_if_due(for_resampling, log_weights + log_factor, move, threshold)
         z = normal_like(for_noise, x)
         x = combine((1.0, move.mean), (row.std, z))
         if move.pull is not None:
@@ -266,24 +254,25 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
             along = sum_per_example(lambda a: a, jax.tree.map(jnp.multiply, z, move.pull))
             squares = sum_per_example(jnp.square, move.pull)
             log_weights = log_weights - row.std * along - 0.5 * jnp.square(row.std) * squares
-        return (x, move.carry, log_weights, log_normalizer + gained), (ess, few)
+        return (x, move.carry, log_weights, log_normalizer + gained), (ess, due)
 
     n = rows.t.shape[0]
     for_noise, for_resampling = jax.random.split(key)
     keys = jax.random.split(for_noise, n), jax.random.split(for_resampling, n)
-    carry = x_init, start, jnp.zeros(b), jnp.zeros(())
+    carry = x_init, start, jnp.zeros(batch_size(x_init)), jnp.zeros(())
     (x, past, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, (rows, *keys))
     check_samples(x, schedule=schedule, ts=ts, advice=f"{finite} must be finite along ts", x_init=x_init)
     log_weights = log_weights + last_factor(x, past)
     allowed = "possible for a sample at least, and finite for all unless twist is given"
     check(lambda w: np.all(w < np.inf) & np.any(w > -np.inf), allowed, log_likelihood=log_weights)
-    return ParticleResult(
-        x,
-        jax.nn.log_softmax(log_weights),
-        log_normalizer + log_mean(log_weights),
-        jnp.append(ess, effective_sample_size(log_weights)),
-        resampled,
-    )
+    return weighted(x, log_weights, log_normalizer, ess, resampled)
+
+
+def weighted(x: PyTree, log_weights: Array, log_normalizer: Array, ess: Array, resampled: Array) -> ParticleResult:
+    """The result after the last change of the weights; ``log_normalizer`` and ``ess`` are those before it."""
+    log_normalizer = log_normalizer + log_mean_weight(log_weights)
+    ess = jnp.append(ess, effective_sample_size(log_weights))
+    return ParticleResult(x, jax.nn.log_softmax(log_weights), log_normalizer, ess, resampled)
 
 
 def _checked_rows(solver, schedule, x_init, ts):

@@ -1,13 +1,16 @@
 """Weighted particles: their effective sample size, and resampling to equal weights."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import unsplit
+from scorekit._meshes import cond, take_rows, unsplit
 from scorekit.arguments import checked
 from scorekit.checks import check
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Array:
@@ -57,6 +60,46 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
     points = jnp.minimum(points, 1.0 - jnp.finfo(points.dtype).epsneg)  # rounding must not exceed the last one
     found = jnp.searchsorted(cumulative / cumulative[-1], points, side="right")
     return jnp.where(jnp.isfinite(cumulative[-1]), found, n)
+
+
+def log_mean_weight(log_weights: Array) -> Array:
+    """The logarithm of the mean weight: the factor by which resampling changes the estimate of the normaliser."""
+    return jax.nn.logsumexp(log_weights) - jnp.log(log_weights.shape[0])
+
+
+def resample_if_due(
+    key: Key, log_weights: Array, particles: PyTree, threshold: ArrayLike, take: Callable[..., Any] = take_rows
+) -> tuple[PyTree, Array, Array, Array, Array]:
+    """One step of sequential Monte Carlo: resamples the particles if few of their weights dominate.
+
+    Args:
+      key: PRNG key.
+      log_weights: ``(n,)``, not necessarily normalised.
+      particles: a tree that ``take`` indexes.
+      threshold: particles are resampled where the effective sample size is below this fraction of n, at 1 always
+        (unless it is NaN).
+      take: ``(particles, indices (n,)) -> particles``; by default rows of all leaves.
+
+    Returns:
+      ``(particles, log_weights, gained, ess, resampled)``: the weights are 1 and ``gained`` is the logarithm of their
+      mean where the particles were resampled; elsewhere all are as before and ``gained`` is 0.
+
+    >>> log_weights = jnp.log(jnp.array([3.0, 1e-9]))
+    >>> resample_if_due(jax.random.key(0), log_weights, jnp.array([5, 7]), 0.6)[0].tolist()
+    [5, 5]
+    """
+    ess = effective_sample_size(log_weights)
+    due = (ess < threshold * log_weights.shape[0]) | ((jnp.asarray(threshold) >= 1) & ~jnp.isnan(ess))
+
+    def resample(key, log_weights, particles):
+        drawn = take(particles, systematic_resample(key, log_weights))
+        return drawn, jnp.zeros_like(log_weights), log_mean_weight(log_weights)
+
+    def keep(key, log_weights, particles):
+        return particles, log_weights, jnp.zeros_like(log_mean_weight(log_weights))
+
+    particles, log_weights, gained = cond(due, resample, keep, key, log_weights, particles)
+    return particles, log_weights, gained, ess, due
 
 
 def _checked(log_weights: ArrayLike) -> Array:
