@@ -61,20 +61,6 @@ def stable(step: Callable, start: PyTree) -> PyTree:
     return start
 
 
-def vary_alike(tree: T, others: PyTree) -> T:
-    """The tree with arrays that vary over all axes over which one of them, or of the others, varies."""
-    if not _is_typed():
-        return tree
-    axes = frozenset().union(*(jax.typeof(leaf).mat.varying for leaf in jax.tree.leaves((tree, others))))
-    return jax.tree.map(lambda leaf: _vary(leaf, axes), tree)
-
-
-def most_of_devices(count: Array) -> Array:
-    """The largest count on the devices of ``shard_map`` over which it varies."""
-    axes = tuple(jax.typeof(count).mat.varying)
-    return jax.lax.pmax(count, axes) if axes else count
-
-
 def unsplit(tree: T) -> T:
     """The tree with full arrays on every device of an explicit mesh."""
     if not jax.sharding.get_abstract_mesh().explicit_axes:

@@ -155,22 +155,31 @@ def test_devices_with_their_own_guidance_scale_and_one_start(in_interval):
 
 
 @pytest.mark.parametrize("name", ["adaptive_ode", "log_likelihood"])
-def test_gradients_in_shard_map_are_sums_over_devices(name):
-    """Also where devices take different numbers of steps, as those of the adaptive solver do here."""
+def test_adaptive_steps_in_shard_map_are_those_of_each_device(name):
+    """Also where devices take different numbers of steps, and the model is the same on all of them."""
 
-    def total(mean, x):
+    def solve(mean, x):
         if name == "adaptive_ode":
             solved = samplers.adaptive_ode(model(mean), SCHEDULE, x, save_at=np.array([0.7, 0.2]))
-            return jnp.sum(jnp.square(solved.x)) + jnp.sum(jnp.square(solved.saved)), solved.nfe[None]
+            return jnp.swapaxes(solved.saved, 0, 1), solved.x, solved.nfe[None]
         found = likelihood.log_likelihood(model(mean), SCHEDULE, x, t_min=0.01, chunk=1)
-        return jnp.sum(found.log_p), found.nfe[None]
+        return found.log_p, found.x_1, found.nfe[None]
 
     x = X * np.repeat([1.0, 9.0], 4)[:, None].astype(np.float32)
-    gradient = jax.grad(total, argnums=(0, 1), has_aux=True)
-    specs = (PartitionSpec(), ROWS)
-    mapped = jax.shard_map(gradient, mesh=mesh(), in_specs=specs, out_specs=(specs, ROWS))
-    (of_mean, of_x), nfe = jax.jit(mapped)(MEAN, x)
-    assert nfe[0] != nfe[1] or name == "log_likelihood"
-    parts = [jax.jit(gradient)(MEAN, block)[0] for block in np.split(x, 2)]
+    mapped = jax.shard_map(solve, mesh=mesh(), in_specs=(PartitionSpec(), ROWS), out_specs=ROWS)
+    found = jax.jit(mapped)(MEAN, x)
+    assert found[2][0] != found[2][1] or name == "log_likelihood"
+    parts = zip(*(jax.jit(solve)(MEAN, block) for block in np.split(x, 2)), strict=True)
+    for ours, alone in zip(found, map(np.concatenate, parts), strict=True):
+        np.testing.assert_allclose(ours, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_log_likelihood_in_shard_map_are_sums_over_devices():
+    def total(mean, x):
+        return jnp.sum(likelihood.log_likelihood(model(mean), SCHEDULE, x, ts=solvers.grids.uniform(8), chunk=1).log_p)
+
+    gradient, specs = jax.grad(total, argnums=(0, 1)), (PartitionSpec(), ROWS)
+    of_mean, of_x = jax.jit(jax.shard_map(gradient, mesh=mesh(), in_specs=specs, out_specs=specs))(MEAN, X)
+    parts = [jax.jit(gradient)(MEAN, block) for block in np.split(X, 2)]
     np.testing.assert_allclose(of_mean, parts[0][0] + parts[1][0], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(of_x, np.concatenate([parts[0][1], parts[1][1]]), rtol=1e-4, atol=1e-4)

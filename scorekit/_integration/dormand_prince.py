@@ -5,22 +5,17 @@ slope of a step is the first of the next) and its error, the difference to the e
 root mean square over the whole state of ``error / (atol + rtol max(|y|, |y'|))``: accepted when at most 1. The
 next step follows Hairer's PI rule ``h' = 0.9 h error^-0.17 previous_error^0.04``, within [0.2, 10] h.
 
-Reverse mode differentiates the accepted steps, with their fractions of the interval held fixed: the steps are stored
-(one state each, in buffers of ``max_steps``) and differentiated in reverse order. The gradient is exact for the
-computed result, and nothing is solved again. It covers the state, both ends, the times to save at and everything in
-``slope``.
+A loop of unknown length has no reverse mode: it raises an error that says what to take instead.
 
 Source: Dormand & Prince 1980; Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I (1993), chapter II.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from scorekit._integration.closures import closure_convert
 from scorekit._integration.embedded_pair import (
     ERROR,
     WEIGHTS,
@@ -32,7 +27,7 @@ from scorekit._integration.embedded_pair import (
     norm,
     slopes_of,
 )
-from scorekit._meshes import cond, most_of_devices, stable, vary_alike, while_loop
+from scorekit._meshes import cond, stable, while_loop
 from scorekit.typing import Array, ArrayLike, PyTree
 
 
@@ -72,7 +67,6 @@ class _Loop(NamedTuple):
     saved: PyTree
     num_saved: Array
     total: PyTree  # of the quadrature
-    tape: Any  # the accepted (clock, h, y), or None
 
 
 def dormand_prince(
@@ -89,8 +83,7 @@ def dormand_prince(
 ) -> Integral:
     """Integrates ``dy/dclock = slope(clock, y)`` from ``start`` to ``end``, in either direction.
 
-    All leaves share their steps; ``vmap`` over single examples gives each its own. Forward mode (``jvp``) and second
-    derivatives are not defined.
+    All leaves share their steps; ``vmap`` over single examples gives each its own. It is not differentiable.
 
     Args:
       slope: ``(clock, y) -> dy/dclock``; traced once, and may close over anything, traced or not.
@@ -99,7 +92,7 @@ def dormand_prince(
       end: final value of the clock, below or above ``start``.
       rtol: error allowed in a step, as a part of the state.
       atol: error allowed in a step where the state is small.
-      max_steps: steps to try before giving up, rejected ones included; reverse mode keeps as many states.
+      max_steps: steps to try before giving up, rejected ones included.
       save_at: ``(n,)``, ordered from ``start`` to ``end``: where to interpolate the state, to fourth order.
       integrand: ``(clock, y) -> tree`` to integrate along the path by three Gauss points in every step, for integrands
         that are too expensive to be part of the state (half the evaluations); the step size does not depend on it.
@@ -116,30 +109,34 @@ def dormand_prince(
     scalar = lambda x: jnp.asarray(x, dtype)
     start, end = scalar(start), scalar(end)
     saves = None if save_at is None else jnp.clip(scalar(save_at), jnp.minimum(start, end), jnp.maximum(start, end))
-    tolerances = scalar(rtol), scalar(atol)
+    slope, integrand = _traced_once(slope), None if integrand is None else _traced_once(integrand)
     y = stable(functools.partial(slope, start), y)
-    hoisted = closure_convert(slope, start, y)
-    given = y, start, end, saves, tolerances
-    y, start, end, saves, tolerances = varying = vary_alike(given, hoisted[1])
-    if varying is not given:  # in shard_map
-        hoisted = closure_convert(slope, start, y)
-    _check_like(y, jax.eval_shape(*hoisted, start, y))
-    pure, held = zip(hoisted, (None, None) if integrand is None else closure_convert(integrand, start, y), strict=True)
-    run = functools.partial(_run, pure, max_steps)
+    _check_like(y, jax.eval_shape(slope, start, y))
+    last = _run(slope, integrand, max_steps, y, start, end, saves, scalar(rtol), scalar(atol))
+    success = last.clock == end
+    mark = functools.partial(jax.tree.map, lambda leaf: jnp.where(success, leaf, jnp.nan))
+    y, saved, total = _without_gradient(mark((last.y, last.saved, last.total)))
+    nfe = 2 + 6 * (last.accepted + last.rejected) + (0 if integrand is None else 3 * last.accepted)
+    return Integral(y, saved, total, nfe, last.accepted, last.rejected, success)
 
-    @jax.custom_vjp
-    def solve(y, start, end, saves, tolerances, held):
-        return _outputs(run(False, y, start, end, saves, tolerances, held), end)
 
-    def forward(y, start, end, saves, tolerances, held):
-        last = run(True, y, start, end, saves, tolerances, held)
-        return _outputs(last, end), (last.tape, last.accepted, last.num_saved, start, end, saves, held)
+def _traced_once(function: Slope) -> Slope:
+    return jax.jit(lambda clock, y: function(clock, y))  # a lambda because a callable pytree need not be hashable
 
-    solve.defvjp(forward, functools.partial(_backward, pure))
-    out = solve(y, start, end, saves, tolerances, held)
-    valid = jnp.where(out.success, 1.0, jnp.nan).astype(dtype)  # a factor, so that gradients become NaN as well
-    mark = functools.partial(jax.tree.map, lambda leaf: leaf * valid.astype(leaf.dtype))
-    return out._replace(y=mark(out.y), saved=mark(out.saved), quadrature=mark(out.quadrature))
+
+@jax.custom_vjp
+def _without_gradient(tree: PyTree) -> PyTree:
+    return tree
+
+
+def _raise(residuals, cotangents):
+    raise ValueError(
+        "adaptive steps have no gradient: take the steps of a grid (samplers.sample, or ts of "
+        "likelihood.log_likelihood), or solve the ODE by diffrax (bridges.diffrax.ode_term)"
+    )
+
+
+_without_gradient.defvjp(lambda tree: (tree, None), _raise)
 
 
 def _check_like(y: PyTree, found: PyTree) -> None:
@@ -148,11 +145,9 @@ def _check_like(y: PyTree, found: PyTree) -> None:
         raise ValueError(f"slope must return a tree like y, {describe(y)}, got {describe(found)}")
 
 
-def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Loop:
-    rtol, atol = tolerances
+def _run(slope, integrand, max_steps, y, start, end, saves, rtol, atol) -> _Loop:
     direction, precision = jnp.sign(end - start), jnp.finfo(start.dtype).eps
     dtype = start.dtype
-    slope, integrand = _bind(pure, held)
 
     def unfinished(loop: _Loop):
         return loop.alive & (loop.clock != end) & (loop.accepted + loop.rejected < max_steps)
@@ -181,10 +176,6 @@ def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Lo
         if integrand is not None:
             part = functools.partial(gauss, integrand, loop.clock, h, loop.y, slopes)
             total = cond(accept, lambda: jax.tree.map(jnp.add, loop.total, part()), lambda: loop.total)
-        tape = loop.tape
-        if record:  # a rejected step is written over by the next one
-            write = lambda buffer, value: buffer.at[loop.accepted].set(value)
-            tape = jax.tree.map(write, tape, (loop.clock, h, loop.y))
         take = functools.partial(jax.tree.map, lambda new, old: jnp.where(accept, new, old))
         return _Loop(
             clock=jnp.where(accept, after, loop.clock),
@@ -199,12 +190,10 @@ def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Lo
             saved=saved,
             num_saved=num_saved,
             total=total,
-            tape=tape,
         )
 
     first, h, finite = first_step(slope, y, start, end, rtol, atol)
     none = jnp.zeros((), jnp.int32)
-    buffer = lambda leaf: jnp.zeros_like(jnp.broadcast_to(leaf, (max_steps, *leaf.shape)))
     saved = None
     if saves is not None:
         saved = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*saves.shape, *jnp.shape(leaf))), y)
@@ -227,15 +216,8 @@ def _run(pure, max_steps, record, y, start, end, saves, tolerances, held) -> _Lo
             saved=saved,
             num_saved=none,
             total=total,
-            tape=jax.tree.map(buffer, (start, h, y)) if record else None,
         ),
     )
-
-
-def _bind(pure, held) -> tuple[Slope, Slope | None]:
-    """The slope and the integrand with their closed-over values."""
-    integrand = None if pure[1] is None else functools.partial(pure[1], held[1])
-    return functools.partial(pure[0], held[0]), integrand
 
 
 def _save(saves, saved, num_saved, limit, direction, within):
@@ -250,70 +232,3 @@ def _save(saves, saved, num_saved, limit, direction, within):
     due = lambda carry: (carry[0] < total) & ((at(carry[0]) - limit) * direction <= 0)
     num_saved, saved = while_loop(due, write, (num_saved, saved))
     return saved, num_saved
-
-
-def _outputs(last: _Loop, end: Array) -> Integral:
-    nfe = 2 + 6 * (last.accepted + last.rejected) + (0 if last.total is None else 3 * last.accepted)
-    return Integral(last.y, last.saved, last.total, nfe, last.accepted, last.rejected, last.clock == end)
-
-
-def _backward(pure, residuals, cotangents):
-    """The accepted steps in reverse. A fraction ``w`` of the interval is at ``(1 - w) start + w end``."""
-    (clocks, hs, ys), accepted, num_saved, start, end, saves, held = residuals
-    direction, width = jnp.sign(end - start), jnp.where(end == start, 1.0, end - start)
-    stages = 6 if saves is None and pure[1] is None else 7  # the last slope matters to the interpolant alone
-    held, treedef = jax.tree.flatten(held)
-    differentiable = [jnp.issubdtype(x.dtype, jnp.inexact) for x in held]
-    floats = [x for x, d in zip(held, differentiable, strict=True) if d]
-
-    def merge(floats):
-        queue = iter(floats)
-        return jax.tree.unflatten(treedef, [next(queue) if d else x for x, d in zip(held, differentiable, strict=True)])
-
-    def step(clock, h, y, floats):
-        slope, integrand = _bind(pure, merge(floats))
-        slopes = slopes_of(slope, clock, y, h, slope(clock, y), stages)
-        part = None if integrand is None else gauss(integrand, clock, h, y, slopes)
-        return along(y, h * jnp.asarray(WEIGHTS[:stages], h.dtype), slopes), slopes, part
-
-    add = functools.partial(jax.tree.map, jnp.add)
-    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-
-    def body(carry):
-        i, to_save, ct_y, ct_floats, ct_start, ct_end, ct_saves = carry
-        live, last = i < accepted, jnp.minimum(i, accepted - 1)
-        clock, h, y = jax.tree.map(lambda buffer: buffer[last], (clocks, hs, ys))
-        where_live = functools.partial(jax.tree.map, lambda x, other: jnp.where(live, x, other))
-        (_, slopes, _), pull = jax.vjp(step, clock, h, y, floats)
-        direct = zeros((clock, h, y, slopes))
-        if saves is not None:
-
-            def within_step(carry):
-                left, _, _ = carry
-                later = (saves[jnp.maximum(left - 1, 0)] - clock) * direction > 0
-                return live & (left > 0) & (later | (i == 0))
-
-            def collect(carry):
-                left, direct, ct_saves = carry
-                j = left - 1
-                _, pull_one = jax.vjp(interpolate, clock, h, y, slopes, saves[j])
-                *parts, ct_at = pull_one(jax.tree.map(lambda ct: ct[j], cotangents.saved))
-                return j, add(direct, tuple(parts)), ct_saves.at[j].set(ct_at)
-
-            to_save, direct, ct_saves = while_loop(within_step, collect, (to_save, direct, ct_saves))
-        given = ct_y, direct[3], cotangents.quadrature
-        ct_clock, ct_h, ct_step, ct_held = pull(where_live(given, zeros(given)))
-        ct_clock, ct_h, ct_step = add((ct_clock, ct_h, ct_step), direct[:3])
-        w = (clock - start) / width
-        ct_start += (1.0 - w) * ct_clock - ct_h * h / width
-        ct_end += w * ct_clock + ct_h * h / width
-        return i - 1, to_save, where_live(ct_step, ct_y), add(ct_floats, ct_held), ct_start, ct_end, ct_saves
-
-    zero = jnp.zeros_like(start)
-    # All devices of shard_map make as many rounds: a sum over devices may be part of one.
-    carry = (most_of_devices(accepted) - 1, num_saved, cotangents.y, zeros(floats), zero, zero, zeros(saves))
-    _, _, ct_y, ct_floats, ct_start, ct_end, ct_saves = while_loop(lambda c: c[0] >= 0, body, carry)
-    queue = iter(ct_floats)
-    none = lambda x: np.zeros(x.shape, jax.dtypes.float0)  # the tangent of an integer
-    ct_held = [next(queue) if d else none(x) for x, d in zip(held, differentiable, strict=True)]
-    return ct_y, ct_start, ct_end, ct_saves, None, jax.tree.unflatten(treedef, ct_held)

@@ -89,9 +89,10 @@ def log_likelihood(
     ``log p(x0) = log N(x1; 0, sigma(t_max)^2) + log |det dx1/dx0|``, the latter an integral of the divergence along the
     path. ``x0`` is the state at ``t_min``: with ``sigma(t_min) > 0`` this is the density of the data with that noise.
 
-    It is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in ``x0``. (XLA is slow
-    at gradients of convolutions inside loops on CPUs.) The examples of a block share their adaptive steps: the result
-    depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each example has its own steps.
+    On a grid ``ts`` it is differentiable in reverse mode in the parameters of ``denoiser`` and ``schedule`` and in
+    ``x0``; adaptive steps have no gradient, which is an error. The examples of a block share their adaptive steps: the
+    result depends on ``block_size`` within the tolerance. Under ``vmap`` over single examples each example has its own
+    steps.
 
     Args:
       key: PRNG key of the probes; None if the divergence is exact.

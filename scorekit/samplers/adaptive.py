@@ -93,9 +93,8 @@ def adaptive_ode(
         one = lambda x: adaptive_ode(denoiser, schedule, x[None]).x[0]
         x = jax.vmap(one)(x_init)
 
-    Called eagerly it works but compiles anew each time; wrap it in ``jax.jit``. Reverse mode is exact for the steps
-    that were accepted, with respect to ``x_init``, the times and everything in ``denoiser`` and ``schedule``; it keeps
-    ``max_steps`` states. (XLA is slow at the gradients of convolutions inside loops on CPUs.)
+    Called eagerly it works but compiles anew each time; wrap it in ``jax.jit``. It has no gradient, which is an error:
+    differentiate :func:`scorekit.samplers.sample`, or solve by diffrax (:mod:`scorekit.bridges.diffrax`).
 
     Args:
       denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar. It is traced once, and once more to choose blocks.

@@ -180,14 +180,6 @@ def test_gradients_and_vmap_through_blocks():
 
 
 @pytest.mark.slow
-def test_gradients_of_adaptive_steps_through_blocks():
-    data, run = likelihood_of("gaussian-2d")
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)), jnp.float32)
-    gradient = jax.grad(lambda x: jnp.sum(run(x, 2).log_p))(x)
-    np.testing.assert_allclose(gradient, jax.grad(lambda x: jnp.sum(data.log_density(x)))(x), rtol=2e-3, atol=2e-3)
-
-
-@pytest.mark.slow
 def test_blocks_of_a_batch_that_is_sharded():
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
     x = np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32)

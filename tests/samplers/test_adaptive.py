@@ -82,31 +82,6 @@ def test_saved_states_of_the_sampler():
 
 
 @pytest.mark.slow
-@in_float64
-def test_gradients_of_the_sampler_reach_the_schedule_the_parameters_and_the_start():
-    """With an exact denoiser of a Gaussian the map is known in closed form, and so is its gradient."""
-
-    def solved(numbers, x):
-        schedule = schedules.shifted(schedules.linear_vp(beta_max=numbers["beta"]), numbers["shift"])
-        density = densities.gaussian(numbers["mean"], std=0.5)
-        denoiser = denoisers.exact_denoiser(density, schedule)
-        return adaptive_ode(denoiser, schedule, x, t_min=0.05, rtol=1e-10, atol=1e-10, max_steps=200).x
-
-    def exact(numbers, x):
-        schedule = schedules.shifted(schedules.linear_vp(beta_max=numbers["beta"]), numbers["shift"])
-        return moved(densities.gaussian(numbers["mean"], std=0.5), schedule, x, 1.0, 0.05)
-
-    numbers = {"beta": 15.0, "shift": 1.3, "mean": jnp.array([0.4, -0.3])}
-    x = jnp.array([[0.5, -1.0], [2.0, 0.1]])
-    scalar = lambda f: jax.jit(jax.grad(lambda *a: jnp.sum(jnp.sin(f(*a))), argnums=(0, 1)))
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9),
-        scalar(solved)(numbers, x),
-        scalar(exact)(numbers, x),
-    )
-
-
-@pytest.mark.slow
 def test_vmap_gives_each_example_its_own_steps():
     schedule = schedules.rectified_flow()
     ring = densities.ring()
@@ -168,7 +143,8 @@ def test_a_failure_is_told_and_never_returned():
     assert out.accepted + out.rejected == 5
     with pytest.raises(RuntimeError, match=advice):
         out.raise_if_failed()
-    assert np.isnan(jax.jit(jax.grad(lambda x: solve(x).x.sum()))(x)).all()
+    with pytest.raises(ValueError, match="adaptive steps have no gradient"):
+        jax.grad(lambda x: adaptive_ode(denoiser, schedule, x).x.sum())(x)
     good = jax.jit(lambda x: adaptive_ode(denoiser, schedule, x))(x)
     assert good.raise_if_failed() is good
 
