@@ -81,7 +81,6 @@ def annealed_posterior(
     noise_std: PositiveScalar,
     *,
     num_stages: Annotated[int, Count(1, 2**20)] = 40,
-    num_sweeps: PositiveInt = 1,
     steps: PositiveInt = 12,
     power: PositiveFloat = 1.75,
     pace: Fraction = 0.9,
@@ -92,8 +91,8 @@ def annealed_posterior(
     Every level is the smallest at which the particles keep a fraction ``pace`` of their effective sample size, or the
     next level of a geometric sequence to the last level, ``rho = s / |A|``, if that is smaller. Any remaining stages
     repeat the last level. The result is biased by the error of ``steps`` steps and by the finite number of particles;
-    the sweeps of the last level undo the rest. It costs ``len(ts) - 1 + num_stages num_sweeps steps`` evaluations of
-    the batch and no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
+    the draws at the last level undo the rest. It costs ``len(ts) - 1 + num_stages steps`` evaluations of the batch and
+    no gradients. The matrix of A is built and decomposed, which suits up to some thousands of values.
 
     Args:
       key: PRNG key.
@@ -105,8 +104,7 @@ def annealed_posterior(
       operator: A, linear: one of :mod:`scorekit.guidance.operators` or any linear function.
       observation: y of one example, leaves ``(...)`` without a batch axis. Values outside the range of A are ignored.
       noise_std: s, the standard deviation of its noise.
-      num_stages: number of levels.
-      num_sweeps: number of pairs of draws at each level.
+      num_stages: number of levels, with a pair of draws at each.
       steps: number of steps of each second draw.
       power: exponent of the grid of these steps, ``t_i = (1 - i / steps)^power``.
       pace: least fraction of the effective sample size that a level keeps; 1 is the geometric sequence.
@@ -153,19 +151,14 @@ def annealed_posterior(
         given = _Given(denoiser, schedule, inner, unravel, u, level)
         return u + level * sample(given, inner, solver, jax.random.normal(key, u.shape, u.dtype), grid, key=key)
 
-    def sweep(carry, key):
-        z, level = carry
-        for_noise, for_steps = jax.random.split(key)
-        return (draw(for_steps, observed.augment(for_noise, z, level), level), level), None
-
     def stage(carry, inputs):
         z, level, log_like, log_weights, log_evidence = carry
         key, left = inputs
-        for_resampling, for_sweeps = jax.random.split(key)
+        for_resampling, for_noise, for_steps = jax.random.split(key, 3)
         level = _next_level(observed, z, log_like, log_weights, (last, level), pace, left)
         log_weights = log_weights + observed.log_likelihood(z, level) - log_like
         z, log_weights, gained, ess, _ = resample_if_due(for_resampling, log_weights, z, threshold)
-        (z, _), _ = scan(sweep, (z, level), jax.random.split(for_sweeps, num_sweeps))
+        z = draw(for_steps, observed.augment(for_noise, z, level), level)
         return (z, level, observed.log_likelihood(z, level), log_weights, log_evidence + gained), (level, ess)
 
     for_prior, for_stages, for_last = jax.random.split(key, 3)

@@ -16,12 +16,10 @@ MODES = [densities.gaussian(jnp.array([-1.0, 0.4]), std=0.25), densities.gaussia
 DATA = densities.mixture([0.35, 0.65], MODES)
 
 
-@jax.jit(static_argnames=("operator", "num_stages", "num_sweeps", "steps"))
-def run(prior, schedule, x_init, operator, y, noise_std, num_stages=8, num_sweeps=1, steps=16):
+@jax.jit(static_argnames=("operator", "num_stages", "steps"))
+def run(prior, schedule, x_init, operator, y, noise_std, num_stages=8, steps=16):
     arguments = schedule, solvers.DPMSolverPP2M(), x_init, TS, operator, y, noise_std
-    return annealed_posterior(
-        jax.random.key(1), prior, *arguments, num_stages=num_stages, num_sweeps=num_sweeps, steps=steps
-    )
+    return annealed_posterior(jax.random.key(1), prior, *arguments, num_stages=num_stages, steps=steps)
 
 
 def noise(schedule, *shape, count=COUNT):

@@ -149,18 +149,6 @@ def test_exact_samples_of_a_mixture_stay_exact_and_unadjusted_ones_do_not():
 
 
 @pytest.mark.slow
-def test_acceptance_tends_to_one_under_vmap_over_the_step():
-    data = densities.ring()
-    x = data.sample(jax.random.key(1), (500,))
-    run = lambda h: metropolis_langevin(KEY, data.log_density, x, h, 20).acceptance.mean()
-    rates = np.asarray(jax.jit(jax.vmap(run))(jnp.array([1e-6, 1e-4, 1e-3, 1e-2, 1e-1])))
-    assert np.all(np.diff(rates) < 0)
-    assert rates[0] > 0.999
-    assert rates[2] > 0.9
-    assert rates[4] < 0.1
-
-
-@pytest.mark.slow
 def test_proposals_outside_the_support_are_rejected():
     """The exponential law, with ``-inf`` or NaN below 0, keeps its mean and stays inside."""
     x = jax.random.exponential(jax.random.key(1), (CHAINS, 1))

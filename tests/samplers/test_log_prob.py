@@ -167,20 +167,3 @@ def test_bfloat16_states_have_float32_log_probabilities():
     out, again = run(X.astype(jnp.bfloat16))
     assert (out.x.dtype, out.trajectory.dtype, out.log_probs.dtype) == (jnp.bfloat16, jnp.bfloat16, jnp.float32)
     np.testing.assert_allclose(again, out.log_probs, rtol=1e-3, atol=1e-2)
-
-
-def test_checkpointed_network_needs_the_memory_of_one_evaluation():
-    """Without the checkpoint the scan keeps the activations of the network at every step."""
-    path, ts = jnp.ones((41, 64, 2)), jnp.linspace(0.9, 0.1, 41)
-
-    def memory(wrap):
-        def loss(gain):
-            network = wrap(lambda x, t: jnp.sin(gain * jnp.repeat(x, 256, 1)).reshape(64, 2, 256).mean(2) + t)
-            denoiser = denoisers.denoiser_from_network(network, SCHEDULE, "x0")
-            return trajectory_log_probs(denoiser, SCHEDULE, solvers.Ancestral(), path, ts).sum()
-
-        analysis = jax.jit(jax.grad(loss)).lower(1.0).compile().memory_analysis()
-        assert analysis is not None
-        return analysis.temp_size_in_bytes
-
-    assert memory(jax.checkpoint) < 0.3 * memory(lambda f: f)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit import densities, guidance, process, samplers, schedules, solvers
+from scorekit import densities, process, samplers, schedules
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.samplers import product_sample, twisted_sample
 from scorekit.solvers import Ancestral, DPMSolverPP2MSDE, EulerMaruyama, grids
@@ -228,28 +228,6 @@ def test_a_likelihood_of_0_somewhere_has_the_mass_of_the_rest_with_a_finite_twis
 # ---- the correction ------------------------------------------------------------------------------------------------
 
 
-def moments_of_guided_flow(scale, steps=200):
-    """Mean and variance at the end of the guided flow between Gaussians, which is an affine map of the noise."""
-    p, p_y = densities.gaussian(jnp.zeros(1), std=1.0), densities.gaussian(jnp.ones(1), std=0.7)
-    guided = guidance.classifier_free(exact_denoiser(p_y, SCHEDULE), exact_denoiser(p, SCHEDULE), scale)
-    ends = samplers.sample(guided, SCHEDULE, solvers.RK4(), jnp.array([[0.0], [1.0]]), grids.uniform(steps))
-    return ends[0, 0], jnp.square(ends[1, 0] - ends[0, 0])
-
-
-def tilted_gaussian(scale):
-    """Mean and variance of ``N(0, 1)^(1 - gamma) N(1, 0.7^2)^gamma``."""
-    precision = (1 - scale) + scale / 0.49
-    return scale / 0.49 / precision, 1 / precision
-
-
-def test_guiding_every_noise_level_does_not_tilt_the_data():
-    mean, variance = jax.jit(jax.vmap(moments_of_guided_flow))(jnp.array([0.0, 1.0, 3.0]))
-    expected = np.array([tilted_gaussian(scale) for scale in (0.0, 1.0, 3.0)])
-    np.testing.assert_allclose(np.stack([mean, variance], 1)[:2], expected[:2], atol=1e-3)
-    assert mean[2] > 1.3 * expected[2, 0]  # 1.98 instead of 1.49
-    assert variance[2] < 0.5 * expected[2, 1]  # 0.118 instead of 0.243
-
-
 def exact_moments(log_density):
     """The logarithm of the integral, the mean and the variance of a density on the line."""
     density = np.exp(np.asarray(log_density(jnp.asarray(GRID[:, None], float)), np.float64)) * (GRID[1] - GRID[0])
@@ -285,7 +263,7 @@ def log_noisy_class(x, t):
 @pytest.mark.parametrize(
     ("name", "scale"), [("class", 0.5), ("class", 2.0), ("noisy_class", 2.0), ("measurement", 0.5)]
 )
-def test_twisted_particles_have_the_tilted_density_and_guided_samples_another(scale, name):
+def test_twisted_particles_have_the_tilted_density(scale, name):
     """Fine steps, so that the law of the model is that of the data."""
     log_p, denoiser, solver = CLASSES.log_density, exact_denoiser(CLASSES, SCHEDULE), DPMSolverPP2MSDE()
     log_y = log_likelihood if name == "measurement" else log_class
@@ -296,12 +274,6 @@ def test_twisted_particles_have_the_tilted_density_and_guided_samples_another(sc
     )
     found, error = moments(repeat(run))
     np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 1e-3)
-    if name != "measurement" and scale == 2.0:
-        guided = guidance.classifier_free(exact_denoiser(MODES[1], SCHEDULE), denoiser, scale)
-        ends = repeat(lambda key, x: samplers.sample(guided, SCHEDULE, solver, x, grids.uniform(100), key=key))
-        off = np.array([np.mean(ends), np.var(ends)]) - expected[1:]
-        assert off[0] > 0.15 > 10 * error[1]  # a mean of 1.11 instead of 0.94
-        assert off[1] < -0.03  # a variance of 0.28 instead of 0.32
 
 
 @pytest.mark.slow
