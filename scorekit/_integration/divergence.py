@@ -51,8 +51,8 @@ def with_divergence(
     """
     if single and probes is None:
         one_of = functools.partial(jax.tree.map, lambda leaf: leaf[None])
-        found = jax.vmap(lambda y: with_divergence(function, one_of(y), None, chunk))(y)
-        return jax.tree.map(lambda leaf: leaf[:, 0], found)
+        pairs = jax.vmap(lambda y: with_divergence(function, one_of(y), None, chunk))(y)
+        return jax.tree.map(lambda leaf: leaf[:, 0], pairs)
     total = event_size(y) if probes is None else jax.tree.leaves(probes)[0].shape[0]
     chunk = min(chunk, total)
     rounds = -(-total // chunk)

@@ -139,10 +139,10 @@ def _raise(residuals, cotangents):
 _without_gradient.defvjp(lambda tree: (tree, None), _raise)
 
 
-def _check_like(y: PyTree, found: PyTree) -> None:
+def _check_like(y: PyTree, value: PyTree) -> None:
     describe = lambda tree: jax.tree.map(lambda x: f"{jnp.result_type(x)}{list(jnp.shape(x))}", tree)
-    if describe(y) != describe(found):
-        raise ValueError(f"slope must return a tree like y, {describe(y)}, got {describe(found)}")
+    if describe(y) != describe(value):
+        raise ValueError(f"slope must return a tree like y, {describe(y)}, got {describe(value)}")
 
 
 def _run(slope, integrand, max_steps, y, start, end, saves, rtol, atol) -> _Loop:

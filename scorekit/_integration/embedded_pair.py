@@ -93,8 +93,8 @@ def norm(tree: PyTree, scale: PyTree) -> Array:
 def gauss(function: Slope, clock: Array, h: Array, y: PyTree, slopes: PyTree) -> PyTree:
     """``int function(clock, y(clock)) dclock`` over a step, by Gauss and Legendre's three points.
 
-    >>> found = gauss(lambda clock, y: clock**5, jnp.array(0.0), jnp.array(1.0), jnp.array(0.0), jnp.zeros(7))
-    >>> abs(float(found) - 1 / 6) < 1e-6
+    >>> integral = gauss(lambda clock, y: clock**5, jnp.array(0.0), jnp.array(1.0), jnp.array(0.0), jnp.zeros(7))
+    >>> abs(float(integral) - 1 / 6) < 1e-6
     True
     """
     points = jnp.asarray([0.5 - math.sqrt(0.15), 0.5, 0.5 + math.sqrt(0.15)], h.dtype)
@@ -103,8 +103,8 @@ def gauss(function: Slope, clock: Array, h: Array, y: PyTree, slopes: PyTree) ->
 
     def add(total, inputs):
         share, weight = inputs
-        found = function(*point(share))
-        return jax.tree.map(lambda total, leaf: total + weight * h * leaf, total, found), None
+        value = function(*point(share))
+        return jax.tree.map(lambda total, leaf: total + weight * h * leaf, total, value), None
 
     shape = jax.eval_shape(function, *jax.eval_shape(point, points[0]))
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shape)
@@ -125,18 +125,18 @@ def first_step(
     scale = jax.tree.map(lambda y: atol + rtol * jnp.abs(y), y)
     width = jnp.abs(end - start)
 
-    def guess(found):
-        size, speed = norm(y, scale), norm(found, scale)
+    def guess(k):
+        size, speed = norm(y, scale), norm(k, scale)
         sound = (size > 1e-5) & (speed > 1e-5)
         return jnp.minimum(jnp.where(sound, 0.01 * size / speed, 1e-4 * width), width)
 
     def probe(point, _):
-        found = slope(*point)
-        h = jnp.sign(end - start) * guess(found)
-        return (start + h, jax.tree.map(lambda y, k: y + h * k, y, found)), found
+        k = slope(*point)
+        h = jnp.sign(end - start) * guess(k)
+        return (start + h, jax.tree.map(lambda y, k: y + h * k, y, k)), k
 
-    _, found = scan(probe, (start, y), length=2)
-    first, second = jax.tree.map(lambda k: k[0], found), jax.tree.map(lambda k: k[1], found)
+    _, slopes = scan(probe, (start, y), length=2)
+    first, second = jax.tree.map(lambda k: k[0], slopes), jax.tree.map(lambda k: k[1], slopes)
     h, speed = guess(first), norm(first, scale)
     change = norm(jax.tree.map(jnp.subtract, second, first), scale) / jnp.where(h > 0, h, 1.0)
     steepest = jnp.maximum(speed, change)

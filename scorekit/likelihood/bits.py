@@ -10,8 +10,8 @@ Returns:
 >>> float(code.bits_per_dim), float(code.offset), code.dequantisation
 (8.0, 7.0, 'uniform')
 >>> uniform = lambda key, z: jnp.full(z.shape[0], -4 * jnp.log(2.0))
->>> found = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
->>> print(found.bits_per_dim, found.dequantisation)
+>>> code = dequantised_bits_per_dim(jax.random.key(0), uniform, jnp.zeros((1, 4), int), bins=16)
+>>> print(code.bits_per_dim, code.dequantisation)
 [4.] uniform
 """
 
@@ -123,10 +123,10 @@ def dequantised_bits_per_dim(
     log_p = log_density(for_density, z)
     check_like("one value for every example", jnp.zeros(batch_size(x)), **{"log_density(key, z)": log_p})
     within = [jnp.all(in_range(leaf, bins) < bins) for leaf in jax.tree.leaves(x) if is_traced(leaf)]
-    found = bits_per_dim(
+    code = bits_per_dim(
         log_p - log_q,
         event_size(x),
         bins=bins,
         dequantisation="uniform" if dequantiser is None else "variational",
     )
-    return nan_unless(jnp.all(jnp.stack(within)), found) if within else found
+    return nan_unless(jnp.all(jnp.stack(within)), code) if within else code

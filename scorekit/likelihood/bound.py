@@ -154,13 +154,13 @@ def discrete_variational_bound(
     def term(args):
         key, t, s = args
         eps = normal_like(key, x0)
-        found = check_prediction(denoiser(perturb(schedule, x0, eps, t), t))
+        prediction = check_prediction(denoiser(perturb(schedule, x0, eps, t), t))
         error = lambda a, b: sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b))
         here, after = schedule.log_snr(t), schedule.log_snr(s)
         # The two forms are equal; each is used where it does not suffer from cancellation.
         clean = here > 0
-        noisy_form = (jnp.exp(after) - jnp.exp(here)) * error(x0, found.x0)
-        clean_form = jnp.expm1(after - jnp.where(clean, here, after)) * error(eps, found.eps)
+        noisy_form = (jnp.exp(after) - jnp.exp(here)) * error(x0, prediction.x0)
+        clean_form = jnp.expm1(after - jnp.where(clean, here, after)) * error(eps, prediction.eps)
         return 0.5 * jnp.where(clean, clean_form, noisy_form)
 
     for_noise, for_decoder = jax.random.split(key)

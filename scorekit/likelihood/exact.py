@@ -129,8 +129,8 @@ def log_likelihood(
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
     >>> x0 = data.sample(jax.random.key(0), (3,))
-    >>> found = jax.jit(log_likelihood)(denoisers.exact_denoiser(data, schedule), schedule, x0)
-    >>> float(jnp.abs(found.log_p - data.log_density(x0)).max()) < 1e-3
+    >>> result = jax.jit(log_likelihood)(denoisers.exact_denoiser(data, schedule), schedule, x0)
+    >>> float(jnp.abs(result.log_p - data.log_density(x0)).max()) < 1e-3
     True
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456); Chen et al. 2018

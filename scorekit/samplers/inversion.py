@@ -79,8 +79,8 @@ def invert(
         raise ValueError(f"solver must compute its coefficients, got {name}, whose coefficients are for sampling")
     backwards = _FromClean(base=solver) if getattr(solver, "coordinate", None) == "signal" else solver
     plain = lambda x, t: denoiser(x, t)  # raises for a denoiser with a state: a momentum cannot be inverted
-    found = integrate(plain, schedule, backwards, x, times[::-1])[0]
-    return check_samples(found, schedule=schedule, ts=times[::-1], x=x)
+    noise = integrate(plain, schedule, backwards, x, times[::-1])[0]
+    return check_samples(noise, schedule=schedule, ts=times[::-1], x=x)
 
 
 @pytree_dataclass

@@ -130,8 +130,8 @@ def repaint(
 
     keys = jax.random.split(key, len(path) - 1)
     moves = (keys, jnp.asarray(falls), ts[path[:-1]], ts[path[1:]], rows)
-    found = scan(body, (x_init, solver.init(x_init)), moves)[0][0]
-    return check_samples(found, schedule=schedule, ts=ts, x_init=x_init, observation=observation)
+    x = scan(body, (x_init, solver.init(x_init)), moves)[0][0]
+    return check_samples(x, schedule=schedule, ts=ts, x_init=x_init, observation=observation)
 
 
 def _falling_rows(solver: Solver, schedule: Schedule, ts: Array, path: np.ndarray) -> PyTree:

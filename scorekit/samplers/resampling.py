@@ -58,8 +58,8 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
     points = (jax.random.uniform(key) + jnp.arange(n)) / n
     points = jnp.minimum(points, 1.0 - jnp.finfo(points.dtype).epsneg)  # rounding must not exceed the last one
-    found = jnp.searchsorted(cumulative / cumulative[-1], points, side="right")
-    return jnp.where(jnp.isfinite(cumulative[-1]), found, n)
+    indices = jnp.searchsorted(cumulative / cumulative[-1], points, side="right")
+    return jnp.where(jnp.isfinite(cumulative[-1]), indices, n)
 
 
 def log_mean_weight(log_weights: Array) -> Array:

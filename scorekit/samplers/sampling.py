@@ -91,8 +91,8 @@ def _run(denoiser, schedule, solver, x_init, ts, key, keep) -> tuple[PyTree, PyT
     check_floating(x_init=x_init)
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
-    found = integrate(denoiser, schedule, solver, x_init, times, key=key, keep=keep)
-    return check_samples(found, schedule=schedule, solver=solver, ts=times, x_init=x_init)
+    result = integrate(denoiser, schedule, solver, x_init, times, key=key, keep=keep)
+    return check_samples(result, schedule=schedule, solver=solver, ts=times, x_init=x_init)
 
 
 @checked
