@@ -5,7 +5,7 @@ attributes ``num_classes``, ``vector_size``, ``map_shape`` and ``dtype``, and li
 spatial axes of the data that it takes: 0 for vectors, 1 for signals, 2 for images. The output is float32 and shaped
 like ``x``; a condition that is None is absent for all examples. :class:`UNet`, :class:`DiT` and :class:`MLP` also take
 ``scalars``, such as the second time of a flow map (:mod:`scorekit.flow_maps`), and the first two and
-:class:`DDPMUNet` ``tokens``, such as the output of a :class:`TextEncoder`.
+:class:`ResidualUNet` ``tokens``, such as the output of a :class:`TextEncoder`.
 
 :class:`CausalWaveNet`, :class:`CausalTransformer`, :class:`PixelCNN` and :class:`TieredNetwork` are autoregressive, for
 :mod:`scorekit.autoregressive`.
@@ -40,8 +40,7 @@ Returns:
 >>> params = jax.jit(network.init)(jax.random.key(0), x, noise)
 >>> jax.jit(network.apply)(params, x, noise, labels).shape
 (2, 8, 8, 1)
->>> others = [ADM(channels=8), DDPMUNet(channels=8), DiT(width=16), EDM2(channels=8, head_channels=8)]
->>> others += [SongUNet(channels=8), VDMUNet(channels=8, depth=1)]
+>>> others = [DiT(width=16), EDM2(channels=8, head_channels=8), ResidualUNet(channels=8), SongUNet(channels=8)]
 >>> shapes = lambda network, x: jax.eval_shape(network.init_with_output, jax.random.key(0), x, noise)[0].shape
 >>> {shapes(network, x) for network in others}
 {(2, 8, 8, 1)}
@@ -51,7 +50,7 @@ Returns:
 (2,)
 >>> Conditioning(features=8, num_classes=10).init_with_output(jax.random.key(0), noise, labels, 2)[0].shape
 (2, 8)
->>> ADM.preset("imagenet-64-edm", dropout=0.0).channels
+>>> ResidualUNet.preset("adm-imagenet-64-edm", dropout=0.0).channels
 192
 
 Args:
@@ -85,8 +84,8 @@ Args:
   batch: number B of sequences.
   length: largest number L of positions.
   dtype: dtype of the computation.
-  noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, as in the presets of ADM,
-    DDPMUNet, DiT and SongUNet, the network is called with the noise argument of the published one.
+  noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, as in most presets,
+    the network is called with the noise argument of the published one.
   learned_variance: whether the network also predicts a variance: the output has twice the channels of ``x``, of which
     the first half is the prediction.
   divergence: whether the network also has a divergence head (:mod:`scorekit.flow_maps.divergence`), in the last
@@ -146,30 +145,25 @@ if TYPE_CHECKING:
     from scorekit.networks.mlp import MLP
     from scorekit.networks.text_encoder import TextEncoder, TextFeatures
     from scorekit.networks.unets import (
-        ADM,
         EDM2,
         Classifier,
-        DDPMUNet,
         DualEncoder,
+        ResidualUNet,
         SongUNet,
         UNet,
-        VDMUNet,
-        adm,
-        ddpm_unet,
         edm2,
+        residual_unet,
         song_unet,
-        vdm_unet,
     )
     from scorekit.networks.wavenet import WaveNet
 
 __getattr__, __dir__ = attach(__name__)
 
-DENOISING = ("ADM", "DDPMUNet", "DiT", "EDM2", "MLP", "SongUNet", "UNet", "VDMUNet", "WaveNet")
+DENOISING = ("DiT", "EDM2", "MLP", "ResidualUNet", "SongUNet", "UNet", "WaveNet")
 """The names of the networks that can be trained as denoisers; the contract tests run on each."""
 
 __all__ = [
     "ABSENT",
-    "ADM",
     "DENOISING",
     "EDM2",
     "MLP",
@@ -180,7 +174,6 @@ __all__ = [
     "Classifier",
     "CodeLevel",
     "Conditioning",
-    "DDPMUNet",
     "DiT",
     "DiscriminatorOutput",
     "DualEncoder",
@@ -193,19 +186,17 @@ __all__ = [
     "Posterior",
     "Quantised",
     "RandomWindowDiscriminator",
+    "ResidualUNet",
     "SongUNet",
     "TextEncoder",
     "TextFeatures",
     "TieredNetwork",
     "TranslationNetwork",
     "UNet",
-    "VDMUNet",
     "WaveNet",
-    "adm",
     "attention",
     "autoencoder_kl",
     "code_counts",
-    "ddpm_unet",
     "dit",
     "drop_conditions",
     "drop_labels",
@@ -222,11 +213,11 @@ __all__ = [
     "pool",
     "quantise",
     "residual_quantise",
+    "residual_unet",
     "reverse_gradient",
     "revival_loss",
     "song_unet",
     "sum_of_codes",
     "timestep_features",
-    "vdm_unet",
     "with_new_parameters",
 ]

@@ -70,17 +70,20 @@ def embed_map(
     shape: tuple[int, ...],
     conv: Callable[..., nn.Module] = nn.Conv,
     or_null: Callable[..., nn.Module] = OrNull,
+    resized: bool = False,
 ) -> Array:
     """A dense map as features of a spatial shape, a learned null token where it is absent; for use in a compact method.
 
     A convolution with kernels of side 3. A map of a higher resolution, by an integer factor along each axis, is folded
     into channels first. One of a lower resolution is resized: before the convolution, or after it, which costs less,
-    where the resolution is lower by a factor of 4 or more along each axis. ``conv`` and ``or_null`` are the layers.
+    where the resolution is lower by a factor of 4 or more along each axis. With ``resized`` any map is resized before
+    the convolution. ``conv`` and ``or_null`` are the layers.
     """
     value = given.value
-    own = value.shape[1:-1]
-    if len(own) != len(shape):
+    if value.ndim != len(shape) + 2:
         raise ValueError(f"map_shape must have {len(shape) + 1} axes, the last its channels, got {value.shape[1:]}")
+    value = resize_linear(value, shape) if resized else value
+    own = value.shape[1:-1]
     coarser = all(4 * n <= side for n, side in zip(own, shape, strict=True))
     if own != shape and all(n % side == 0 for n, side in zip(own, shape, strict=True)):
         value = space_to_depth(value, [n // side for n, side in zip(own, shape, strict=True)])
@@ -91,7 +94,7 @@ def embed_map(
     return or_null(name="map_or_null")(h, given.present)
 
 
-def add_map(h: Array, dense_map: Any, map_shape: tuple[int, ...] | None, dtype: DType) -> Array:
-    """``h`` and, for a network with a dense map, its features; for use in a compact method."""
+def add_map(h: Array, dense_map: Any, map_shape: tuple[int, ...] | None, dtype: DType, resized: bool = False) -> Array:
+    """``h`` and, for a network with a dense map, its features, of :func:`embed_map`; for use in a compact method."""
     given = as_masked("dense_map", dense_map, map_shape, h.shape[0])
-    return h if given is None else h + embed_map(h.shape[-1], dtype, given, h.shape[1:-1])
+    return h if given is None else h + embed_map(h.shape[-1], dtype, given, h.shape[1:-1], resized=resized)

@@ -28,17 +28,9 @@ import numpy as np
 
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt
 from scorekit.checks import check_like
-from scorekit.networks._ddpm_blocks import (
-    Attention,
-    ResidualBlock,
-    check_groups,
-    conv,
-    downsample,
-    group_norm,
-    upsample,
-)
 from scorekit.networks._levels import LatentNetwork, ascend, descend
 from scorekit.networks._module import Published, SomeSizes
+from scorekit.networks._residual_blocks import Attention, Norm, ResidualBlock, conv, downsample, upsample
 from scorekit.networks._spatial import DType
 from scorekit.typing import Array
 
@@ -96,7 +88,7 @@ class AutoencoderKL(LatentNetwork, Published):
     convolution upsamples. The lowest level ends, in the decoder begins, with self-attention between two blocks.
 
     Attributes:
-      groups: groups of the norms.
+      groups: groups of the norms, fewer where there are fewer channels.
       middle_attention: whether the lowest level has attention.
       quant_convs: whether pointwise convolutions follow the encoder and precede the decoder.
       scaling_factor: factor of the latent, > 0; a number, or one for each channel.
@@ -119,13 +111,12 @@ class AutoencoderKL(LatentNetwork, Published):
     presets: ClassVar = PRESETS
 
     def setup(self):
-        check_groups(self.channels, self.multipliers, self.groups)
         for name in ("scaling_factor", "shift_factor"):
             shape = np.shape(getattr(self, name))
             if shape not in ((), (self.latent_channels,)):
                 raise ValueError(f"{name} must be a number or {self.latent_channels} numbers, got shape {shape}")
         widths = tuple(self.channels * m for m in self.multipliers)
-        sizes = widths, self.blocks, self.groups, self.dtype, self.remat, self.middle_attention
+        sizes = widths, self.blocks, Norm(self.groups), self.dtype, self.remat, self.middle_attention
         self.encoder = _Encoder(*sizes, features=2 * self.latent_channels)
         self.decoder = _Decoder(*sizes, features=self.data_channels)
         if self.quant_convs:
@@ -177,7 +168,7 @@ class _Half(nn.Module):
 
     widths: Sequence[int]
     blocks: int
-    groups: int
+    norm: Norm
     dtype: DType
     remat: bool
     attention: bool
@@ -185,7 +176,7 @@ class _Half(nn.Module):
 
     def _residual(self, h: Array, name: str, width: int) -> Array:
         kind = nn.remat(ResidualBlock) if self.remat else ResidualBlock
-        return kind(width, self.groups, self.dtype, name=name)(h)
+        return kind(width, self.norm, self.dtype, name=name)(h)
 
     def _block(self, h: Array, level: int, i: int) -> Array:
         return self._residual(h, f"level_{level}_{i}", self.widths[level])
@@ -194,15 +185,14 @@ class _Half(nn.Module):
         """A residual block, attention, if it has that, and another block."""
         h = self._residual(h, "middle_0", h.shape[-1])
         if self.attention:
-            h = Attention(self.groups, self.dtype, name="middle_attention")(h)
+            h = Attention(self.norm, self.dtype, name="middle_attention")(h)
         return self._residual(h, "middle_1", h.shape[-1])
 
     def _input(self, x: Array, width: int) -> Array:
-        return conv(width, (3,) * (x.ndim - 2), self.dtype, "input")(x)
+        return conv(x, width, self.dtype, "input")
 
     def _output(self, h: Array) -> Array:
-        h = nn.silu(group_norm(h, self.groups, "norm"))
-        return conv(self.features, (3,) * (h.ndim - 2), jnp.float32, "output")(h)
+        return conv(nn.silu(self.norm(h, "norm")), self.features, jnp.float32, "output")
 
 
 class _Encoder(_Half):

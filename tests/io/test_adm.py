@@ -45,7 +45,7 @@ def test_sizes_are_read_from_the_shapes():
     network = converted("adm_new")[0]
     assert (network.channels, network.multipliers, network.blocks) == (32, (1, 1, 2), 1)
     assert network.attention_levels == (0, 2)
-    assert (network.scale_shift, network.residual_resampling) == (False, False)
+    assert (network.film, network.residual_resampling) == ("shift", False)
     network = converted("adm_upsampler")[0]
     assert (network.multipliers, network.blocks, network.num_classes) == ((1,), 2, 3)
     network = converted("dhariwal")[0]

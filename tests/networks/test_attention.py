@@ -159,7 +159,7 @@ def test_a_machine_with_an_older_gpu_lowers_the_plain_attention(monkeypatch):
 NETWORKS = {
     "dit": networks.DiT(depth=1, width=16, heads=2),
     "unet": networks.UNet(channels=8, attention_resolutions=(4,), heads=2),
-    "adm": networks.ADM(channels=8, attention_levels=(1,), heads=2),
+    "residual u-net": networks.ResidualUNet(channels=8, attention_levels=(1,), heads=2),
     "edm2": networks.EDM2(channels=8, attention_resolutions=(4,), head_channels=8),
     "classifier": networks.Classifier(num_classes=3, channels=8, attention_resolutions=(4,), heads=2),
     "causal transformer": networks.CausalTransformer(num_codes=4, depth=1, width=16, heads=2),

@@ -27,13 +27,6 @@ def test_fourier_features_resolve_noise_levels():
     assert distance.min() > 0.5
 
 
-def test_label_table_has_a_null_row():
-    params = jax.eval_shape(lambda: Conditioning(8, CLASSES).init(KEY, 0.0, None, 2))
-    assert params["params"]["labels"]["embedding"].shape == (CLASSES + 1, 8)
-    plain = jax.eval_shape(lambda: Conditioning(8).init(KEY, 0.0, None, 2))
-    assert "labels" not in plain["params"]
-
-
 @pytest.mark.slow
 def test_label_embeddings_have_unit_variance_at_initialisation():
     table = Conditioning(256, 100).init(KEY, 0.0, None, 2)["params"]["labels"]["embedding"]

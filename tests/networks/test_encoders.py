@@ -60,15 +60,3 @@ def test_conditions_add_and_absent_ones_are_null_tokens():
     assert np.abs(both - apply(tokens=VALUE)).max() > 1e-3
     absent = apply(vector=Masked(X, jnp.zeros(B, bool)), tokens=VALUE)
     np.testing.assert_allclose(absent, apply(tokens=VALUE), atol=1e-6)
-
-
-def test_without_encoders_the_parameters_are_what_they_were():
-    params = MLP(features=16, blocks=1, vector_size=3).init(KEYS[2], X, 0.0)["params"]
-    assert set(params) == {"conditioning", "input", "film_0", "dense_0", "close_0", "norm_out", "output"}
-
-
-def test_dropout_needs_a_key_and_changes_the_output():
-    apply = made(vector_size=3, dropout=0.5)
-    kept = apply(vector=X)
-    np.testing.assert_array_equal(kept, apply(vector=X))
-    assert np.abs(kept - apply(vector=X, rngs={"dropout": KEYS[0]})).max() > 1e-3

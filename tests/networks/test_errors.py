@@ -25,17 +25,22 @@ def dropped(rates):
 
 
 IMAGE, SERIES = ones(2, 4, 4, 1), np.zeros((2, 6, 1), np.float32)
-ADM = networks.ADM(channels=8, multipliers=(1,), blocks=0)
-DDPM = networks.DDPMUNet(channels=8)
+RESIDUAL = networks.ResidualUNet(channels=8)
 SONG = networks.SongUNet(channels=8, multipliers=(1,))
 UNET = UNet(channels=8, multipliers=(1, 2))
 NOISY = [
-    ("attention_levels must", ADM.clone(attention_levels=(1,)), IMAGE),
-    ("map_shape must", ADM.clone(map_shape=(4, 1)), IMAGE),
-    ("attention_levels must", DDPM.clone(attention_levels=(2,)), IMAGE),
-    ("level_heads must", DDPM.clone(level_heads=(2, 3)), IMAGE),
-    ("token_levels must", DDPM.clone(token_levels=(0,)), IMAGE),
-    ("x must", DDPM, ones(1, 4, 5, 1)),
+    ("attention_levels must", RESIDUAL.clone(attention_levels=(2,)), IMAGE),
+    ("map_shape must", RESIDUAL.clone(map_shape=(4, 1)), IMAGE),
+    ("heads must divide the 16 channels", RESIDUAL.clone(heads=3), IMAGE),
+    ("head_channels must divide the 16 channels", RESIDUAL.clone(head_channels=3), IMAGE),
+    ("head_channels must", RESIDUAL.clone(head_channels=32), IMAGE),
+    ("groups must divide the 8 channels", RESIDUAL.clone(groups=3, group_channels=1), IMAGE),
+    ("noise_channels must", RESIDUAL.clone(noise_channels=3), IMAGE),
+    ("channels must", RESIDUAL.clone(channels=2, heads=1, frequency_shift=1.0), IMAGE),
+    ("log_snr_range must", RESIDUAL.clone(log_snr_range=(2.0, 1.0)), IMAGE),
+    ("token_levels must", RESIDUAL.clone(token_levels=(0,)), IMAGE),
+    ("token_levels must", RESIDUAL.clone(token_levels=(2,)), IMAGE),
+    ("x must", RESIDUAL, ones(1, 4, 5, 1)),
     ("patch must", networks.DiT(depth=1, width=16, heads=2, patch=4), ones(2, 4, 6, 2)),
     ("mlp_ratio must", networks.DiT(depth=1, width=16, heads=2, mlp_ratio=0.01), IMAGE),
     ("attention_resolutions must", SONG.clone(attention_resolutions=(3,)), IMAGE),

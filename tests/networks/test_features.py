@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import MLP, UNet, features, layer_names, pool
+from scorekit.networks import UNet, features, layer_names, pool
 
 KEY = jax.random.key(0)
 
@@ -68,9 +68,3 @@ def test_pool_averages_cells():
             np.testing.assert_allclose(found[:, i, j], cell.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"divisible by cells = 4, got \(2, 4, 6, 3\)"):
         pool(x, 4)
-
-
-def test_layer_names_of_an_mlp():
-    network, x = MLP(features=8, blocks=1), jnp.ones((2, 3))
-    variables = jax.eval_shape(network.init, KEY, x, 0.0)
-    assert {"input", "norm_0", "dense_0", "close_0"} <= set(layer_names(network, variables, x, 0.0))

@@ -4,14 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from scorekit.networks import ABSENT, DDPMUNet, DiT, Masked, UNet, drop_conditions
+from scorekit.networks import ABSENT, DiT, Masked, ResidualUNet, UNet, drop_conditions
 from scorekit.networks._tokens import TokenAttention, as_tokens
 
 BATCH, TOKENS, SIZE = 3, 4, 5
 SIZES = {"heads": 2, "vector_size": 2}
 KINDS = {
-    "DDPMUNet": lambda **given: DDPMUNet(channels=8, multipliers=(1,), vector_size=2, middle_attention="none", **given),
     "DiT": lambda **given: DiT(patch=1, depth=2, width=8, **SIZES, **given),
+    "ResidualUNet": lambda **given: ResidualUNet(
+        channels=8, multipliers=(1,), middle_attention="none", **SIZES, **given
+    ),
     "UNet": lambda **given: UNet(channels=8, multipliers=(1,), attention_resolutions=(2,), **SIZES, **given),
 }
 RNG = np.random.default_rng(0)
@@ -47,7 +49,7 @@ class Case:
 
 
 @pytest.fixture(
-    scope="module", params=["DiT", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("DDPMUNet", "UNet"))]
+    scope="module", params=["DiT", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("ResidualUNet", "UNet"))]
 )
 def case(request):
     return Case(request.param)

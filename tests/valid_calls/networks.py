@@ -71,7 +71,6 @@ ROWS = {
         vector=Data(ones(2, 2), "integer"),
         dense_map=Data(ones(2, 1), "integer"),
     ),
-    "networks.ADM": _noisy(networks.ADM(**_SMALL, blocks=0), SIGNALS),
     "networks.DiT": _noisy(networks.DiT(patch=2, depth=1, width=4, heads=2), SIGNALS),
     "networks.TextEncoder": of(
         networks.TextEncoder(vocabulary=4, max_length=2, depth=1, width=4, heads=2, hidden=4),
@@ -84,8 +83,7 @@ ROWS = {
     "networks.LogVariance": of(networks.LogVariance(features=4), noise=_NOISE),
     "networks.SongUNet": _noisy(networks.SongUNet(**_SMALL), IMAGES, "empty"),
     "networks.UNet": _noisy(networks.UNet(**_SMALL), SIGNALS),
-    "networks.DDPMUNet": _noisy(networks.DDPMUNet(**_SMALL, groups=2), _PICTURES, "empty"),
-    "networks.VDMUNet": _noisy(networks.VDMUNet(channels=4, depth=1), SIGNALS),
+    "networks.ResidualUNet": _noisy(networks.ResidualUNet(**_SMALL, blocks=0), SIGNALS),
     "networks.WaveNet": _noisy(networks.WaveNet(channels=4, layers=1), SIGNALS),
     "networks.Classifier": _noisy(networks.Classifier(num_classes=3, **_SMALL), SIGNALS),
     "networks.Autoencoder": of(_AUTOENCODER, x=Data(SIGNALS, "empty, shape")),

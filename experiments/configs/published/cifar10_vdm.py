@@ -21,7 +21,7 @@ example at its time and at the data end.
 
 from experiments.configs import base
 from experiments.configs.published import use_preset
-from scorekit.networks import VDMUNet
+from scorekit.networks import ResidualUNet
 
 
 def get_config():
@@ -30,7 +30,7 @@ def get_config():
     base.unconditional(config)
     config.loss.objective = "bound"
     config.schedule.update(name="learned", log_snr_max=13.3, log_snr_min=-5.0)
-    use_preset(config, VDMUNet, "cifar10")
+    use_preset(config, ResidualUNet, "vdm-cifar10")
     config.loss.target.name = "eps"
     config.loss.weighting.name = "likelihood"
     config.loss.times.t_min = 0.0

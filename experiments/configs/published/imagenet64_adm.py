@@ -18,7 +18,7 @@ the first of 1,000 steps on; bfloat16 in place of float16; the filter that resiz
 
 from experiments.configs import base
 from experiments.configs.published import conditional, imagenet, use_preset
-from scorekit.networks import ADM
+from scorekit.networks import ResidualUNet
 
 
 def get_config():
@@ -27,7 +27,7 @@ def get_config():
     config.data.augment = "flip"
     conditional(config)
     config.schedule.update(name="cosine", s=0.008)
-    use_preset(config, ADM, "imagenet-64-edm")
+    use_preset(config, ResidualUNet, "adm-imagenet-64-edm")
     config.network.update(dtype="bfloat16", attention="fused")
     config.preconditioning.noise.update(name="timestep", betas="squaredcos_cap_v2")
     config.loss.target.name = "eps"

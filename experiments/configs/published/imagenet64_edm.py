@@ -19,7 +19,7 @@ that do not concern its augmentation.
 
 from experiments.configs import base
 from experiments.configs.published import cifar10_edm, conditional, imagenet, use_preset
-from scorekit.networks import ADM
+from scorekit.networks import ResidualUNet
 
 BATCH = 4096
 
@@ -29,7 +29,7 @@ def get_config():
     imagenet(config, 64)
     conditional(config)
     cifar10_edm.use_edm(config, steps=255)
-    use_preset(config, ADM, "imagenet-64-edm")
+    use_preset(config, ResidualUNet, "adm-imagenet-64-edm")
     config.network.update(dtype="bfloat16", attention="fused")
     config.training.update(steps=2_500_000_000 // BATCH, batch_size=BATCH, learning_rate=1e-4)
     config.training.update(warmup_steps=10_000_000 // BATCH, final_fraction=1.0, clip_norm=None, accumulate=8)

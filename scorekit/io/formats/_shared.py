@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.io.tensors import Tensors, check_params
-from scorekit.networks import ADM
+from scorekit.networks import ResidualUNet
 from scorekit.typing import PyTree
 
 
@@ -24,12 +24,13 @@ def fitted(tensors: Tensors, network: Any, variables: PyTree, *inputs: Any) -> t
     return network, variables
 
 
-def check_against(network: ADM, params: dict[str, Any], channels: int) -> dict[str, Any]:
-    """``{"params": params}``, if they fit the network for data of so many channels."""
+def fitted_unet(
+    tensors: Tensors, network: ResidualUNet, params: dict[str, Any], channels: int
+) -> tuple[ResidualUNet, dict[str, Any]]:
+    """The network and ``{"params": params}``, as :func:`fitted`, for data of so many channels."""
     side = 2 ** (len(network.multipliers) - 1)
     x = floats(1, *(side,) * (params["input"]["kernel"].ndim - 2), channels)
-    check_params({"params": params}, jax.eval_shape(network.init, jax.random.key(0), x, floats(1)))
-    return {"params": params}
+    return fitted(tensors, network, {"params": params}, x, floats(1))
 
 
 def with_null_row(table: np.ndarray) -> np.ndarray:
@@ -45,14 +46,14 @@ def residual_block(tensors: Tensors) -> Params:
     found: Params = {f"norm_{i}": tensors.under(f"norm{i}").norm() for i in (1, 2)}
     found.update({f"conv_{i}": tensors.under(f"conv{i}").conv() for i in (1, 2)})
     if "time_emb_proj.weight" in tensors:
-        found["condition"] = tensors.under("time_emb_proj").dense()
+        found["film"] = tensors.under("time_emb_proj").dense()
     if "conv_shortcut.weight" in tensors:
-        found["shortcut"] = tensors.under("conv_shortcut").conv()
+        found["shortcut"] = tensors.under("conv_shortcut").dense()
     return found
 
 
-OLD_ATTENTION = {"query": "query", "key": "key", "value": "value", "out": "proj_attn"}
-NEW_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "out": "to_out.0"}
+OLD_ATTENTION = ("query", "key", "value", "proj_attn")
+NEW_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 """Names of the projections before and since diffusers 0.17."""
 
 
@@ -60,7 +61,9 @@ def attention(tensors: Tensors) -> Params:
     """``group_norm``, where there is one, and the projections, by their old or new names."""
     names = OLD_ATTENTION if "query.weight" in tensors else NEW_ATTENTION
     norm = {"norm": tensors.under("group_norm").norm()} if "group_norm.weight" in tensors else {}
-    return norm | {ours: tensors.under(theirs).dense() for ours, theirs in names.items()}
+    *three, proj = (tensors.under(name).dense() for name in names)
+    qkv = {part: np.concatenate([layer[part] for layer in three], -1) for part in ("kernel", "bias")}
+    return norm | {"qkv": qkv, "proj": proj}
 
 
 def count(tensors: Tensors, prefix: str) -> int:

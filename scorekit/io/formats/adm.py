@@ -1,4 +1,5 @@
-"""Checkpoints of guided-diffusion, and of consistency models with its names, for :class:`scorekit.networks.ADM`.
+"""Checkpoints of guided-diffusion, and of consistency models with its names, for
+:class:`scorekit.networks.ResidualUNet`.
 
 ``time_embed.{0,2}``, ``label_emb``, ``input_blocks.i.j``, ``middle_block.j``, ``output_blocks.i.j`` and ``out.{0,2}``;
 in a block j = 0 is a residual block or a convolution, then come attention and what doubles the resolution, if any.
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.io.formats._shared import check_against, with_null_row
+from scorekit.io.formats._shared import fitted_unet, with_null_row
 from scorekit.io.tensors import Tensors
-from scorekit.networks import ADM
+from scorekit.networks import ResidualUNet
 
 __all__ = ["convert", "recognises"]
 
@@ -31,7 +32,7 @@ def convert(
     new_attention_order: bool = False,
     map_shape: tuple[int, ...] | None = None,
     keep_variance: bool = False,
-) -> tuple[ADM, dict[str, Any]]:
+) -> tuple[ResidualUNet, dict[str, Any]]:
     """A network and its parameters from tensors of guided-diffusion.
 
     Sizes are read from the shapes of the tensors; settings that do not affect the shapes are arguments. The published
@@ -60,7 +61,7 @@ def convert(
             f"got {map_shape}"
         )
     sizes["learned_variance"] = keep_variance and out != channels
-    network = ADM(**sizes)
+    network = ResidualUNet(**sizes)
     take = _Blocks(tensors, network, new_attention_order)
     params = {
         "conditioning": {"noise_in": tensors.under("time_embed.0").dense()}
@@ -79,16 +80,15 @@ def convert(
         zeros = np.zeros_like(kernel["bias"])
         params["map"] = {"kernel": kernel["kernel"][..., channels:, :], "bias": zeros}
         params["map_or_null"] = {"null": zeros}
-    tensors.check_all_taken()
     if not network.learned_variance:
         params["output"] = {name: array[..., :channels] for name, array in params["output"].items()}
-    return network, check_against(network, params, channels)
+    return fitted_unet(tensors, network, params, channels)
 
 
 class _Blocks:
     """The blocks of a network by our names, taken from tensors."""
 
-    def __init__(self, tensors: Tensors, network: ADM, new_attention_order: bool):
+    def __init__(self, tensors: Tensors, network: ResidualUNet, new_attention_order: bool):
         self.tensors, self.network, self.new_order = tensors, network, new_attention_order
         self.levels = range(len(network.multipliers))
 
@@ -162,7 +162,7 @@ def _sizes(tensors: Tensors) -> dict[str, Any]:
         "noise_scale": 1.0,
         "noise_channels": tensors.shape("time_embed.0.weight")[1],
         "residual_resampling": not plain,
-        "scale_shift": film == 2 * widths[0],
+        "film": "scale_shift" if film == 2 * widths[0] else "shift",
         "group_channels": 1,
     }
 

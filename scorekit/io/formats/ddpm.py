@@ -1,15 +1,15 @@
 """diffusers' ``UNet2DModel`` and ``UNet2DConditionModel``: google/ddpm-cifar10-32, what its scripts train, and more."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 
 from scorekit.arguments import Between
 from scorekit.io._naming import check_none, unsupported
-from scorekit.io.formats._shared import Params, attention, count, fitted, floats, residual_block, with_null_row
+from scorekit.io.formats._shared import Params, attention, count, fitted_unet, residual_block, with_null_row
 from scorekit.io.tensors import Tensors
-from scorekit.networks import DDPMUNet
+from scorekit.networks import ResidualUNet
 
 __all__ = ["attributes", "convert", "recognises"]
 
@@ -95,15 +95,18 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     must("downsample_type", len(kinds) < 2, "such that all levels resample by convolutions, or all by residual blocks")
     used = [*attends[:-1], True]  # the last by the middle
     each = heads if isinstance(heads, list) else [width if heads is None else heads for width in widths]
-    fits = all(not use or width % size == 0 for use, width, size in zip(used, widths, each, strict=False))
-    must("attention_head_dim", fits, f"divisors of block_out_channels = {widths}")
+    pairs = [pair for use, *pair in zip(used, widths, each, strict=False) if use]
+    must("attention_head_dim", not any(w % n for w, n in pairs), f"divisors of block_out_channels = {widths}")
+    numbers, sizes = {n if conditional else w // n for w, n in pairs}, {w // n if conditional else n for w, n in pairs}
+    fits = len(numbers) == 1 or len(sizes) == 1
+    must("attention_head_dim", fits, "the same number of heads, or of channels of a head, at all levels")
     must("norm_eps", Between(0, 0.1).allows(get("norm_eps", 1e-5)), "in [0, 0.1]")
     check_none(problems)
-    numbers = [size if conditional else width // size for width, size in zip(widths, each, strict=True)]
     return {
         "groups": groups,
         "dropout": get("dropout", 0.0),
-        "level_heads": tuple(number if use else 1 for number, use in zip(numbers, used, strict=True)),
+        "heads": min(numbers),
+        "head_channels": None if len(numbers) == 1 else min(sizes),
         "norm_epsilon": get("norm_eps", 1e-5),
         "symmetric_padding": get("downsample_padding", 1) == 1,
         "cosine_first": get("flip_sin_to_cos", True),
@@ -122,12 +125,13 @@ def convert(
     *,
     groups: int = 32,
     dropout: float = 0.0,
-    level_heads: Sequence[int] = (),
+    heads: int = 1,
+    head_channels: int | None = None,
     norm_epsilon: float = 1e-6,
     symmetric_padding: bool = False,
     cosine_first: bool = False,
     frequency_shift: float = 1.0,
-) -> tuple[DDPMUNet, Params]:
+) -> tuple[ResidualUNet, Params]:
     """The network, called with a timestep in [0, 1000), and its parameters; all other sizes follow from the shapes.
 
     Classes (``class_embedding``) become labels, ``encoder_hidden_states`` tokens; the null tokens, which the layout
@@ -136,7 +140,8 @@ def convert(
 
     Args:
       dropout: rate of dropout in training.
-      level_heads: attribute of :class:`~scorekit.networks.DDPMUNet`, as the others.
+      heads: attribute of :class:`~scorekit.networks.ResidualUNet`, as the others.
+      head_channels: likewise.
       norm_epsilon: likewise.
       symmetric_padding: likewise.
       cosine_first: likewise.
@@ -166,47 +171,48 @@ def convert(
     for level in range(levels):
         down, up = tensors.under(f"down_blocks.{level}"), tensors.under(f"up_blocks.{levels - 1 - level}")
         for i in range(blocks):
-            params |= _stage(down, i, f"down_{level}_{i}")
+            params |= _stage(down, i, f"down{level}_{i}")
         for i in range(blocks + 1):
-            params |= _stage(up, i, f"up_{level}_{i}")
+            params |= _stage(up, i, f"up{level}_{i}")
         if level < levels - 1:
-            params[f"down_{level + 1}"] = resampling(down.under("downsamplers.0"))
+            params[f"down{level + 1}_halve"] = resampling(down.under("downsamplers.0"))
         if level:
-            params[f"up_{level}"] = resampling(up.under("upsamplers.0"))
-    at = {kind: tuple(i for i in range(levels) if f"down_{i}_0_{kind}" in params) for kind in ("attention", "tokens")}
+            params[f"up{level}_double"] = resampling(up.under("upsamplers.0"))
+    at = {kind: tuple(i for i in range(levels) if f"down{i}_0_{kind}" in params) for kind in ("attention", "tokens")}
     depth, alone = count(middle, "attentions.0.transformer_blocks"), params.get("middle_0_attention")
     if depth:
         null = np.zeros(len(params["middle_0_tokens"]["tokens_0"]["kv"]["kernel"]), np.float32)
         params["tokens"] = {"null": null}
-    network = DDPMUNet(
+    network = ResidualUNet(
         channels=channels,
         multipliers=tuple(width // channels for width in widths),
         blocks=blocks,
         attention_levels=at["attention"],
         groups=groups,
+        group_channels=1,
         dropout=dropout,
         num_classes=len(embeddings["labels"]["embedding"]) - 1 if "labels" in embeddings else None,
         vector_size=len(embeddings["vector"]["kernel"]) if "vector" in embeddings else None,
         noise_scale=1.0,
-        level_heads=level_heads,
+        heads=heads,
+        head_channels=head_channels,
         norm_epsilon=norm_epsilon,
         symmetric_padding=symmetric_padding,
         cosine_first=cosine_first,
         frequency_shift=frequency_shift,
-        scale_shift=params["middle_0"]["condition"]["kernel"].shape[1] == 2 * widths[-1],
+        film="shift" if params["middle_0_block"]["film"]["kernel"].shape[1] == widths[-1] else "scale_shift",
         residual_resampling=residual,
         middle_attention="normalised" if depth or "norm" in (alone or {}) else "plain" if alone else "none",
         token_size=len(params["tokens"]["null"]) if depth else None,
         token_levels=at["tokens"],
         token_depth=depth or 1,
     )
-    side = 2 ** (levels - 1)
-    return fitted(tensors, network, {"params": params}, floats(1, side, side, data_channels), floats(1))
+    return fitted_unet(tensors, network, params, data_channels)
 
 
 def _stage(tensors: Tensors, i: int, name: str) -> Params:
     """A residual block, and the attention or transformer that follows it."""
-    found, inner = {name: residual_block(tensors.under(f"resnets.{i}"))}, tensors.under(f"attentions.{i}")
+    found, inner = {f"{name}_block": residual_block(tensors.under(f"resnets.{i}"))}, tensors.under(f"attentions.{i}")
     if "proj_in.weight" in inner:
         found[f"{name}_tokens"] = _transformer(inner)
     elif any(True for _ in inner):

@@ -1,4 +1,5 @@
-"""Checkpoints of EDM's ``DhariwalUNet``, and of its re-release in physicsnemo, for :class:`scorekit.networks.ADM`.
+"""Checkpoints of EDM's ``DhariwalUNet``, and of its re-release in physicsnemo, for
+:class:`scorekit.networks.ResidualUNet`.
 
 ``map_layer{0,1}``, ``map_label``, ``enc.{R}x{R}_{conv,down,block{i}}``, ``dec.{R}x{R}_{in0,in1,up,block{i}}``, with R
 the height at a level, ``out_norm`` and ``out_conv``; below ``model.`` where the preconditioning is part of the network.
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from scorekit.io.formats._shared import check_against, with_null_row
+from scorekit.io.formats._shared import fitted_unet, with_null_row
 from scorekit.io.tensors import Tensors
-from scorekit.networks import ADM
+from scorekit.networks import ResidualUNet
 
 __all__ = ["convert", "recognises"]
 
@@ -26,7 +27,7 @@ def recognises(names: Container[str]) -> bool:
     return any(all(prefix + name in names for name in last) for prefix in ("", "model."))
 
 
-def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any]]:
+def convert(tensors: Tensors) -> tuple[ResidualUNet, dict[str, Any]]:
     """A network and its parameters from tensors of ``DhariwalUNet``; all sizes are read from names and shapes.
 
     The network is called with ``log(sigma) / 4``, and ``x / sqrt(sigma^2 + sigma_data^2)`` as its input: the arguments
@@ -63,11 +64,10 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any]]:
         attention = _attention(block)
         if attention is not None:
             params[name.replace("_block", "_attention")] = attention
-    tensors.check_all_taken()
-    return network, check_against(network, params, params["input"]["kernel"].shape[-2])
+    return fitted_unet(tensors, network, params, params["input"]["kernel"].shape[-2])
 
 
-def _sizes(found: Tensors) -> tuple[list[str], ADM]:
+def _sizes(found: Tensors) -> tuple[list[str], ResidualUNet]:
     """The heights of the levels as in the names, largest first, and the network."""
     names = {re.match(r"enc\.(\d+x\d+)_block0\.norm0\.weight$", name) for name in found}
     sides = sorted((name[1] for name in names if name), key=lambda side: -int(side.split("x")[0]))
@@ -76,7 +76,7 @@ def _sizes(found: Tensors) -> tuple[list[str], ADM]:
     firsts = [found.under(f"enc.{side}_block0") for side in sides]
     widths = [first.shape("conv1.bias")[0] for first in firsts]
     channels = math.gcd(*widths)
-    network = ADM(
+    network = ResidualUNet(
         channels=channels,
         multipliers=tuple(width // channels for width in widths),
         blocks=sum(name.startswith(f"enc.{sides[0]}_block") and name.endswith("norm0.weight") for name in found),

@@ -1,4 +1,4 @@
-"""The ONNX file of the package ``adaptive-terrain-diffusion``: a small ``ADM`` that is a consistency model of heights.
+"""The ONNX file of the package ``adaptive-terrain-diffusion``: a small ADM that is a consistency model of heights.
 
 The file holds the tensors of a consistency model by guided-diffusion's names, but for the scales and shifts of group
 norms, which an exporter has renamed: those are found in its graph. The network is conditioned on a difficulty, by a
@@ -14,9 +14,9 @@ import numpy as np
 from flax.linen import silu
 
 from scorekit.io.formats import adm
-from scorekit.io.formats._shared import check_against
+from scorekit.io.formats._shared import fitted_unet
 from scorekit.io.tensors import Tensors
-from scorekit.networks import ADM
+from scorekit.networks import ResidualUNet
 from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike
 
@@ -64,7 +64,7 @@ def recognises(names: Container[str]) -> bool:
     return adm.recognises(names) and "label_emb.2.weight" in names
 
 
-def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike], Array]]:
+def convert(tensors: Tensors) -> tuple[ResidualUNet, dict[str, Any], Callable[[ArrayLike], Array]]:
     """The network, its parameters, and the function from difficulties to its conditioning vector.
 
     The last layer of the perceptron of the difficulty is the one that the network has for vectors; the function is the
@@ -82,10 +82,10 @@ def convert(tensors: Tensors) -> tuple[ADM, dict[str, Any], Callable[[ArrayLike]
     inner = params["params"]
     inner["conditioning"] |= {"vector": last, "vector_or_null": {"null": np.zeros_like(last["bias"])}}
     embed = lambda difficulty: silu(jnp.asarray(difficulty, jnp.float32)[:, None] @ first["kernel"] + first["bias"])
-    return network, check_against(network, inner, inner["output"]["bias"].size), embed
+    return *fitted_unet(tensors, network, inner, inner["output"]["bias"].size), embed
 
 
-def end_of_path(network: ADM, params: dict[str, Any], x: Array, sigma: ArrayLike, vector: Array) -> Array:
+def end_of_path(network: ResidualUNet, params: dict[str, Any], x: Array, sigma: ArrayLike, vector: Array) -> Array:
     """The consistency function, from a noise level to the smallest.
 
     ``s x + (sigma - 0.002) d / sqrt(sigma^2 + d^2) F(x / sqrt(sigma^2 + d^2), 250 log(sigma), vector)`` with d = 0.5

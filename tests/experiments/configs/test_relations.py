@@ -25,7 +25,7 @@ t_min must be < t_max = 0.5 | set config.sampling.grid.t_min
     loss.weighting.name=band | config.loss.weighting.power=None: must be set for loss.weighting.name=band
     loss.map_noise=0.5 | config.loss.map_noise=0.5: must be None without config.conditions.map
     network.depth=2 | config.network (unet) has no field depth | it has attention,
-    network.name=mlp | network.name=mlp | must be adm or ddpmunet or dit
+    network.name=mlp | network.name=mlp | must be dit or edm2 or residualunet
     training.snapshot_every=3 | snapshot_every=3: must be left out without training.power_ema
 """
 DATA = """
@@ -103,8 +103,8 @@ FORCING = """
 causal_transformer or causal_wavenet for config.loss.objective
     network.patch=2 | config.network.patch=2: must be 1 for config.loss.objective=frame_levels
     loss.log_variance=True | config.loss.log_variance=True: must be None for config.loss.objective=frame_levels
-    loss.objective=denoising network.name=causal_wavenet | config.network.name=causal_wavenet: must be adm or dit or \
-unet or vdmunet or wavenet for config.data.name
+    loss.objective=denoising network.name=causal_wavenet | config.network.name=causal_wavenet: must be dit or \
+residualunet or unet or wavenet for config.data.name
 """
 LOW_RATE = """
     loss.map_noise=0.5 sampling.map_noise=0.6 | config.sampling.map_noise=0.6: must be from 0 to \

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import Autoencoder, code_counts, quantise, residual_quantise, revival_loss, sum_of_codes
+from scorekit.networks import Autoencoder, quantise, residual_quantise, sum_of_codes
 
 RNG = np.random.default_rng(0)
 CASES = [(1, np.float64), (17, np.float32)]
@@ -72,7 +72,6 @@ def test_one_level_is_the_quantiser_bit_for_bit(case):
     np.testing.assert_array_equal(to_codes, to_books[0])
 
 
-@pytest.mark.slow
 def test_gradients_of_values_and_losses(case):
     x, books, rtol = case
     index, weight = np.asarray(residual_quantise(x, books).index), RNG.normal(size=x.shape).astype(x.dtype)
@@ -97,17 +96,6 @@ def test_vectors_that_are_not_finite_have_no_code_at_any_level():
     np.testing.assert_array_equal(found.index[:, 1], 3)
     beyond = jax.jit(sum_of_codes)(jnp.array([[0, 3, -1]]), books)
     np.testing.assert_array_equal(np.isnan(beyond), [[False] * 2, [True] * 2, [True] * 2])
-
-
-@pytest.mark.slow
-def test_unused_codes_of_each_level_are_drawn_to_the_vectors_of_that_level():
-    x, books = RNG.normal(size=(12, 2)).astype(np.float32), RNG.normal(size=(2, 4, 2)).astype(np.float32)
-    books[:, 3] = 50.0
-    found = residual_quantise(x, books)
-    for book, index, target in zip(books, found.index, (x, x - found.values[0]), strict=True):
-        assert code_counts(index, 4)[3] == 0
-        to_book = jax.grad(lambda book, target=target, index=index: revival_loss(target, book, index))(book)
-        np.testing.assert_allclose(to_book[3], (50.0 - target[9]) / 4, rtol=1e-4)
 
 
 # ---- autoencoders with several levels ----------------------------------------------------------------------------

@@ -129,42 +129,28 @@ def test_without_the_shift_a_position_sees_itself_and_has_a_noise_level_of_its_o
         jax.eval_shape(lambda: shifted.init(KEY, x, jnp.zeros((1, LENGTH))))
 
 
-@pytest.mark.slow
-def test_without_the_shift_one_position_at_a_time_gives_the_same():
-    network, x = UNSHIFTED["full"], jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
-    params = perturbed(network, x)
-
-    @jax.jit
-    def one_at_a_time(params, x):
-        state = network.apply(params, BATCH, LENGTH, 0.3, method="init_state")
-        step = lambda state, value: network.apply(params, state, value, method="step")[::-1]
-        return jax.lax.scan(step, state, x.swapaxes(0, 1))[1].swapaxes(0, 1)
-
-    whole = jax.jit(network.apply)(params, x, 0.3)
-    np.testing.assert_allclose(one_at_a_time(params, x), whole, rtol=1e-4, atol=1e-5)
-
-
 def conditions(with_map):
     vector = Masked(jnp.asarray(RNG.normal(size=(BATCH, 2)), jnp.float32), jnp.array([True, False]))
     given = {"noise": jnp.array([0.3, -1.0]), "labels": jnp.array([1, 3]), "vector": vector}
     return given, jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 2)), jnp.float32) if with_map else None
 
 
-@functools.cache
-def case(name):
-    """A network of codes, its parameters, conditions, inputs and all outputs."""
-    network = WITH_CODES[name]
-    x = jnp.asarray(RNG.integers(0, CODES, (BATCH, LENGTH)))
-    params = perturbed(network, x)
-    given, dense_map = conditions(network.map_size is not None)
-    apply = jax.jit(functools.partial(network.apply, params, **given, dense_map=dense_map))
-    return network, params, given, dense_map, x, apply
+STEPPED = {
+    **{f"codes, {name}": network for name, network in WITH_CODES.items()},
+    **{f"values, {name}": NETWORKS[name] for name in ("wavenet", "local")},
+    "values, full, without the shift": UNSHIFTED["full"],
+}
+"""Of values the networks whose position i does not see the value at i, as mixtures are sampled, and a denoiser."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WITH_CODES)
+@pytest.mark.parametrize("name", STEPPED)
 def test_one_position_at_a_time_gives_the_same_outputs(name):
-    network, params, given, dense_map, x, apply = case(name)
+    network, shifted = STEPPED[name], "without" not in name
+    codes = name.startswith("codes")
+    x = RNG.integers(0, CODES, (BATCH, LENGTH)) if codes else RNG.normal(size=(BATCH, LENGTH, 1)).astype(np.float32)
+    given, dense_map = conditions(network.map_size is not None) if codes else ({"noise": 0.0 if shifted else 0.3}, None)
+    params = perturbed(network, x)
 
     @jax.jit
     def one_at_a_time(params, x):
@@ -174,29 +160,12 @@ def test_one_position_at_a_time_gives_the_same_outputs(name):
             return network.apply(params, state, previous, row, method="step")[::-1]
 
         state = network.apply(params, BATCH, LENGTH, **given, method="init_state")
-        previous = jnp.concatenate([jnp.full((1, BATCH), CODES - 1), x.T[:-1]])  # the first is ignored
+        rows = x.swapaxes(0, 1)
+        ignored = jnp.full_like(rows[:1], CODES - 1)  # as the first input
+        previous = jnp.concatenate([ignored, rows[:-1]]) if shifted else rows
         return jax.lax.scan(body, state, (previous, jnp.arange(LENGTH)))[1].swapaxes(0, 1)
 
-    expected = apply(x)
-    assert float(expected.std()) > 0.1
-    np.testing.assert_allclose(one_at_a_time(params, x), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["wavenet", "local"])
-def test_one_continuous_value_at_a_time_gives_the_same_outputs(name):
-    """Of the networks whose position i does not see the value at i, as a mixture of logistics is sampled."""
-    network, x = NETWORKS[name], jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
-    params = perturbed(network, x)
-
-    @jax.jit
-    def one_at_a_time(params, x):
-        state = network.apply(params, BATCH, LENGTH, method="init_state")
-        step = lambda state, previous: network.apply(params, state, previous, method="step")[::-1]
-        previous = jnp.concatenate([jnp.full((1, BATCH, 1), 9.0), x.swapaxes(0, 1)[:-1]])  # the first is ignored
-        return jax.lax.scan(step, state, previous)[1].swapaxes(0, 1)
-
-    expected = jax.jit(network.apply)(params, x)
+    expected = jax.jit(lambda params, x: network.apply(params, x, **given, dense_map=dense_map))(params, x)
     assert float(expected.std()) > 0.1
     np.testing.assert_allclose(one_at_a_time(params, x), expected, rtol=1e-4, atol=1e-5)
 

@@ -61,17 +61,6 @@ def test_both_directions_are_inverse_with_the_determinant_of_the_dense_jacobian(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["images, affine", "inverse"])
-def test_results_are_float32_under_x64(name):
-    flow, params, x = case(name)
-    with jax.enable_x64(True):
-        z, log_det = jax.jit(flow.apply)(params, np.asarray(x, np.float64))
-        y, back = jax.jit(lambda z: flow.apply(params, z, method="inverse"))(z)
-    assert {each.dtype for each in (z, log_det, y, back)} == {np.dtype(np.float32)}
-    np.testing.assert_allclose(y, x, atol=1e-5)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one dimension", "one step in two dimensions"])
 def test_the_density_integrates_to_one(name):
     flow, params, x = case(name)

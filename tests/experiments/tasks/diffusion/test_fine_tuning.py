@@ -72,7 +72,7 @@ def test_own_pictures_continue_the_training_of_an_unconditional_network_of_diffu
     for ours, theirs in zip(model.preconditioning[1:], found.preconditioning[1:], strict=True):
         chex.assert_trees_all_close(ours, theirs, rtol=1e-7)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert capsys.readouterr().out == f"{count:,} parameters from {pipeline} (DDPMUNet), none random\n"
+    assert capsys.readouterr().out == f"{count:,} parameters from {pipeline} (ResidualUNet), none random\n"
 
 
 _TABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
