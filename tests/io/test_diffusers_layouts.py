@@ -1,91 +1,23 @@
-"""Layouts of diffusers: outputs of its networks at random parameters, published sizes, and configs that do not fit."""
+"""Configs of diffusers: pipelines, and what is not supported."""
 
 import json
 import re
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import random_tensors
+from golden.layouts import read
 from safetensors.numpy import save_file
 
 from scorekit import io
 from scorekit.io.formats import autoencoder_kl, bert, ddpm
-from scorekit.io.formats._shared import NEW_ATTENTION, OLD_ATTENTION
-from scorekit.io.tensors import Tensors
-
-
-def error(a, b):
-    """The largest difference, relative to the largest value."""
-    return float(np.max(np.abs(np.asarray(a) - b)) / np.max(np.abs(b)))
-
-
-@pytest.fixture(scope="module", params=["quant", "plain"])
-def autoencoder(request):
-    """Arrays of a golden file, the network with its parameters, and its moments and reconstruction."""
-    named, about, arrays = random_tensors.load("autoencoder_kl")
-    tensors, name = Tensors(named).under(request.param), request.param
-    network, params = autoencoder_kl.convert(tensors, **autoencoder_kl.attributes(about["config"][name]))
-    arrays = {k.removeprefix(f"{name}_"): v for k, v in arrays.items() if k.startswith(name)}
-    return network, params, arrays
-
-
-@pytest.mark.slow
-def test_moments_latents_and_reconstructions_of_an_autoencoder(autoencoder):
-    network, params, arrays = autoencoder
-
-    @jax.jit
-    def run(x, mean):
-        posterior = network.apply(params, x, method="posterior")
-        return *posterior, network.apply(params, network.scale(mean), method="decode")
-
-    mean, log_variance, decoded = run(arrays["x"], arrays["mean"])
-    assert error(mean, arrays["mean"]) < 1e-5
-    assert error(log_variance, arrays["log_variance"]) < 1e-5
-    assert error(decoded, arrays["decoded"]) < 1e-5
-
-
-def test_old_names_of_attention_are_read():
-    named, *_ = random_tensors.load("autoencoder_kl")
-    renamed = {}
-    for name, value in named.items():
-        for new, old in zip(NEW_ATTENTION, OLD_ATTENTION, strict=True):
-            name = name.replace(f".{new}.", f".{old}.")
-        renamed[name] = value
-    assert renamed.keys() != named.keys()
-    found = [autoencoder_kl.convert(Tensors(n).under("quant"), scaling_factor=1.0, groups=4) for n in (named, renamed)]
-    assert found[0][0] == found[1][0]
-    chex.assert_trees_all_equal(found[0][1], found[1][1])
 
 
 def unet(case):
     """The tensors of a U-Net in the golden file, and its config."""
-    named, about, _ = random_tensors.load("ddpm")
-    own = {name.removeprefix(f"{case}."): value for name, value in named.items() if name.startswith(f"{case}.")}
-    return own, about["config"][case]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ["ddpm", "defaults", "residual", "tokens"])
-def test_outputs_of_unets_of_diffusers(case):
-    (named, config), arrays = unet(case), random_tensors.load("ddpm")[2]
-    assert ddpm.recognises(named)
-    assert not autoencoder_kl.recognises(named)
-    network, params = ddpm.convert(Tensors(named), **ddpm.attributes(config))
-    conditions = {"labels": arrays["labels"]} if "num_class_embeds" in config else {}
-    conditions |= {"tokens": arrays["tokens_in"]} if case == "tokens" else {}
-    y = jax.jit(network.apply)(params, arrays["x"], arrays["timesteps"], **conditions)
-    assert error(y, arrays[case]) < 1e-5
-
-
-def test_a_variance_that_is_predicted_too_is_left_out():
-    named, config = unet("defaults")
-    doubled = {name: np.concatenate([named[name], 1 + named[name]]) for name in ("conv_out.weight", "conv_out.bias")}
-    sizes = ddpm.attributes({**config, "out_channels": 8})
-    found = [ddpm.convert(Tensors(tensors), **sizes)[1] for tensors in (named, {**named, **doubled})]
-    chex.assert_trees_all_equal(*found)
+    return read(f"ddpm/{case}")[0], random_tensors.load("ddpm")[1]["config"][case]
 
 
 REASONS = {
@@ -121,10 +53,9 @@ def test_all_reasons_why_a_unet_does_not_load_are_one_error():
 @pytest.fixture
 def pipeline(tmp_path):
     """A folder as ``save_pretrained`` writes it, of a latent model with tokens, and its configs by part."""
-    vae, about, _ = random_tensors.load("autoencoder_kl")
-    vae = {name.removeprefix("quant."): value for name, value in vae.items() if name.startswith("quant.")}
     named, config = unet("tokens")
-    configs = {"unet": {**config, "sample_size": 8}, "vae": about["config"]["quant"]}
+    vae, vae_config = read("autoencoder_kl/quant")[0], random_tensors.load("autoencoder_kl")[1]["config"]["quant"]
+    configs = {"unet": {**config, "sample_size": 8}, "vae": vae_config}
     configs["scheduler"] = {"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear", "steps_offset": 1}
     for part, content in configs.items():
         (tmp_path / part).mkdir()
