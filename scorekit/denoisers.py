@@ -34,11 +34,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._shape_checks import output_like
 from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_floating, check_levels, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.densities.random_fields import RandomField
+from scorekit.numerics.networks import output_like
 from scorekit.predictions import Score, Target, TargetName, as_target, seen_log_snr
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule

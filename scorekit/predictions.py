@@ -41,9 +41,9 @@ from typing import Literal, Protocol, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import clip_to_interior
 from scorekit.arguments import Positive, checked
 from scorekit.checks import check_floating, check_levels, check_like, check_per_example, check_time
+from scorekit.numerics import clip_to_interior
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule

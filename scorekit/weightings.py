@@ -41,9 +41,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import Values, band_fractions, clip_to_interior, wide
 from scorekit.arguments import Finite, NonNegative, Positive, checked
 from scorekit.checks import nan_unless
+from scorekit.numerics import Values, band_fractions, clip_to_interior, wide
 from scorekit.schedules import time_derivative
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Schedule, Weighting

@@ -18,6 +18,7 @@ NOT_SOLVERS = {
     "Row": "the row of a LinearSolver",
     "noise_levels": "schedule values that rows are made of",
     "grids": "the module of time grids",
+    "steps": "the module of the loop over steps",
 }
 TIMES = jnp.array([0.97, 0.7, 0.4, 0.0])
 """A grid of three steps; the table of the precomputed solvers belongs to it."""

@@ -12,12 +12,11 @@ import scorekit
 ROOT = Path(scorekit.__file__).parent
 LAYERS = {
     0: (
-        *("typing", "arguments", "trees", "checks", "_version"),
-        *("_codes", "_coordinates", "_files", "_grids", "_kinds", "_lazy", "_meshes", "_numerics"),
-        *("_quantisation", "_scales", "_shape_checks"),
+        *("typing", "arguments", "trees", "checks", "numerics"),
+        *("_files", "_lazy", "_quantisation", "_version"),
     ),
     1: ("schedules", "predictions", "weightings", "times", "densities"),
-    2: ("process", "denoisers", "losses", "guidance", "_integration"),
+    2: ("process", "denoisers", "losses", "guidance"),
     3: ("solvers",),
     4: ("samplers", "likelihood"),
     5: ("flow_maps", "interpolants", "discrete", "autoregressive", "forcing", "typicality"),
@@ -26,7 +25,7 @@ LAYERS = {
     8: ("data", "training", "tuning", "bridges"),
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
-MOST_PUBLIC, MOST_FILES = 31, 20
+MOST_PUBLIC, MOST_FILES = 32, 20
 CORE = {"jax", "numpy"}
 NEVER = {"experiments", "absl", "ml_collections", "tensorflow", "torch"}
 
@@ -158,7 +157,7 @@ RIGHT = {
     "private": {
         "from scorekit.audio._checks import frames": "scorekit.audio.ddsp.synthesis",
         "from scorekit.solvers._base import Row\nfrom ._weights import power": "scorekit.solvers.ode",
-        "from scorekit import _numerics\nimport scorekit._integration.steps": "scorekit.tuning.tuned",
+        "from scorekit import _files\nimport scorekit.numerics.meshes": "scorekit.tuning.tuned",
         "from scorekit import __version__\nfrom jax import _src": "scorekit.tuning.tuned",
     },
 }

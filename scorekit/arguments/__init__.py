@@ -21,8 +21,8 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from scorekit._kinds import KINDS, check_function, check_kind
 from scorekit.arguments._bounds import Between, Bound, Count, Each, OneOf
+from scorekit.arguments._kinds import KINDS, check_function, check_kind
 from scorekit.typing import Number
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "PositiveInt",
     "PositiveScalar",
     "bounds_of",
+    "check_kind",
     "checked",
 ]
 

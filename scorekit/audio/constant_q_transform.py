@@ -35,9 +35,9 @@ from typing import Annotated, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import Count, FiniteScalar, PositiveInt, checked
 from scorekit.audio._checks import Rate, check_signal
+from scorekit.numerics import wide
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
 

@@ -42,10 +42,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import NonNegativeInt, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, check_signal
 from scorekit.checks import check_like
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike, Key
 
 _LEAST_COVER = 1e-5  # smallest ratio of the sums of ``window^2`` over two samples at which the transform is inverted

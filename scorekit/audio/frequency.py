@@ -27,10 +27,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import PositiveScalar, checked
 from scorekit.audio._checks import check_signal
 from scorekit.audio.fourier import from_polar, magnitude, phase
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 

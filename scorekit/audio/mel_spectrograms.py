@@ -45,11 +45,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.audio._checks import FftSize, NonNegativeArray, Rate
 from scorekit.audio.fourier import istft, magnitude, stft
 from scorekit.checks import check_not_nan
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 _Scale = Literal["slaney", "htk"]

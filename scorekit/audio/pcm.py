@@ -36,12 +36,12 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_array
-from scorekit._numerics import wide
 from scorekit._quantisation import from_unit, to_unit
 from scorekit.arguments import Count, Positive, PositiveScalar, checked
 from scorekit.audio._checks import check_signal
 from scorekit.checks import check, check_classes, check_not_nan
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_array
 from scorekit.typing import Array, ArrayLike, Key
 
 _Bits: TypeAlias = Annotated[int, Count(2, 24)]

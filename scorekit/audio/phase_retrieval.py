@@ -18,10 +18,10 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.audio.fourier import from_polar, istft, magnitude, phase, stft
 from scorekit.checks import check_at_least, check_floating
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike, Key, Number
 
 

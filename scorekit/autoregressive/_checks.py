@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_array
 from scorekit.autoregressive.conditionals import Conditional
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_finite, check_floating
+from scorekit.numerics.codes import as_array
 from scorekit.typing import Array, ArrayLike, PyTree
 
 

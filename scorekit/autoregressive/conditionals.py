@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_index, check_drawn, draw_codes, in_range, is_missing
-from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt
 from scorekit.checks import check, check_axes, check_classes
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_index, check_drawn, draw_codes, in_range, is_missing
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key
 

@@ -27,14 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_array, no_code
-from scorekit._meshes import scan, unsplit
-from scorekit._numerics import wide
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check, check_finite, check_not_nan
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_array, no_code
+from scorekit.numerics.meshes import scan, unsplit
 from scorekit.typing import Array, ArrayLike
 
 

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.autoregressive.conditionals import Categorical, Normal
 from scorekit.autoregressive.likelihoods import log_prob
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_axes, check_finite, check_not_nan
 from scorekit.densities import Gaussian
+from scorekit.numerics.meshes import typed_as, unsplit
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, PyTree
 

@@ -13,10 +13,10 @@ Args:
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import log_ratio, tilt, wide
 from scorekit.arguments import Finite, checked
 from scorekit.autoregressive.conditionals import Categorical, Conditional
 from scorekit.autoregressive.models import SequenceModel
+from scorekit.numerics import log_ratio, tilt, wide
 from scorekit.trees import expand, pytree_dataclass
 from scorekit.typing import Array, Number, PyTree
 

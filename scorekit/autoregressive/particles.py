@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_index, draw_codes, is_missing
-from scorekit._meshes import scan
 from scorekit.arguments import Fraction, PositiveInt, checked
 from scorekit.autoregressive._checks import batch_axes, take_rows
 from scorekit.autoregressive.guidance import GuidedModel
 from scorekit.checks import check
+from scorekit.numerics.codes import as_index, draw_codes, is_missing
+from scorekit.numerics.meshes import scan
 from scorekit.samplers.particles import ParticleResult, weighted
 from scorekit.samplers.resampling import log_mean_weight, resample_if_due
 from scorekit.typing import Key

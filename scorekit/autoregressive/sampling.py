@@ -5,13 +5,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_index, check_drawn, in_range, is_missing
-from scorekit._meshes import scan, typed_as
 from scorekit.arguments import PositiveInt, checked
 from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Categorical
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_classes, check_like
+from scorekit.numerics.codes import as_index, check_drawn, in_range, is_missing
+from scorekit.numerics.meshes import scan, typed_as
 from scorekit.typing import Array, ArrayLike, Key
 
 

@@ -23,9 +23,9 @@ Returns:
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check_floating, check_not_nan
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 

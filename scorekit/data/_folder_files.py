@@ -5,8 +5,8 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
-from scorekit._files import parse_json, read_file
 from scorekit.data._records import MOST_TEXT, Files, Record, folders_of, numbered
+from scorekit.io import parse_json, read_file
 
 _CAPTIONS = ("captions.jsonl", "metadata.jsonl")
 _MOST_CAPTIONS = 2**30  # bytes of the file of all captions

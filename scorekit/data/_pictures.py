@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from scorekit._files import read_file
 from scorekit.arguments import PositiveInt, checked
 from scorekit.data._records import Files, Record
+from scorekit.io import read_file
 
 MOST_PICTURE = 2**28
 """Bytes of a picture."""

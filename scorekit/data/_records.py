@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from scorekit._files import regular_file
+from scorekit.io import regular_file
 
 MOST_TEXT = 2**24
 """Bytes of a caption, or of the fields of an example."""

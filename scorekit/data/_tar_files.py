@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from scorekit._files import parse_json, read_file, regular_file
 from scorekit.data._records import MOST_TEXT, Files, Record, folders_of, numbered
-from scorekit.io import write_atomic
+from scorekit.io import parse_json, read_file, regular_file, write_atomic
 
 _VERSION = 4
 _BLOCK = 512

@@ -47,9 +47,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import Fraction, NonNegativeInt, checked
 from scorekit.checks import check_floating
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike, Key
 
 _Mode = Literal["constant", "edge", "reflect", "wrap"]

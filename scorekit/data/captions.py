@@ -32,9 +32,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._files import read_arrays, read_file
 from scorekit.arguments import Count, checked
 from scorekit.checks import warn_caller
+from scorekit.io import read_arrays, read_file
 from scorekit.typing import PyTree
 
 _BATCH = 64

@@ -35,11 +35,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from scorekit._files import read_file
 from scorekit.arguments import Between, PositiveFloat, checked
 from scorekit.checks import check, warn_caller
 from scorekit.data._midi_keys import Keyboard, SevenBits, check_bytes, check_note, program_of_each
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
+from scorekit.io import read_file
 
 __all__ = ["Score", "notes_of_roll", "read_midi", "read_score", "write_midi", "write_score"]
 

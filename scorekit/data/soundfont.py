@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from scorekit._files import read_file
+from scorekit.io import read_file
 
 __all__ = ["SoundFont", "Zone", "default_path", "read_soundfont"]
 

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import Between, Finite, FiniteScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_axes, check_scalar, check_shape
+from scorekit.numerics import wide
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
 

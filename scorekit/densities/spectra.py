@@ -53,9 +53,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import Between, checked
 from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_prediction, check_shape
+from scorekit.numerics import wide
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Schedule
 

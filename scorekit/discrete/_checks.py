@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from scorekit._codes import as_index
-from scorekit._numerics import wide
 from scorekit.checks import check, check_per_example
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_index
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike
 

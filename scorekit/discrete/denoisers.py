@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._codes import as_codes
-from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_not_nan, check_per_example
 from scorekit.discrete._checks import check_codes
 from scorekit.discrete._noise import log
 from scorekit.discrete.process import Process
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_codes
 from scorekit.trees import as_pytree
 from scorekit.typing import Array
 

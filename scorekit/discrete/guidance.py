@@ -43,13 +43,13 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._numerics import log_ratio, tilt
-from scorekit._scales import Scale, value_at
 from scorekit.arguments import checked
 from scorekit.checks import check_like
 from scorekit.discrete._checks import normalised, predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
+from scorekit.numerics import log_ratio, tilt
+from scorekit.numerics.scales import Scale, value_at
 from scorekit.trees import as_pytree, expand, pytree_dataclass
 from scorekit.typing import Array
 

@@ -37,14 +37,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_codes
-from scorekit._grids import check_grid
 from scorekit.arguments import PositiveInt, checked
 from scorekit.discrete._checks import check_codes, check_where, predict
 from scorekit.discrete._noise import Row
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.discrete.process import Process, perturb
 from scorekit.likelihood import VariationalBound
+from scorekit.numerics.codes import as_codes
+from scorekit.numerics.grids import check_grid
 from scorekit.times import Times, TimeSampler, draw, stratified_uniform
 from scorekit.times import uniform as uniform_times
 from scorekit.trees import is_traced

@@ -36,13 +36,13 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_codes
-from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_per_example, check_time
 from scorekit.discrete._checks import check_codes, check_ends, check_room, check_where
 from scorekit.discrete._noise import Absorbing, Row, Uniform, log
 from scorekit.discrete.schedules import linear
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_codes
 from scorekit.schedules import time_derivative
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, Schedule

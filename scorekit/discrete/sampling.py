@@ -25,14 +25,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import check_drawn, draw_codes, no_code
-from scorekit._grids import check_grid
-from scorekit._meshes import scan
 from scorekit.arguments import checked
 from scorekit.discrete._checks import check_codes, predict
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.discrete.process import Process
 from scorekit.discrete.solvers import TokenSolver
+from scorekit.numerics.codes import check_drawn, draw_codes, no_code
+from scorekit.numerics.grids import check_grid
+from scorekit.numerics.meshes import scan
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Key
 

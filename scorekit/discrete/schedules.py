@@ -24,9 +24,9 @@ from typing import Annotated, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import Between, Positive, checked
 from scorekit.discrete._checks import check_ends
+from scorekit.numerics import wide
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, Schedule
 

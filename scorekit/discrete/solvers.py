@@ -25,13 +25,13 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_index, draw_codes, is_missing
-from scorekit._numerics import wide
 from scorekit.arguments import Fraction, NonNegative, PositiveInt
 from scorekit.discrete._checks import predict
 from scorekit.discrete._noise import Row, log
 from scorekit.discrete.denoisers import TokenDenoiser
 from scorekit.discrete.process import Process
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_index, draw_codes, is_missing
 from scorekit.trees import expand, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 

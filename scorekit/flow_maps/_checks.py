@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import typed_as
 from scorekit.checks import check, check_floating, check_time
+from scorekit.numerics.meshes import typed_as
 from scorekit.trees import batch_size, is_traced
 from scorekit.typing import Array, ArrayLike, PyTree
 

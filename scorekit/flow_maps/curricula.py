@@ -25,11 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName, frame
-from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import Between, NonNegative, PositiveInt, checked
 from scorekit.checks import check, check_like, check_time
 from scorekit.flow_maps._checks import check_order
+from scorekit.numerics.coordinates import CoordinateName, frame
+from scorekit.numerics.meshes import typed_as, unsplit
 from scorekit.typing import Array, ArrayLike, Schedule
 
 

@@ -29,13 +29,13 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from scorekit._grids import check_grid
-from scorekit._meshes import scan
-from scorekit._numerics import log_normal
 from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check_finite, check_floating, check_like
 from scorekit.flow_maps.maps import check_jump, transport
 from scorekit.likelihood import LogLikelihood, ModelDensity, model_density
+from scorekit.numerics import log_normal
+from scorekit.numerics.grids import check_grid
+from scorekit.numerics.meshes import scan
 from scorekit.trees import as_pytree, batch_size, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, FlowMap, LogDet, PyTree, Schedule
 

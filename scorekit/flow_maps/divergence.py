@@ -40,9 +40,6 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._coordinates import log_snr_at
-from scorekit._numerics import clip_to_interior
-from scorekit._shape_checks import output_like
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check_finite, check_floating, check_like, check_per_example
 from scorekit.densities import Gaussian, Mixture
@@ -50,6 +47,9 @@ from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.flow_maps.exact import exact_map
 from scorekit.flow_maps.maps import check_jump, clock, transport
+from scorekit.numerics import clip_to_interior
+from scorekit.numerics.coordinates import log_snr_at
+from scorekit.numerics.networks import output_like
 from scorekit.process import perturb
 from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
 from scorekit.typing import Array, Denoiser, FlowMap, LogDet, Prediction, PyTree, Schedule

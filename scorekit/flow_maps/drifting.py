@@ -39,10 +39,10 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_array
-from scorekit._meshes import unsplit
 from scorekit.arguments import Between, Each, Positive, checked
 from scorekit.checks import check, check_broadcasts, check_finite, check_floating, check_like, check_per_example
+from scorekit.numerics.codes import as_array
+from scorekit.numerics.meshes import unsplit
 from scorekit.trees import batch_size
 from scorekit.typing import Array, ArrayLike, PyTree
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._coordinates import frame
-from scorekit._meshes import scan
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_per_example, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
+from scorekit.numerics.coordinates import frame
+from scorekit.numerics.meshes import scan
 from scorekit.typing import FlowMap, Prediction, Schedule
 
 

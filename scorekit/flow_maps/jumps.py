@@ -26,12 +26,12 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._coordinates import log_snr_at
 from scorekit.arguments import BelowOne, Finite, Fraction, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.flow_maps.maps import clock
 from scorekit.flow_maps.progressive import Steps
+from scorekit.numerics.coordinates import log_snr_at
 from scorekit.times import TimeSampler, draw, stratified_uniform
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, Schedule

@@ -38,11 +38,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._coordinates import CoordinateName, frame
-from scorekit._shape_checks import output_like
 from scorekit.arguments import Finite, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps.consistency import squared_error
+from scorekit.numerics.coordinates import CoordinateName, frame
+from scorekit.numerics.networks import output_like
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.trees import as_pytree, combine
 from scorekit.typing import Array, ArrayLike, FlowMap, Prediction, PyTree, Schedule

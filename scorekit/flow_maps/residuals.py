@@ -46,12 +46,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from scorekit._coordinates import frame
-from scorekit._numerics import clip_to_interior, wide
 from scorekit.arguments import Fraction, NonNegative, Positive, checked
 from scorekit.checks import check, check_like, check_per_example
 from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.maps import clock, transport
+from scorekit.numerics import clip_to_interior, wide
+from scorekit.numerics.coordinates import frame
 from scorekit.process import perturb
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, event_size, sum_per_example

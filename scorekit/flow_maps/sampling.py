@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import sqrt_one_minus_square, wide
 from scorekit.arguments import BelowOne, Fraction
+from scorekit.numerics import sqrt_one_minus_square, wide
 from scorekit.solvers import SolverBase, noise_levels
 from scorekit.trees import combine, normal_like, pytree_dataclass
 from scorekit.typing import Array

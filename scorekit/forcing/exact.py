@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit._meshes import repeat_rows
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_levels, check_time
 from scorekit.densities import Gaussian
+from scorekit.numerics.meshes import repeat_rows
 from scorekit.typing import Array, Denoiser, Prediction, Schedule
 
 

@@ -26,13 +26,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import scan
 from scorekit.arguments import BelowOneScalar, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_like
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
 from scorekit.forcing.levels import pyramid
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.numerics.meshes import scan
 from scorekit.process import sample_prior
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 
-from scorekit._grids import check_samples
-from scorekit._meshes import scan
-from scorekit._numerics import wide
 from scorekit.arguments import BelowOneScalar, checked
 from scorekit.checks import check_time
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_samples
+from scorekit.numerics.meshes import scan
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

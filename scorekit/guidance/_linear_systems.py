@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
+from scorekit.numerics import wide
 from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, PyTree
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._scales import Scale, value_at
 from scorekit.checks import check_per_example
 from scorekit.guidance.rules import guidance_rule, rule
+from scorekit.numerics.scales import Scale, value_at
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, batch_size, combine
 from scorekit.typing import Array, Denoiser, PyTree, Schedule

@@ -18,9 +18,9 @@ Array([3., 3.], dtype=float32)
 
 from collections.abc import Callable, Sequence
 
-from scorekit._scales import Scale, check_scale, value_at
 from scorekit.arguments import Fraction, checked
 from scorekit.guidance.rules import branches, guidance_rule, rule
+from scorekit.numerics.scales import Scale, check_scale, value_at
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 

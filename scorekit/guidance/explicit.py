@@ -35,9 +35,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from scorekit._numerics import wide
 from scorekit.arguments import Finite, checked
 from scorekit.checks import check
+from scorekit.numerics import wide
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, Number
 

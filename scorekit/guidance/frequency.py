@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from scorekit._numerics import wide
-from scorekit._scales import Scale, value_at
 from scorekit.checks import check
 from scorekit.guidance._pyramids import from_pyramid, laplacian_pyramid
 from scorekit.guidance.rules import guidance_rule, rule
+from scorekit.numerics import wide
+from scorekit.numerics.scales import Scale, value_at
 from scorekit.trees import combine
 from scorekit.typing import Denoiser, Number, Prediction
 

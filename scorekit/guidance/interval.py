@@ -5,12 +5,12 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit._meshes import cond
-from scorekit._scales import check_prediction
 from scorekit.arguments import Between
 from scorekit.checks import check, check_floating, check_levels, nan_unless
 from scorekit.guidance.rules import guidance_rule
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict
+from scorekit.numerics.meshes import cond
+from scorekit.numerics.scales import check_prediction
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Denoiser, Number, Schedule
 

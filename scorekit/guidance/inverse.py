@@ -52,12 +52,12 @@ Array([[0.707]], dtype=float32)
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
-from scorekit._scales import check_prediction
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example
 from scorekit.guidance._linear_systems import conjugate_gradients, evaluation_point
 from scorekit.guidance.operators import Operator
+from scorekit.numerics import wide
+from scorekit.numerics.scales import check_prediction
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, combine, pytree_dataclass, static
 from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule

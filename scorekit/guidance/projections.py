@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit._numerics import sqrt, wide
-from scorekit._scales import Scale, value_at
 from scorekit.arguments import Between, Finite
 from scorekit.guidance.rules import guidance_rule, rule
+from scorekit.numerics import sqrt, wide
+from scorekit.numerics.scales import Scale, value_at
 from scorekit.predictions import Target, TargetName, Velocity, as_target, with_x0
 from scorekit.trees import combine, sum_per_example
 from scorekit.typing import Array, Denoiser, Number, PyTree, Schedule

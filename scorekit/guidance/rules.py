@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._meshes import repeat_rows, typed_as
-from scorekit._scales import check_prediction
 from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_levels, check_like
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state
 from scorekit.guidance.stateful import predict as predict_with_state
+from scorekit.numerics.meshes import repeat_rows, typed_as
+from scorekit.numerics.scales import check_prediction
 from scorekit.trees import as_pytree, batch_size, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, Prediction, PyTree
 

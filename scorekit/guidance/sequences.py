@@ -41,9 +41,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import log_ratio, tilt, wide
 from scorekit.arguments import FiniteScalar, checked
 from scorekit.checks import check_like, check_not_nan
+from scorekit.numerics import log_ratio, tilt, wide
 from scorekit.typing import Array
 
 __all__ = [

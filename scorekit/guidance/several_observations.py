@@ -30,11 +30,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from scorekit._meshes import typed_as, unsplit
-from scorekit._scales import check_prediction
 from scorekit.arguments import checked
 from scorekit.checks import check_finite, check_floating, check_per_example
 from scorekit.guidance._linear_systems import evaluation_point
+from scorekit.numerics.meshes import typed_as, unsplit
+from scorekit.numerics.scales import check_prediction
 from scorekit.predictions import with_x0
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from scorekit._scales import value_at
 from scorekit.arguments import Positive
 from scorekit.guidance.rules import guidance_rule, rule
+from scorekit.numerics.scales import value_at
 from scorekit.predictions import Eps
 from scorekit.trees import combine
 from scorekit.typing import Array, Denoiser, Schedule

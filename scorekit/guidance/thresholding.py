@@ -15,9 +15,9 @@ https://arxiv.org/abs/2205.11487).
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import sqrt, wide
 from scorekit.arguments import AboveZero, Fraction, Positive
 from scorekit.guidance.rules import guidance_rule, rule
+from scorekit.numerics import sqrt, wide
 from scorekit.predictions import with_x0
 from scorekit.trees import combine, expand
 from scorekit.typing import Denoiser, Schedule

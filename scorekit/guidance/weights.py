@@ -5,9 +5,9 @@ from typing import Literal
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit._numerics import wide
-from scorekit._scales import Scale
 from scorekit.arguments import Finite, Positive, checked
+from scorekit.numerics import wide
+from scorekit.numerics.scales import Scale
 
 
 def _linear(noise, data, t):

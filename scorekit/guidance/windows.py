@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import repeat_rows
-from scorekit._scales import check_prediction
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check_floating, check_per_example
+from scorekit.numerics.meshes import repeat_rows
+from scorekit.numerics.scales import check_prediction
 from scorekit.trees import as_pytree, pytree_dataclass, static
 from scorekit.typing import Array, Denoiser, PyTree
 

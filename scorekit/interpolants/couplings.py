@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_array
-from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_time
+from scorekit.numerics.codes import as_array
+from scorekit.numerics.meshes import typed_as, unsplit
 from scorekit.trees import batch_size, event_size, sum_per_example
 from scorekit.typing import Array, ArrayLike, PyTree
 

@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import in_range
-from scorekit._numerics import wide
 from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check_classes, check_like, nan_unless
+from scorekit.numerics import wide
+from scorekit.numerics.codes import in_range
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 

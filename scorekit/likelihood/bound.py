@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid
-from scorekit._numerics import wide
 from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_prediction
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_grid
 from scorekit.process import perturb
 from scorekit.times import stratified_uniform
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example

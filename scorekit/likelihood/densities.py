@@ -66,7 +66,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from scorekit._integration.divergence import DivergenceName
 from scorekit.arguments import AboveZeroScalar, Positive, PositiveInt, PositiveScalar, checked
 from scorekit.checks import (
     check,
@@ -78,6 +77,7 @@ from scorekit.checks import (
     check_shape,
 )
 from scorekit.likelihood.exact import log_likelihood
+from scorekit.numerics.divergence import DivergenceName
 from scorekit.process import sample_prior
 from scorekit.samplers import recommended, sample
 from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static, sum_per_example

@@ -12,17 +12,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._coordinates import frame
-from scorekit._grids import check_grid
-from scorekit._integration.blocks import accepts, block_length, in_blocks
-from scorekit._integration.divergence import DivergenceName, draw_probes, with_divergence, with_hutch_plus_plus
-from scorekit._integration.dormand_prince import dormand_prince
-from scorekit._integration.embedded_pair import Slope
-from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
-from scorekit._meshes import scan
-from scorekit._numerics import log_normal
 from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating
+from scorekit.numerics import log_normal
+from scorekit.numerics.blocks import accepts, block_length, in_blocks
+from scorekit.numerics.coordinates import frame
+from scorekit.numerics.divergence import DivergenceName, draw_probes, with_divergence, with_hutch_plus_plus
+from scorekit.numerics.dormand_prince import dormand_prince
+from scorekit.numerics.embedded_pair import Slope
+from scorekit.numerics.grids import check_grid
+from scorekit.numerics.meshes import scan
+from scorekit.numerics.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.trees import batch_size, combine, event_size
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 

@@ -25,11 +25,11 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from scorekit._codes import as_array
-from scorekit._meshes import unsplit
-from scorekit._numerics import wide
 from scorekit.arguments import Between, FiniteScalar, checked
 from scorekit.checks import check, check_floating, check_like
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_array
+from scorekit.numerics.meshes import unsplit
 from scorekit.typing import Array, ArrayLike
 
 __all__ = ["closest", "contrastive_loss", "slerp", "text_difference"]

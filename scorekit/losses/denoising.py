@@ -46,11 +46,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit import weightings
-from scorekit._codes import as_array, in_range
-from scorekit._numerics import wide
-from scorekit._shape_checks import call_network
 from scorekit.arguments import checked
 from scorekit.checks import check, check_classes, check_floating, check_like
+from scorekit.numerics import wide
+from scorekit.numerics.codes import as_array, in_range
+from scorekit.numerics.networks import call_network
 from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
 from scorekit.process import perturb
 from scorekit.times import Times, TimeSampler, draw, uniform

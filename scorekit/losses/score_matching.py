@@ -43,10 +43,10 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._integration.divergence import draw_probes, unit_vectors, with_divergence
-from scorekit._meshes import typed_as
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.checks import check_finite, check_floating, check_like
+from scorekit.numerics.divergence import draw_probes, unit_vectors, with_divergence
+from scorekit.numerics.meshes import typed_as
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
 from scorekit.typing import Array, Key, PyTree
 

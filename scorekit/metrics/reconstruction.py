@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import PositiveScalar, checked
 from scorekit.checks import check_finite, nan_unless_finite
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit._codes import as_array, in_range
 from scorekit.networks.conditioning import ABSENT, Masked
+from scorekit.numerics.codes import as_array, in_range
 from scorekit.typing import Array, ArrayLike
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit._meshes import gathered
 from scorekit.arguments import Between, Count, Each, PositiveInt, checked
+from scorekit.numerics.meshes import gathered
 from scorekit.typing import Array, ArrayLike
 
 Levels: TypeAlias = Annotated[Sequence[int], Each(Count(0))]

@@ -46,9 +46,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._codes import as_array, in_range
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_classes, check_floating
+from scorekit.numerics.codes import as_array, in_range
 from scorekit.typing import Array, ArrayLike
 
 

@@ -31,9 +31,9 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit._codes import as_array
 from scorekit.arguments import Fraction, checked
 from scorekit.checks import check_between, check_floating, check_like, check_per_example
+from scorekit.numerics.codes import as_array
 from scorekit.trees import expand
 from scorekit.typing import Array, ArrayLike, Key
 

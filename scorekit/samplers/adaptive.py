@@ -1,13 +1,11 @@
 """The probability-flow ODE with adaptive steps.
 
-In a coordinate of :mod:`scorekit._coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with ``y = x / scale``;
-"flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts x0 has no eps at
-sigma = 0, and a network that predicts eps has no x0 at alpha = 0. Near such an end the missing one is rounding error
-divided by a small number. The slope is therefore never evaluated closer to such an end than
-``sqrt(machine epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at
-that distance. The resulting error is of the order of the rounding error that it avoids, and the same in both
-directions.
-"""
+In a coordinate of :mod:`scorekit.numerics.coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with ``y = x /
+scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts x0 has no
+eps at sigma = 0, and a network that predicts eps has no x0 at alpha = 0. Near such an end the missing one is rounding
+error divided by a small number. The slope is therefore never evaluated closer to such an end than ``sqrt(machine
+epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at that distance.
+The resulting error is of the order of the rounding error that it avoids, and the same in both directions."""
 
 import functools
 from typing import NamedTuple
@@ -16,13 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import FiniteAtZeroNoise, frame
-from scorekit._grids import check_samples
-from scorekit._integration.blocks import block_length, in_blocks
-from scorekit._integration.dormand_prince import dormand_prince
-from scorekit._integration.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating
+from scorekit.numerics.blocks import block_length, in_blocks
+from scorekit.numerics.coordinates import FiniteAtZeroNoise, frame
+from scorekit.numerics.dormand_prince import dormand_prince
+from scorekit.numerics.grids import check_samples
+from scorekit.numerics.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

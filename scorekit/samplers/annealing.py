@@ -30,12 +30,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import scan, take_rows, unsplit
-from scorekit._numerics import wide
 from scorekit.arguments import Count, Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating, nan_unless
 from scorekit.guidance.operators import Operator
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.numerics.meshes import scan, take_rows, unsplit
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers.resampling import log_mean_weight, resample_if_due, systematic_resample
 from scorekit.samplers.sampling import sample

@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import scan
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_positive
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.numerics.meshes import scan
 from scorekit.process import perturb
 from scorekit.samplers.sampling import sample
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example, where

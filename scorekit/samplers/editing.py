@@ -10,9 +10,9 @@ Returns:
 
 import jax
 
-from scorekit._grids import check_grid
 from scorekit.arguments import checked
 from scorekit.checks import check_finite, check_floating
+from scorekit.numerics.grids import check_grid
 from scorekit.process import perturb
 from scorekit.samplers.inversion import invert
 from scorekit.samplers.sampling import sample

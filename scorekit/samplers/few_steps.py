@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import FractionScalar, PositiveScalar, checked
 from scorekit.checks import nan_unless
+from scorekit.numerics import wide
 from scorekit.samplers._tabulated import HISTORY, GuidanceScale, encloses, table
 from scorekit.solvers import LinearSolver, Row, SolverBase
 from scorekit.trees import combine, is_traced, pytree_dataclass

@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._integration.steps import integrate
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
+from scorekit.numerics.grids import check_grid, check_samples
 from scorekit.samplers.few_steps import FewSteps
 from scorekit.solvers import WrappedSolver, noise_levels
 from scorekit.solvers.precomputed import PrecomputedSolver
+from scorekit.solvers.steps import integrate
 from scorekit.trees import combine, pytree_dataclass, where
 from scorekit.typing import ArrayLike, Denoiser, PyTree, Schedule, Solver
 

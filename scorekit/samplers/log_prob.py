@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import scan
-from scorekit._numerics import wide
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.numerics.meshes import scan
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.trees import combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule

@@ -29,11 +29,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._meshes import scan
-from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction, check_real
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.numerics.meshes import scan
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers._gaussian_rows import gaussian_rows
 from scorekit.samplers.resampling import effective_sample_size, log_mean_weight, resample_if_due

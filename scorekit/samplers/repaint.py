@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._integration.steps import stacked_rows
-from scorekit._meshes import cond, scan
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_broadcasts, check_floating, check_like
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.numerics.meshes import cond, scan
 from scorekit.process import perturb, transition
+from scorekit.solvers.steps import stacked_rows
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

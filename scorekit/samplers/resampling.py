@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import cond, take_rows, unsplit
 from scorekit.arguments import checked
 from scorekit.checks import check
+from scorekit.numerics.meshes import cond, take_rows, unsplit
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
 

@@ -1,9 +1,9 @@
 """Sampling: one ``lax.scan`` for every solver."""
 
-from scorekit._grids import check_grid, check_samples
-from scorekit._integration.steps import integrate
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
+from scorekit.numerics.grids import check_grid, check_samples
+from scorekit.solvers.steps import integrate
 from scorekit.typing import ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 

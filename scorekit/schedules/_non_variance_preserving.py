@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import NonNegative, Positive
 from scorekit.checks import check
+from scorekit.numerics import wide
 from scorekit.schedules._variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Number

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import Between, Finite, PositiveInt, checked
 from scorekit.checks import check
+from scorekit.numerics import wide
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, Number

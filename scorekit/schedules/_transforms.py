@@ -5,10 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._kinds import check_kind
-from scorekit._numerics import sqrt, wide
-from scorekit.arguments import Finite, Positive, checked
+from scorekit.arguments import Finite, Positive, check_kind, checked
 from scorekit.checks import check_like
+from scorekit.numerics import sqrt, wide
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import between_ends, sqrt, wide
 from scorekit.arguments import Finite, NonNegative, Positive
 from scorekit.checks import check
+from scorekit.numerics import between_ends, sqrt, wide
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number
 

@@ -43,7 +43,7 @@ Returns:
   The solver, or the noise levels of a step.
 """
 
-from scorekit.solvers import grids
+from scorekit.solvers import grids, steps
 from scorekit.solvers._base import LinearSolver, NoiseLevels, Row, SolverBase, WrappedSolver, noise_levels
 from scorekit.solvers.consistency import MultistepConsistency
 from scorekit.solvers.corrected import AnnealedLangevin, PredictorCorrector, StochasticHeun, edm_stochastic
@@ -106,4 +106,5 @@ __all__ = [
     "linear_multistep",
     "noise_levels",
     "precomputed",
+    "steps",
 ]

@@ -25,11 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName
-from scorekit._integration.steps import stacked_rows
-from scorekit._numerics import wide
 from scorekit.arguments import Count, NonNegativeInt, checked
 from scorekit.checks import check_prediction
+from scorekit.numerics import wide
+from scorekit.numerics.coordinates import CoordinateName
+from scorekit.solvers.steps import stacked_rows
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
 

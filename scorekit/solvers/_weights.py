@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName, frame
+from scorekit.numerics.coordinates import CoordinateName, frame
 from scorekit.solvers._base import NoiseLevels, Row
 from scorekit.typing import Array, ArrayLike, Schedule
 

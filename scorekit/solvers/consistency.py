@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from scorekit._numerics import sqrt_one_minus_square
 from scorekit.arguments import BelowOne
+from scorekit.numerics import sqrt_one_minus_square
 from scorekit.solvers._base import LinearSolver, Row, noise_levels
 from scorekit.trees import pytree_dataclass
 

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit._coordinates import FiniteAtZeroNoise
-from scorekit._numerics import sqrt, sqrt_one_minus_square
 from scorekit.arguments import Between, NonNegative, Positive, PositiveInt, checked
+from scorekit.numerics import sqrt, sqrt_one_minus_square
+from scorekit.numerics.coordinates import FiniteAtZeroNoise
 from scorekit.solvers._base import SolverBase, WrappedSolver, noise_levels
 from scorekit.solvers._weights import decay_of
 from scorekit.solvers.ode import Heun

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import sqrt, wide
 from scorekit.arguments import NonNegative
+from scorekit.numerics import sqrt, wide
 from scorekit.solvers._base import WrappedSolver
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
 from scorekit.typing import PyTree, Solver

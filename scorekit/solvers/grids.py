@@ -29,9 +29,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid
 from scorekit.arguments import Between, Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, nan_unless
+from scorekit.numerics.grids import check_grid
 from scorekit.schedules import linear_vp
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule

@@ -21,8 +21,8 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise
 from scorekit.arguments import checked
+from scorekit.numerics.coordinates import CoordinateName, FiniteAtZeroNoise
 from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
 from scorekit.solvers._weights import (
     Variable,

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
-from scorekit._numerics import wide
+from scorekit.numerics import wide
+from scorekit.numerics.coordinates import CoordinateName, FiniteAtZeroNoise, frame, log_snr_at
 from scorekit.solvers._base import (
     LinearSolver,
     NoiseLevels,

@@ -9,8 +9,8 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit._grids import check_grid
 from scorekit.arguments import checked
+from scorekit.numerics.grids import check_grid
 from scorekit.solvers._base import WrappedSolver
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import ArrayLike, PyTree, Schedule, Solver

@@ -13,9 +13,9 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName
-from scorekit._numerics import sqrt, sqrt_one_minus_square
 from scorekit.arguments import Fraction, NonNegative, checked
+from scorekit.numerics import sqrt, sqrt_one_minus_square
+from scorekit.numerics.coordinates import CoordinateName
 from scorekit.process import diffusion_squared, drift
 from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
 from scorekit.solvers._weights import (

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import frame
+from scorekit.numerics.coordinates import frame
 from scorekit.solvers._base import Order3, Row, SolverBase, noise_levels, slope
 from scorekit.solvers._weights import available, gain, slope_weights
 from scorekit.trees import combine, pytree_dataclass, static, where

@@ -14,8 +14,8 @@ Array([0.5], dtype=float32)
 
 import jax.numpy as jnp
 
-from scorekit._numerics import Values, band_fractions
 from scorekit.arguments import checked
+from scorekit.numerics import Values, band_fractions
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array

@@ -29,9 +29,9 @@ from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
-from scorekit._numerics import Values
 from scorekit.arguments import Between, Fraction, checked
 from scorekit.checks import check_per_example, check_time
+from scorekit.numerics import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Number

@@ -23,9 +23,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import AboveZero, BelowOne, PositiveInt, checked
 from scorekit.checks import check_like, check_time
+from scorekit.numerics import wide
 from scorekit.times._ranges import check_range
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static

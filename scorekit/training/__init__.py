@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scorekit._lazy import attach
 
 if TYPE_CHECKING:
-    from scorekit._meshes import Shard, gathered
+    from scorekit.numerics.meshes import Shard, gathered
     from scorekit.training._widths import POWER_EMA_WIDEST
     from scorekit.training.assignment import optimal_assignment
     from scorekit.training.checkpoints import Checkpoints, Restored

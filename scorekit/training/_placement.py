@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from scorekit._meshes import Shard, rings
+from scorekit.numerics.meshes import Shard, rings
 from scorekit.typing import Array, PyTree
 
 AXES = ("data", "fsdp")

@@ -7,8 +7,8 @@ ends of every schedule. The gaps of a grid are a softmax: it stays strictly decr
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.checks import check
+from scorekit.numerics import wide
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule, Solver
 

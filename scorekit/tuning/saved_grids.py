@@ -27,10 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._files import parse_json
 from scorekit.arguments import checked
 from scorekit.checks import check_finite
-from scorekit.io import as_path, check_regular, write_atomic
+from scorekit.io import as_path, check_regular, parse_json, write_atomic
 from scorekit.solvers.precomputed import PrecomputedSolver
 from scorekit.tuning.tuned import Tuned
 from scorekit.typing import Array, Schedule, Solver

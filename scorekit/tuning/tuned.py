@@ -44,14 +44,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit._grids import check_grid
-from scorekit._integration.steps import integrate
-from scorekit._numerics import wide
 from scorekit.arguments import Between, Count, FractionScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_grid
 from scorekit.samplers.sampling import sample
 from scorekit.solvers.multistep import AdamsBashforth
 from scorekit.solvers.precomputed import precomputed
+from scorekit.solvers.steps import integrate
 from scorekit.trees import as_pytree, batch_size, combine, event_size, is_traced, normal_like, sum_per_example
 from scorekit.tuning._unconstrained import adjusted, check_decreasing, grid_to_logits, logits_to_grid, zero_adjustments
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver

@@ -27,10 +27,10 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._meshes import typed_as, unsplit
 from scorekit.arguments import Between, FiniteScalar, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_not_nan, nan_unless, nan_unless_finite
 from scorekit.densities import Gaussian, gaussian
+from scorekit.numerics.meshes import typed_as, unsplit
 from scorekit.trees import pytree_dataclass
 from scorekit.typicality._checks import check_statistics
 from scorekit.typing import Array, ArrayLike, Key

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from scorekit._meshes import scan
 from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
+from scorekit.numerics.meshes import scan
 from scorekit.trees import combine
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

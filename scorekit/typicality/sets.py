@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid
-from scorekit._numerics import wide
 from scorekit.arguments import FiniteScalar, PositiveScalar, checked
 from scorekit.checks import check_finite, check_floating, check_not_nan, check_prediction, nan_unless_finite
+from scorekit.numerics import wide
+from scorekit.numerics.grids import check_grid
 from scorekit.trees import combine, event_size, sum_per_example
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule

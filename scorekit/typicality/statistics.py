@@ -43,14 +43,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._grids import check_grid
-from scorekit._integration.divergence import draw_probes, with_divergence
-from scorekit._integration.steps import integrate
-from scorekit._meshes import scan
-from scorekit._numerics import wide
 from scorekit.arguments import Between, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
+from scorekit.numerics import wide
+from scorekit.numerics.divergence import draw_probes, with_divergence
+from scorekit.numerics.grids import check_grid
+from scorekit.numerics.meshes import scan
 from scorekit.process import perturb
+from scorekit.solvers.steps import integrate
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 

@@ -70,7 +70,9 @@ def missing(package: str) -> list[str]:
 
 
 PACKAGES = ["scorekit"] + [
-    f"scorekit.{info.name}" for info in pkgutil.iter_modules([str(ROOT)]) if not info.name.startswith("_")
+    f"scorekit.{info.name}"
+    for info in pkgutil.iter_modules([str(ROOT)])
+    if not info.name.startswith("_") and info.name != "numerics"  # helpers, with a line each
 ]
 
 

@@ -225,9 +225,9 @@ WRONG = {
         "import jax": "experiments.misc.tools",
     },
     "names": {
-        "from scorekit._grids import check_grid": "experiments.tasks.diffusion.sampling",
+        "from scorekit._files import read_file": "experiments.tasks.diffusion.sampling",
         "from scorekit.networks.dit import DiT, _Block": "experiments.tasks.diffusion.sampling",
-        "import scorekit._shape_checks": "experiments.tasks.diffusion.sampling",
+        "import scorekit.checks._shapes": "experiments.tasks.diffusion.sampling",
     },
 }
 """Sources, each with one violation, and the modules that they may not stand in."""

@@ -11,8 +11,8 @@ from problems import GAUSSIANS, level, moved, plane
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
-from scorekit._coordinates import log_snr_at
 from scorekit.flow_maps import FlowMapSolver, transport
+from scorekit.numerics.coordinates import log_snr_at
 from scorekit.process import perturb, transition
 
 TIMES = np.array([1.0, 0.9, 0.6, 0.4, 0.3, 0.0, 1.0])

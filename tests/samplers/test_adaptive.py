@@ -10,7 +10,7 @@ from problems import level, moved, of_leaves, plane
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, schedules
-from scorekit._integration.probability_flow import probability_flow
+from scorekit.numerics.probability_flow import probability_flow
 from scorekit.samplers.adaptive import adaptive_ode
 
 SOME = ("sub_vp", "geometric_ve", "edm_from_zero", "rectified_flow", "ddpm_table")

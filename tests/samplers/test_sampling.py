@@ -7,7 +7,7 @@ import pytest
 from errors import raising
 
 from scorekit import denoisers, densities, forcing, samplers, schedules, solvers
-from scorekit._integration.steps import integrate
+from scorekit.solvers.steps import integrate
 
 SCHEDULE = schedules.cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)

@@ -14,10 +14,10 @@ from solver_table import NAMES, TIMES, WHOLE_GRID, build, x0_denoiser
 from tables import in_float64
 
 from scorekit import schedules, solvers
-from scorekit._integration.steps import stacked_rows
 from scorekit.samplers import sample
 from scorekit.solvers import NoiseLevels, SolverBase, noise_levels
 from scorekit.solvers.precomputed import precomputed
+from scorekit.solvers.steps import stacked_rows
 
 SCHEDULE = schedules.cosine()
 NETWORK = lambda x, t: jnp.tanh(x[..., ::-1]) + 0.3 * jnp.sin(5.0 * (t[:, None] if t.ndim else t))

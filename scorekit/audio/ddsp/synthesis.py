@@ -28,11 +28,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from scorekit._numerics import wide
 from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.audio._checks import FiniteArray, NonNegativeArray, Rate, check_signal
 from scorekit.audio.fourier import hann, num_frames, overlap_add
 from scorekit.checks import check, check_floating
+from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike, Key
 
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
-from scorekit._codes import as_array, in_range
 from scorekit.checks import check_classes
 from scorekit.networks._levels import LatentNetwork, check_sides
 from scorekit.networks.codebooks import residual_quantise
+from scorekit.numerics.codes import as_array, in_range
 from scorekit.typing import Array
 
 

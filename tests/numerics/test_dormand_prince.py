@@ -7,8 +7,8 @@ import pytest
 from errors import raising
 from tables import in_float64
 
-from scorekit._integration.dormand_prince import dormand_prince
-from scorekit._integration.embedded_pair import DENSE, ERROR, NODES, STAGES, WEIGHTS
+from scorekit.numerics.dormand_prince import dormand_prince
+from scorekit.numerics.embedded_pair import DENSE, ERROR, NODES, STAGES, WEIGHTS
 
 
 def test_the_table_is_that_of_scipy():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import scan, typed_as
+from scorekit.numerics.meshes import scan, typed_as
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, Key, PyTree
 

@@ -11,8 +11,8 @@ from problems import low_rank_mixture
 from tables import in_float64
 
 from scorekit import denoisers, schedules
-from scorekit._integration.divergence import draw_probes, with_divergence, with_hutch_plus_plus
 from scorekit.likelihood import log_likelihood
+from scorekit.numerics.divergence import draw_probes, with_divergence, with_hutch_plus_plus
 
 
 def test_the_trace_by_example_is_that_of_the_batch():

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.checks import check_finite, check_real, nan_unless
+from scorekit.numerics import wide
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, PyTree, Schedule
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from scorekit._shape_checks import (
+from scorekit.checks._shapes import (
     check_axes,
     check_broadcasts,
     check_levels,

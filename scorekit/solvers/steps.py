@@ -1,12 +1,18 @@
-"""The loop over the steps of a solver."""
+"""The loop over the steps of a solver, for a sampler of your own.
+
+Args:
+  denoiser: ``(x_t, t) -> Prediction``, perhaps with a state of its own.
+  schedule: the noise schedule.
+  solver: takes the steps.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from scorekit._meshes import scan
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
+from scorekit.numerics.meshes import scan
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
@@ -21,9 +27,17 @@ def integrate(
     keep: bool = False,
     unroll: bool = False,
 ) -> tuple[PyTree, PyTree]:
-    """:func:`trajectory` without its checks, along times that may decrease or increase.
+    """:func:`~scorekit.samplers.trajectory` without its checks, along times that may decrease or increase.
 
-    The states are None unless ``keep``. ``unroll`` repeats the program of a step instead of looping over it.
+    Args:
+      x: the state at the first time.
+      ts: the times ``(n + 1,)``.
+      key: PRNG key, of which a stochastic solver gets a part in each step.
+      keep: whether to return the states after each step.
+      unroll: whether to repeat the program of a step instead of looping over it.
+
+    Returns:
+      The last state, and the states ``(n, ...)`` or None.
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.typing import Prediction
@@ -49,6 +63,13 @@ def integrate(
 
 def stacked_rows(solver: Solver, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
     """``solver.row`` for the steps along the first axis of ``times``, every leaf with that axis.
+
+    Args:
+      times: for each step s, t and earlier times, ``(n, 2 + max_past)``.
+      num_past: number of valid earlier times, an integer or ``(n,)``.
+
+    Returns:
+      The rows, stacked.
 
     >>> from scorekit import schedules, solvers
     >>> stacked_rows(solvers.Euler(), schedules.rectified_flow(), jnp.array([[0.5, 1.0], [0.25, 0.5]]), 0).x0

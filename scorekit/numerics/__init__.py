@@ -1,4 +1,7 @@
-"""Numerical helpers: functions that stay exact, finite and differentiable at the ends of their ranges."""
+"""Numerical helpers of the other packages: functions that stay exact, finite and differentiable at the ends of their
+ranges; in its modules loops on meshes, codes, grids, coordinates, and the adaptive solution of ordinary differential
+equations.
+"""
 
 import math
 from collections.abc import Callable, Sequence

@@ -10,8 +10,8 @@ import pytest
 from problems import low_rank_mixture
 
 from scorekit import Prediction, denoisers, densities, schedules
-from scorekit._integration.blocks import block_length, in_blocks
 from scorekit.likelihood import log_likelihood
+from scorekit.numerics.blocks import block_length, in_blocks
 from scorekit.samplers.adaptive import adaptive_ode
 
 LABELS = jnp.zeros(130)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit._integration.embedded_pair import (
+from scorekit.numerics.embedded_pair import (
     ERROR,
     WEIGHTS,
     Slope,
@@ -27,7 +27,7 @@ from scorekit._integration.embedded_pair import (
     norm,
     slopes_of,
 )
-from scorekit._meshes import cond, stable, while_loop
+from scorekit.numerics.meshes import cond, stable, while_loop
 from scorekit.typing import Array, ArrayLike, PyTree
 
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._coordinates import CoordinateName, frame, log_snr_at
-from scorekit._integration.embedded_pair import Slope
 from scorekit.checks import check, check_prediction
+from scorekit.numerics.coordinates import CoordinateName, frame, log_snr_at
+from scorekit.numerics.embedded_pair import Slope
 from scorekit.trees import combine, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 

@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from scorekit._numerics import wide
 from scorekit.arguments import Finite
 from scorekit.checks import check, check_levels, check_like
+from scorekit.numerics import wide
 from scorekit.typing import Array, Prediction, PyTree
 
 Scale: TypeAlias = Finite | Callable[[Array], Array]

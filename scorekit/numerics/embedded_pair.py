@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit._meshes import scan, typed_as
+from scorekit.numerics.meshes import scan, typed_as
 from scorekit.trees import expand
 from scorekit.typing import Array, PyTree
 
