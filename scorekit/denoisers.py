@@ -7,11 +7,6 @@ scalar nor ``(B,)``, or a network whose output is not shaped like the state: not
 outside [0, 1] is an error as well. Denoisers of networks and scores also take a ``t`` of shape ``(B, T)``, one level
 for each frame of a state ``(B, T, ...)`` (:mod:`scorekit.forcing`).
 
-Args:
-  schedule: the noise schedule.
-  network: ``(x_t, t) -> output``, shaped like ``x_t``; bind parameters and conditions with
-    ``jax.tree_util.Partial(apply, params)`` to change them without retracing.
-
 Returns:
   ``(x_t, t) -> Prediction``, or a network of the same arguments.
 
@@ -71,6 +66,9 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     """A denoiser from a network whose output is ``target``.
 
     Args:
+      network: ``(x_t, t) -> output``, shaped like ``x_t``; ``jax.tree_util.Partial(apply, params)`` binds parameters so
+        that new ones do not retrace.
+      schedule: the noise schedule of ``t``; it need not be the one of the training if the network sees noise levels.
       target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
     """
@@ -87,6 +85,7 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
 
     Args:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
+      schedule: gives ``alpha`` and ``sigma`` of ``x_t`` at ``t``.
 
     Source: Efron 2011 (Tweedie's formula).
     """
@@ -123,6 +122,7 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
+      schedule: gives ``alpha`` and ``sigma`` of ``x_t`` at ``t``.
     """
     return denoiser_from_score(score_from_log_density(log_density), schedule)
 
@@ -149,6 +149,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
     Args:
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
         Or a :class:`~scorekit.densities.RandomField`, with ``(*grid, C)`` in place of ``D``.
+      schedule: gives the ``alpha`` and ``sigma`` at which the density is conditioned.
     """
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
     if not isinstance(density, kinds):
@@ -170,6 +171,7 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0
 
     Args:
       network: ``(x_t, noise_level) -> output``.
+      schedule: turns the time into the log-SNR.
       scale: factor of the log-SNR.
     """
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
@@ -191,6 +193,8 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5
     ``log(sigma) / 4``) this is EDM preconditioning for any schedule.
 
     Args:
+      network: ``(x, t) -> output`` with an ``x`` of unit variance.
+      schedule: gives ``alpha`` and ``sigma`` of the scale.
       sigma_data: standard deviation of the data.
 
     >>> from scorekit.schedules import geometric_ve

@@ -4,11 +4,6 @@ Marginal ``q(x_t | x0) = N(alpha_t x0, sigma_t^2)`` of the SDE ``dx = f(t) x dt 
 and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma et al. 2021,
 https://arxiv.org/abs/2107.00630).
 
-Args:
-  schedule: the noise schedule.
-  t: a time in [0, 1], any shape; with ``s`` it is the time of the noisier state, a scalar or ``(B,)``.
-  s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
-
 Returns:
   Coefficients shaped like ``t``, states shaped like the data.
 
@@ -51,6 +46,7 @@ def perturb(schedule: Schedule, x0: PyTree, eps: PyTree, t: ArrayLike) -> PyTree
     """``x_t = alpha(t) x0 + sigma(t) eps``, shaped and typed like ``x0``.
 
     Args:
+      schedule: gives ``alpha(t)`` and ``sigma(t)``.
       x0: clean data, leaves ``(B, ...)``.
       eps: standard normal noise shaped like ``x0``.
       t: time, scalar, ``(B,)``, or ``(B, T)`` for the frames of leaves ``(B, T, ...)``.
@@ -64,7 +60,12 @@ def perturb(schedule: Schedule, x0: PyTree, eps: PyTree, t: ArrayLike) -> PyTree
 
 @checked
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
-    """``f(t) = d log(alpha) / dt`` of the drift ``f x``, by the formula of the schedule or else by differentiation."""
+    """``f(t) = d log(alpha) / dt`` of the drift ``f x``, by the formula of the schedule or else by differentiation.
+
+    Args:
+      schedule: any :class:`~scorekit.typing.Schedule`; a method ``drift(t)`` of its own is used if it has one.
+      t: times in [0, 1], any shape, which the result has.
+    """
     check_time(t=t)
     exact = getattr(schedule, "drift", None)
     return exact(t) if exact is not None else time_derivative(schedule.alpha, t) / schedule.alpha(t)
@@ -72,7 +73,13 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
 
 @checked
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
-    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule or else by differentiation."""
+    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule or else by differentiation.
+
+    Args:
+      schedule: any :class:`~scorekit.typing.Schedule`; a method ``diffusion_squared(t)`` of its own is used if it has
+        one.
+      t: times in [0, 1], any shape, which the result has.
+    """
     check_time(t=t)
     exact = getattr(schedule, "diffusion_squared", None)
     if exact is not None:
@@ -107,6 +114,11 @@ def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
     """The forward kernel ``q(x_t | x_s)`` for ``s < t``; its scale multiplies ``x_s``.
 
     ``N((alpha_t / alpha_s) x_s, sigma_t^2 (1 - SNR_t / SNR_s))``.
+
+    Args:
+      schedule: gives ``alpha`` and ``sigma`` at both times.
+      t: time of the noisier state, in [0, 1], a scalar or ``(B,)``.
+      s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
     """
     drop = _snr_drop(schedule, t, s)
     return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
@@ -118,6 +130,11 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
 
     ``mean = (alpha_t sigma_s^2 / (alpha_s sigma_t^2)) x_t + alpha_s (1 - SNR_t / SNR_s) x0``,
     ``variance = sigma_s^2 (1 - SNR_t / SNR_s)``.
+
+    Args:
+      schedule: gives ``alpha`` and ``sigma`` at both times.
+      t: time of the noisier state, in [0, 1], a scalar or ``(B,)``.
+      s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
     """
     drop, sigma_s = _snr_drop(schedule, t, s), schedule.sigma(s)
     noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)
@@ -130,6 +147,7 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
 
     Args:
       key: PRNG key.
+      schedule: gives the standard deviation ``sigma(t)``.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes and dtypes of the result.
       t: the time at which sampling starts.
 
@@ -153,6 +171,7 @@ def score(schedule: Schedule, prediction: Prediction, t: ArrayLike) -> PyTree:
     """``grad_x log p_t(x_t) = -eps / sigma(t)``, shaped like ``prediction.eps``.
 
     Args:
+      schedule: gives ``sigma(t)``, which must be > 0.
       prediction: the denoiser's ``(x0, eps)``.
       t: time of the prediction, a scalar or ``(B,)``.
 

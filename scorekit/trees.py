@@ -2,9 +2,6 @@
 
 Trees of different structure or shapes, or coefficients that are neither scalars nor ``(B,)``, are a ``ValueError``.
 
-Args:
-  tree: arrays ``(B, ...)``.
-
 Returns:
   A tree shaped and typed like the first one.
 
@@ -191,7 +188,11 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
 
 
 def batch_size(tree: PyTree) -> int:
-    """The length B of the leading batch axis, which all leaves share."""
+    """The length B of the leading batch axis, which all leaves share.
+
+    Args:
+      tree: arrays ``(B, ...)``; at least one.
+    """
     shapes = [jnp.shape(x) for x in jax.tree.leaves(tree)]
     if not shapes or any(not s for s in shapes) or len({s[0] for s in shapes}) > 1:
         raise ValueError(f"x must be arrays that share a leading batch axis, got shapes {shapes}")
@@ -199,7 +200,11 @@ def batch_size(tree: PyTree) -> int:
 
 
 def event_size(tree: PyTree) -> int:
-    """The number D of values in one example: the product of all axes but the first, summed over leaves."""
+    """The number D of values in one example: the product of all axes but the first, summed over leaves.
+
+    Args:
+      tree: arrays ``(B, ...)``.
+    """
     return sum(math.prod(jnp.shape(x)[1:]) for x in jax.tree.leaves(tree))
 
 
@@ -208,6 +213,7 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
 
     Args:
       fn: an elementwise function, or one that keeps the leading axis.
+      tree: arrays ``(B, ...)``.
     """
 
     def leaf(x):

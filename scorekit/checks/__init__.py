@@ -5,13 +5,6 @@ is an annotation instead (:mod:`scorekit.arguments`). Concrete values are checke
 may be called inside ``jit``; of tracers only shapes and dtypes are checked. Where a traced value can be wrong and the
 answer would look right, :func:`nan_unless` makes it NaN.
 
-Args:
-  named: the values to check, or trees of them, by the name of the argument.
-  least: the smallest value.
-  low: the smallest value.
-  high: the largest value.
-  tree: floating arrays.
-
 Returns:
   A tree shaped and typed like ``tree``.
 """
@@ -73,6 +66,7 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
     Args:
       condition: a function of a NumPy array, True where it is allowed.
       allowed: the allowed values in words, for the message.
+      named: numbers or arrays by the names that errors give them, ``decay=decay``.
 
     >>> check(lambda x: x < 1, "< 1", decay=2.0)
     Traceback (most recent call last):
@@ -90,6 +84,9 @@ def check(condition: Callable[[Any], Any], allowed: str, **named: ArrayLike) -> 
 def check_positive(**named: ArrayLike) -> None:
     """Finite values > 0.
 
+    Args:
+      named: numbers or arrays by the names that errors give them.
+
     >>> check_positive(std=-1.0)
     Traceback (most recent call last):
     ValueError: std must be finite and > 0, got -1.0
@@ -99,6 +96,10 @@ def check_positive(**named: ArrayLike) -> None:
 
 def check_at_least(least: float, **named: ArrayLike) -> None:
     """Finite values of at least ``least``.
+
+    Args:
+      least: the smallest allowed value.
+      named: numbers or arrays by the names that errors give them.
 
     >>> check_at_least(0, eta=-1.0)
     Traceback (most recent call last):
@@ -110,6 +111,10 @@ def check_at_least(least: float, **named: ArrayLike) -> None:
 def check_between(low: float, high: float, **named: ArrayLike) -> None:
     """Values in ``[low, high]``.
 
+    Args:
+      low, high: the smallest and the largest allowed value, both included.
+      named: numbers or arrays by the names that errors give them.
+
     >>> check_between(0, 1, t_min=2.0)
     Traceback (most recent call last):
     ValueError: t_min must be in [0, 1], got 2.0
@@ -119,6 +124,10 @@ def check_between(low: float, high: float, **named: ArrayLike) -> None:
 
 def check_count(least: int = 1, **named: int) -> None:
     """Integers of at least ``least``: a count decides shapes, so that it is neither traced nor a float nor a boolean.
+
+    Args:
+      least: the smallest allowed integer.
+      named: integers by the names that errors give them.
 
     >>> check_count(steps=2.5)
     Traceback (most recent call last):
@@ -138,6 +147,7 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
 
     Args:
       num_classes: the number of classes.
+      named: numbers or arrays by the names that errors give them.
 
     >>> check_classes(9, label=np.array([0, 9]))
     Traceback (most recent call last):
@@ -152,6 +162,9 @@ def check_classes(num_classes: int, **named: ArrayLike) -> None:
 
 def check_floating(**named: PyTree) -> None:
     """Trees of floating arrays, none of them empty.
+
+    Args:
+      named: trees of arrays by the names that errors give them; of tracers the dtypes are checked.
 
     >>> check_floating(x=jnp.arange(2))
     Traceback (most recent call last):
@@ -170,6 +183,9 @@ def check_floating(**named: PyTree) -> None:
 def check_finite(**named: PyTree) -> None:
     """Trees of real and finite values; the message counts the others.
 
+    Args:
+      named: trees of numbers by the names that errors give them; tracers pass.
+
     >>> check_finite(scores=np.array([0.0, np.nan]))
     Traceback (most recent call last):
     ValueError: scores must be finite, but 1 of 2 values are not
@@ -185,6 +201,9 @@ def check_finite(**named: PyTree) -> None:
 def check_not_nan(**named: ArrayLike) -> None:
     """Real numbers without NaN; infinity is allowed.
 
+    Args:
+      named: numbers or arrays by the names that errors give them.
+
     >>> check_not_nan(scores=np.array([np.inf, np.nan]))
     Traceback (most recent call last):
     ValueError: scores must not be NaN, but 1 of 2 values are
@@ -199,6 +218,9 @@ def check_not_nan(**named: ArrayLike) -> None:
 
 def check_scalar(**named: ArrayLike) -> None:
     """Single real numbers, concrete or traced.
+
+    Args:
+      named: numbers or arrays by the names that errors give them.
 
     >>> check_scalar(sigma=np.ones(3))
     Traceback (most recent call last):
@@ -232,6 +254,9 @@ def check_prediction(found: Any, name: str = "denoiser") -> Any:
 def check_shape(**named: tuple[int, ...]) -> None:
     """Tuples of integers of at least 0.
 
+    Args:
+      named: shapes by the names that errors give them.
+
     >>> check_shape(shape=(3, -1))
     Traceback (most recent call last):
     ValueError: shape must be a tuple of integers >= 0, got (3, -1)
@@ -247,6 +272,9 @@ def check_shape(**named: tuple[int, ...]) -> None:
 def check_time(**named: ArrayLike) -> None:
     """Times in [0, 1], up to rounding.
 
+    Args:
+      named: numbers or arrays by the names that errors give them.
+
     >>> check_time(t=2.0)
     Traceback (most recent call last):
     ValueError: t must be in [0, 1], got 2.0
@@ -259,6 +287,7 @@ def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
 
     Args:
       condition: a scalar bool, concrete or traced.
+      tree: floating arrays of any shapes.
 
     >>> print(nan_unless(False, jnp.ones(2)))
     [nan nan]
@@ -273,6 +302,7 @@ def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
     For comparisons, counts and sorting, whose answer to NaN would be an ordinary number.
 
     Args:
+      tree: floating arrays of any shapes, the answer.
       inputs: the trees that decide.
 
     >>> jax.jit(lambda x: nan_unless_finite(jnp.sum(x > 0.0, dtype=float), x))(jnp.array([1.0, jnp.nan]))

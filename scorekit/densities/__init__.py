@@ -3,11 +3,6 @@
 They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes. Images
 and signals have :class:`~scorekit.densities.RandomField`, and their power :mod:`~scorekit.densities.spectra`.
 
-Args:
-  key: PRNG key.
-  shape: leading axes of the draws.
-  x: points ``(..., D)``.
-
 Returns:
   The density, or the result in the first line of a method.
 """

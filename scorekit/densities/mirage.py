@@ -1,8 +1,5 @@
 """The Gaussian mirage: the scale of a Gaussian in many dimensions, with its mass near the mode.
 
-Args:
-  dim: number of dimensions D.
-
 Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
 """
 
@@ -30,6 +27,7 @@ class GaussianMirage:
     ``u ~ Beta(1/2, (D-1)/2)``, a scale mixture, from which the exact denoiser follows by a quadrature over ``u``.
 
     Attributes:
+      dim: number of dimensions D, at least 2.
       nodes: points of the quadrature, equally spaced in ``log(u / (1 - u))``; enough for D up to 10,000.
 
     >>> GaussianMirage(dim=2).sample(jax.random.key(0), (5,)).shape
@@ -86,6 +84,9 @@ def gaussian_mirage(dim: _Dim) -> GaussianMirage:
     """The Gaussian mirage in D dimensions, D >= 2 (in one it is the standard Gaussian).
 
     ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
+
+    Args:
+      dim: number of dimensions D, at least 2.
 
     >>> from scorekit.densities import gaussian
     >>> mirage = gaussian_mirage(100)

@@ -1,9 +1,5 @@
 """Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size.
 
-Args:
-  mean: mean of the field, broadcasts to ``(*grid, C)``.
-  channels: number C of independent channels.
-
 Returns:
   A :class:`RandomField`.
 
@@ -45,6 +41,8 @@ class RandomField:
 
     Attributes:
       power: the variance of each orthonormal Fourier coefficient, shaped as the grid and ordered as by ``fftfreq``.
+      mean: mean of the field, a number or an array that broadcasts to ``(*grid, C)``.
+      channels: number C of independent channels.
     """
 
     power: Array
@@ -127,6 +125,8 @@ def random_field(
       power: variance of each orthonormal Fourier coefficient, shaped as the grid of 1 to 3 axes, ordered as by
         ``jnp.fft.fftfreq``; > 0, and the same at f and -f. White noise of variance v is ``v`` everywhere; the mean of
         ``power`` is the variance of a pixel.
+      mean: mean of the field, a number or an array that broadcasts to ``(*grid, C)``.
+      channels: number C of independent channels, the last axis of a draw.
     """
     power = jnp.asarray(power, jnp.result_type(power, float) if isinstance(power, jax.Array) else float)
     if not 1 <= power.ndim <= 3 or not power.size:
@@ -160,6 +160,8 @@ def power_law(
       grid: shape of the grid, ``(H, W)`` or ``(L,)``, of at least 2 points.
       exponent: exponent of the frequency.
       variance: variance of a pixel.
+      mean: mean of the field, a number or an array that broadcasts to ``(*grid, C)``.
+      channels: number C of independent channels, the last axis of a draw.
 
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
     cells".

@@ -16,12 +16,6 @@ do better.
 of 0.5 along an axis. The mean of the data contributes to the spectrum: subtract ``x.mean(0)`` first to exclude it, as
 a denoiser has learned it.
 
-Args:
-  x: data ``(N, *grid, C)``.
-  bands: partition of the coefficients of the grid.
-  power: spectrum ``(K,)``; traced, a value below 0 gives NaN.
-  log_snr: log-SNR of the schedule, any shape ``S``, in nats; may be infinite.
-
 Returns:
   One value for each noise level and band, ``S + (K,)``.
 
@@ -122,6 +116,10 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
 def band_power(x: Array, bands: Bands) -> Array:
     """The power of each example in each band: the mean of ``|x(f)|^2`` over its coefficients and the channels.
 
+    Args:
+      x: data ``(N, *grid, C)``.
+      bands: partition of the coefficients of the same grid.
+
     Returns:
       ``(N, K)``, at least float32.
     """
@@ -148,6 +146,7 @@ def power_spectrum(x: Array, bands: Bands | None = None) -> Array:
     """The radially averaged power spectrum of a data set.
 
     Args:
+      x: data ``(N, *grid, C)``.
       bands: partition of the coefficients; :func:`radial_bands` of the grid by default.
 
     Returns:
@@ -180,7 +179,13 @@ def _check_power(power: ArrayLike) -> Array:
 
 @checked
 def band_snr(power: _Spectrum, log_snr: ArrayLike) -> Array:
-    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``."""
+    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``.
+
+    Args:
+      power: mean square of an orthonormal Fourier coefficient in each band, ``(K,)``; traced, a value below 0 gives
+        NaN.
+      log_snr: log-SNR of the schedule in nats, any shape ``S``; may be infinite.
+    """
     return jnp.exp(_log_band_snr(power, log_snr))
 
 
@@ -189,6 +194,14 @@ def wiener_gain(power: _Spectrum, log_snr: ArrayLike) -> Array:
     """The recoverable fraction of each band, ``g = alpha^2 P / (alpha^2 P + sigma^2)``: the gain of the Wiener filter.
 
     It is one half where the SNR of the band is 1. It is also the error of the best linear estimate of eps in that band.
+
+    Args:
+      power: mean square of an orthonormal Fourier coefficient in each band, ``(K,)``; traced, a value below 0 gives
+        NaN.
+      log_snr: log-SNR of the schedule in nats, any shape ``S``; may be infinite.
+
+    Returns:
+      One gain in [0, 1] for each noise level and band, ``S + (K,)``.
 
     >>> print(wiener_gain(jnp.array([4.0, 1.0]), jnp.array([0.0, -jnp.inf])))
     [[0.8 0.5]
@@ -203,6 +216,11 @@ def wiener_error(power: _Spectrum, log_snr: ArrayLike) -> Array:
 
     This is the minimum for a Gaussian field with this spectrum, a mean square per coefficient, like ``power``; for
     other data a denoiser may do better.
+
+    Args:
+      power: mean square of an orthonormal Fourier coefficient in each band, ``(K,)``; traced, a value below 0 gives
+        NaN.
+      log_snr: log-SNR of the schedule in nats, any shape ``S``; may be infinite.
 
     Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
     """
@@ -229,6 +247,7 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
 
     Args:
       gain: ``(..., K)``: :func:`wiener_gain`, or ``1 - error / power`` of measured errors.
+      bands: the K bands, whose frequencies the gains belong to.
 
     Returns:
       ``(...)``: a frequency in cycles per sample; 0 if no band reaches one half, the highest frequency if all do.
@@ -282,6 +301,7 @@ def error_by_band(
       schedule: the noise schedule.
       x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
       ts: times ``(T,)``.
+      bands: partition of the coefficients of the grid of ``x0``.
     """
     if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")

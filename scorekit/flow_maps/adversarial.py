@@ -12,13 +12,6 @@ classifier.
 Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose logits are averaged over its positions;
 leaves are summed.
 
-Args:
-  real_logits: logits of data, leaves ``(B, ...)``.
-  fake_logits: logits of samples, shaped like ``real_logits``.
-  form: the kind of loss.
-  real_features: features of data, leaves ``(B, ...)``.
-  fake_features: features of samples, shaped like ``real_features``.
-
 Returns:
   ``(B,)``: the mean over the logits of a leaf, summed over leaves.
 
@@ -65,6 +58,11 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
     softplus, ``sign(p - q)`` for hinge: ``2 log 2 - 2 JS(p, q)`` and ``2 - 2 TV(p, q)``.
 
     Source of the hinge loss: Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
+
+    Args:
+      real_logits: logits of data, leaves ``(B, ...)``, one leaf for each discriminator or head.
+      fake_logits: logits of samples, leaves ``(B, ...)``.
+      form: "softplus" or "hinge", the same for the discriminator and the generator.
     """
     _check_batch(real_logits=real_logits)
     _check_batch(fake_logits=fake_logits)
@@ -79,6 +77,10 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     With ``D = log p_t - log q_t`` the second is the reverse KL divergence, the first weights its gradient by
     ``sigmoid(-D) = q_t / (p_t + q_t)``: samples that look like data get less of it. Hold the parameters of the
     discriminator fixed.
+
+    Args:
+      fake_logits: logits of samples, leaves ``(B, ...)``.
+      form: "softplus" or "hinge", the same for the discriminator and the generator.
     """
     _check_batch(fake_logits=fake_logits)
     return _mean(_GENERATOR[form], fake_logits)
@@ -113,6 +115,10 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
     """The per-example distance of a discriminator's features, ``sum_l mean |f_l(real) - f_l(fake)|``.
 
     For pairs, such as a sound and its reconstruction from the same spectrogram; the features of data get no gradient.
+
+    Args:
+      real_features: features of data, leaves ``(B, ...)``.
+      fake_features: features of samples, shaped like ``real_features``.
 
     Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711).
     """

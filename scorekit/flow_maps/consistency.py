@@ -5,20 +5,6 @@ it is ``x_t`` for every network, because ``alpha x0 + sigma eps = x_t``. This is
 ``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training minimises the difference of f at two
 adjacent points of a path.
 
-Args:
-  schedule: the noise schedule.
-  t_min: the end of the paths.
-  t: time, scalar or ``(B,)``; a loss needs ``(B,)``.
-  student: the consistency model.
-  averaged: the same model, or a copy with averaged parameters: more stable, but slower.
-  x0: data, leaves ``(B, ...)``.
-  eps: noise shaped like ``x0``.
-  s: the adjacent earlier times, ``t_min <= s < t``, for instance from :func:`earlier_time`.
-  distance: :func:`pseudo_huber`, :func:`squared_error`, or any other :data:`Distance`.
-  weight: w, scalar or ``(B,)``, for instance :func:`step_weight`.
-  a: a batch, leaves ``(B, ...)``.
-  b: another batch of the same shapes.
-
 Returns:
   Losses or distances ``(B,)``.
 
@@ -79,6 +65,7 @@ def consistency_function(
 
     Args:
       denoiser: the consistency model.
+      schedule: gives ``alpha`` and ``sigma`` at ``t_min``.
       t_min: the end of the paths; > 0 if the target of the network (x0, score) is not defined without noise.
 
     Returns:
@@ -89,7 +76,12 @@ def consistency_function(
 
 
 def squared_error(a: PyTree, b: PyTree) -> Array:
-    """``||a - b||^2 / D`` per example."""
+    """``||a - b||^2 / D`` per example.
+
+    Args:
+      a: a batch, leaves ``(B, ...)``.
+      b: another batch of the same shapes.
+    """
     check_floating(a=a, b=b)
     check_like("a", a, b=b)
     return sum_per_example(jnp.square, jax.tree.map(jnp.subtract, a, b)) / event_size(a)
@@ -100,6 +92,8 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
     """``sqrt(||a - b||^2 / D + c^2) - c``: quadratic for small errors and linear for large ones.
 
     Args:
+      a: a batch, leaves ``(B, ...)``.
+      b: another batch of the same shapes.
       scale: c, the root-mean-square error at the transition. The choice of iCT, 0.00054 sqrt(D) for the norm, is
         0.00054 here.
 
@@ -140,9 +134,19 @@ def consistency_distillation_loss(
     one step of the teacher. The loss has no gradient with respect to ``f_averaged`` and the teacher.
 
     Args:
+      student: the consistency model, ``(x_t, t) -> Prediction``.
+      averaged: the same model, or a copy with averaged parameters (more stable, but slower); it gets no gradient.
       teacher: the trained denoiser, guided or not.
+      schedule: the noise schedule of the models.
+      x0: data, leaves ``(B, ...)``.
+      eps: standard normal noise shaped like ``x0``.
+      t: times ``(B,)``.
+      s: the adjacent earlier times ``(B,)``, ``t_min <= s <= t``, for instance from :func:`earlier_time`.
       solver: deterministic solver of the teacher's step; default ``Euler()``. ``Heun()`` is more accurate at twice the
         cost.
+      t_min: the time at the end of the paths, a scalar.
+      distance: :func:`pseudo_huber`, :func:`squared_error`, or any ``(a, b) -> (B,)``.
+      weight: w, a scalar or ``(B,)``, for instance :func:`step_weight`.
 
     Raises:
       ValueError: for a stochastic solver, or unless ``t_min <= s <= t`` (traced, the losses are NaN).
@@ -178,6 +182,18 @@ def consistency_training_loss(
     One draw of ``(x0, eps)`` replaces the teacher's mean over them: in the limit of short steps the gradient has the
     same expectation and more variance; for long steps it is biased, which a :func:`curriculum` reduces. Pass the
     model itself as ``averaged``: averaging its parameters is worse (Song & Dhariwal 2023).
+
+    Args:
+      student: the consistency model, ``(x_t, t) -> Prediction``.
+      averaged: the same model, or a copy with averaged parameters (more stable, but slower); it gets no gradient.
+      schedule: the noise schedule of the models.
+      x0: data, leaves ``(B, ...)``.
+      eps: standard normal noise shaped like ``x0``.
+      t: times ``(B,)``.
+      s: the adjacent earlier times ``(B,)``, ``t_min <= s <= t``, for instance from :func:`earlier_time`.
+      t_min: the time at the end of the paths, a scalar.
+      distance: :func:`pseudo_huber`, :func:`squared_error`, or any ``(a, b) -> (B,)``.
+      weight: w, a scalar or ``(B,)``, for instance :func:`step_weight`.
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """

@@ -1,9 +1,5 @@
 """Which two points of a path a consistency model compares, from few and far to many and close.
 
-Args:
-  t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
-  schedule: the noise schedule.
-
 Returns:
   Times or weights ``(B,)``.
 
@@ -41,6 +37,7 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Betwee
     or coarsened; ``steps`` may be traced, so that a curriculum does not recompile.
 
     Args:
+      t: times ``(B,)``, from any sampler of :mod:`scorekit.times`.
       ts: decreasing times of a grid; finer grids are more accurate.
       steps: the number of steps of the path, at least 1; a smaller traced number gives NaN.
 
@@ -87,6 +84,8 @@ def step_weight(schedule: Schedule, t: ArrayLike, s: ArrayLike, coordinate: Coor
     """``1 / |clock(t) - clock(s)|``: converts the distance of adjacent points into a rate along the path.
 
     Args:
+      schedule: the noise schedule, which gives the clock.
+      t: times ``(B,)``.
       s: the adjacent earlier times.
       coordinate: the coordinate that defines the clock. "sigma" gives iCT's ``1 / (sigma_t - sigma_s)``, which is 0
         where alpha is; "flow" and "angle" are finite at both ends.
@@ -115,6 +114,7 @@ def tuning_time(
     :func:`step_weight` in the "sigma" coordinate and starts from a trained network.
 
     Args:
+      schedule: the noise schedule, which gives r and w.
       t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
       stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       base: the factor between stages.

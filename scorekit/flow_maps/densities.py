@@ -3,12 +3,6 @@
 ``log p(x0) = log N(x_1; 0, sigma(t_max)^2) + sum log |det dX/dx|`` over the jumps from data to noise. It is as good as
 the map: exact for the map of the probability-flow ODE.
 
-Args:
-  flow_map: ``(x_t, t, s=t) -> Prediction``.
-  schedule: the noise schedule.
-  log_det: its log-determinant ``(x_t, t, s) -> (B,)``, for instance :func:`scorekit.flow_maps.log_det_from_network`,
-    without tangents; by default :func:`jacobian_log_det`.
-
 >>> from scorekit import densities, flow_maps, schedules
 >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
 >>> flow_map, x0 = flow_maps.exact_map(data, schedule), data.sample(jax.random.key(0), (3,))
@@ -55,7 +49,12 @@ def _jacobian(flow_map, schedule, x_t, t, s) -> Array:
 
 @checked
 def jacobian_log_det(flow_map: FlowMap, schedule: Schedule) -> LogDet:
-    """The log-determinant of the Jacobian of any flow map, invertible or not: one evaluation with D tangents."""
+    """The log-determinant of the Jacobian of any flow map, invertible or not: one evaluation with D tangents.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``, differentiable in ``x_t``.
+      schedule: the noise schedule of the map.
+    """
     return Partial(_jacobian, as_pytree(flow_map), schedule)
 
 
@@ -66,8 +65,12 @@ def flow_map_log_likelihood(
     """The log-density ``log p(x0)`` of each example in nats, one jump between each two times.
 
     Args:
+      flow_map: ``(x_t, t, s) -> Prediction``, differentiable in ``x_t``.
+      schedule: the noise schedule of the map.
       x0: data with the noise of ``ts[-1]``, leaves ``(B, ...)``; a traced value that is not finite gives NaN.
       ts: decreasing times ``(n + 1,)`` for n jumps, ``[1.0, 0.0]`` for a single one.
+      log_det: ``(x_t, t, s) -> (B,)`` in nats, such as :func:`scorekit.flow_maps.log_det_from_network`, without
+        tangents; None for :func:`jacobian_log_det`.
 
     Returns:
       A :class:`scorekit.likelihood.LogLikelihood` with ``nfe`` n and ``standard_error`` 0.
@@ -120,10 +123,13 @@ def flow_map_density(
 
     Args:
       flow_map: ``(x_t, t, s=t) -> Prediction``; the score is its value at s = t.
+      schedule: the noise schedule of the map.
       event_shape: shape of one point.
       noise_std: standard deviation of the noise of the density, in units of the data; it sets the time t.
       t_max: the time at the end of the jump.
       steps: evaluations of the model by :meth:`scorekit.likelihood.ModelDensity.sample`.
+      log_det: ``(x_t, t, s) -> (B,)`` in nats, such as :func:`scorekit.flow_maps.log_det_from_network`, without
+        tangents; None for :func:`jacobian_log_det`.
     """
     value = _ByMap(log_det=jacobian_log_det(flow_map, schedule) if log_det is None else as_pytree(log_det))
     return model_density(value, flow_map, schedule, event_shape, noise_std, t_max=t_max, steps=steps)

@@ -13,11 +13,6 @@ with a term for every value of ``x_t``:
 The divergence of data in a space of fewer dimensions grows like ``1 / tau``; in the clock kappa it is bounded. Both
 directions, to data and to noise, are one function.
 
-Args:
-  schedule: the noise schedule.
-  flow_map: ``(x_t, t, s) -> Prediction``.
-  floor: the smallest scale of the data, in units of the noise.
-
 Returns:
   The function ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, for ``log_det`` of
   :func:`scorekit.flow_maps.flow_map_log_likelihood`; it may be passed through ``jit``.
@@ -82,6 +77,8 @@ def log_det_from_network(
 
     Args:
       network: the head ``(x_t, t, s) -> h``, shaped like ``x_t``; :func:`divergence_loss` trains it.
+      schedule: the noise schedule, which gives the clock.
+      floor: the smallest scale of the data in units of the noise, > 0; the same in training and use.
     """
     return Partial(_from_network, as_pytree(network), schedule, floor)
 
@@ -99,6 +96,7 @@ def exact_log_det(density: Gaussian | Mixture, schedule: Schedule, steps: Positi
 
     Args:
       density: the distribution of the data.
+      schedule: gives ``alpha`` and ``sigma`` of both densities.
       steps: steps of the integration of the map; not used for a Gaussian.
     """
     if not isinstance(density, Gaussian | Mixture):
@@ -131,6 +129,7 @@ def divergence_loss(
     Args:
       head: the head ``(x_t, t, s) -> h``, shaped like ``x_t``.
       flow_map: the map along which the divergence is integrated; it gets no gradient.
+      schedule: the noise schedule, which gives the clock.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       t: times ``(B,)``.
@@ -138,6 +137,7 @@ def divergence_loss(
       fraction: uniform draws ``(B,)``, the place of r on the jump.
       probe: z, random signs shaped like ``x0``.
       velocity: the denoiser whose divergence is integrated, for instance a teacher; by default ``flow_map``.
+      floor: the smallest scale of the data in units of the noise, > 0; the same in training and use.
 
     Raises:
       ValueError: for a network without forward-mode derivative.

@@ -9,12 +9,6 @@ which is 0 for equal sets and changes its sign where they are exchanged. The Lap
 With the Gaussian kernel ``exp(-|x - y|^2 / (2 h^2))`` the drift is ``h^2 (score of data - score of samples)``, both
 smoothed by noise of standard deviation h: the direction of :mod:`scorekit.flow_maps.matching`, without a teacher.
 
-Args:
-  data: points that attract, ``(N, ...)``; of the loss a tree of them.
-  kernel: "gaussian" or "laplace".
-  joint: whether ``a = sqrt(a_1 a_2)``, with a_1 normalised over both sets and a_2 over the points x, as in the paper:
-    the drift is shorter where one of the sets is far away.
-
 Returns:
   A drift ``(B, ...)`` in the units of x, the weights of one, or losses ``(B,)``.
 
@@ -78,10 +72,14 @@ def kernel_drift(
 
     Args:
       x: points ``(B, ...)``.
+      data: points that attract, ``(N, ...)``.
       samples: points that repel, ``(M, ...)``.
       bandwidth: h, in the units of x.
       data_weights: >= 0, ``(B, N)`` or a shape that broadcasts to it; traced, a negative one gives NaN.
       sample_weights: ``(B, M)`` likewise.
+      kernel: "gaussian" or "laplace".
+      joint: whether ``a = sqrt(a_1 a_2)``, with a_1 normalised over both sets and a_2 over the points x, as in the
+        paper: the drift is shorter where one of the sets is far away.
     """
     check_floating(x=x, data=data, samples=samples)
     check_finite(x=x, data=data, samples=samples)
@@ -154,8 +152,12 @@ def drifting_loss(
 
     Args:
       samples: samples of the generator or features of them, leaves ``(B, ...)``; differentiable.
+      data: data or features of data, leaves ``(N, ...)`` like those of ``samples``.
       bandwidths: h, in units of the mean distance.
       weights: by default, all data attract and all other samples repel.
+      kernel: "gaussian" or "laplace".
+      joint: whether ``a = sqrt(a_1 a_2)``, with a_1 normalised over both sets and a_2 over the points x, as in the
+        paper: the drift is shorter where one of the sets is far away.
     """
     check_floating(samples=samples, data=data)
     check_finite(samples=samples, data=data)

@@ -1,10 +1,5 @@
 """Pairs and triples of training times, and the velocity of a guided flow map.
 
-Args:
-  key: PRNG key.
-  n: number of draws, normally the batch size.
-  schedule: the noise schedule.
-
 Returns:
   Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
 
@@ -58,8 +53,11 @@ def two_times(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt
     ``t = max(a, b)`` and ``s = min(a, b)`` of two independent draws a and b; ``t = s = a`` in that part.
 
     Args:
+      key: PRNG key.
       sampler: sampler of each time, from :mod:`scorekit.times`. MeanFlow uses ``logit_normal(-0.4, 1.0)`` on the
         schedule ``rectified_flow``.
+      schedule: the noise schedule in which the sampler draws.
+      n: number of draws, normally the batch size.
       diagonal: the fraction with s = t: the first examples of the batch, ``round(diagonal n)`` of them.
 
     Returns:
@@ -80,6 +78,7 @@ def middle_time(schedule: Schedule, t: ArrayLike, s: ArrayLike, fraction: Fracti
     Unless ``s <= t`` it is an error, and NaN if traced.
 
     Args:
+      schedule: the noise schedule, which gives the clock.
       t: times ``(B,)``, or one time.
       s: the ends of the jumps, shaped like t, ``s <= t``.
       fraction: part of the jump, a scalar or shaped like t; uniform draws give the progressive loss with random
@@ -120,6 +119,9 @@ def shortcut_steps(
     uses the velocity for the halves of the shortest. ``t_min > t_max`` is an error, and NaN if traced.
 
     Args:
+      key: PRNG key.
+      schedule: the noise schedule, which gives the clock.
+      n: number of draws, normally the batch size.
       num_levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
       t_max: the start of the path.
       t_min: the end of the path.

@@ -11,13 +11,6 @@ at s = t for any network, and every schedule is regular at both ends. In the "fl
 
     ``Y(y, tau, rho) = y + (rho - tau) u``  with the average velocity  ``u = eps - x0``.
 
-Args:
-  schedule: the noise schedule.
-  flow_map: ``(x_t, t, s) -> Prediction``.
-  x_t: the state at t, leaves ``(B, ...)``.
-  t: time of the state, scalar or ``(B,)``.
-  s: time of the result.
-
 Returns:
   Shaped like ``x_t``, or the function of ``(x_t, t, s)``, which may be passed through ``jit``.
 
@@ -54,6 +47,8 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
     "angle".
 
     Args:
+      schedule: gives ``alpha`` and ``sigma`` at t.
+      t: times in [0, 1] of any shape.
       coordinate: the coordinate; the clock of "sigma" is ``sigma / alpha``.
     """
     check_time(t=t)
@@ -80,6 +75,7 @@ def flow_map_from_network(
     Args:
       network: ``(x_t, t, s) -> output``, shaped like ``x_t``; bind parameters and conditions with
         ``jax.tree_util.Partial``.
+      schedule: gives ``alpha`` and ``sigma`` at both times.
       target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``rectified_flow``
         the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
 
@@ -106,6 +102,7 @@ def condition_on_clocks(
 
     Args:
       network: ``(x_t, noise_level, span) -> output``.
+      schedule: gives the clocks tau and rho of t and s.
       scale: factor of both.
 
     Source: Lu & Song 2024, on the noise input of stable consistency models (https://arxiv.org/abs/2410.11081).
@@ -121,7 +118,15 @@ def check_jump(x_t: PyTree, t: ArrayLike, s: ArrayLike) -> None:
 
 @checked
 def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
-    """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``."""
+    """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``.
+
+    Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule of the map.
+      x_t: the state at t, leaves ``(B, ...)``.
+      t: time of the state, a scalar or ``(B,)``.
+      s: time of the result, before or after t, a scalar or ``(B,)``.
+    """
     check_jump(x_t, t, s)
     prediction = flow_map(x_t, jnp.asarray(t), jnp.asarray(s))
     check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
@@ -140,7 +145,12 @@ def semigroup_error(
     NaN if traced.
 
     Args:
+      flow_map: ``(x_t, t, s) -> Prediction``.
+      schedule: the noise schedule of the map.
+      x_t: the state at t, leaves ``(B, ...)``.
+      t: time of the state, a scalar or ``(B,)``.
       middle: the time m at which the path is interrupted.
+      s: time at the end of the path, a scalar or ``(B,)``.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """

@@ -9,14 +9,6 @@ samples, which is trained together with the generator. The reverse KL divergence
 regions without data and may drop modes. For an autoregressive teacher and a generator with an explicit density, the
 same objective is the probability-density distillation of Parallel WaveNet.
 
-Args:
-  fake: the denoiser of the generator's samples, trained by :func:`fake_score_loss`.
-  real: the teacher, guided or not.
-  schedule: the noise schedule.
-  samples: samples of the generator, leaves ``(B, ...)``.
-  times: times and importance weights, ``(B,)`` each.
-  weighting: lambda, a function of log-SNR.
-
 Returns:
   Losses ``(B,)``, of the fake denoiser as ``(loss, aux)`` of :func:`scorekit.denoising_loss`.
 
@@ -71,6 +63,10 @@ def matching_loss(
     that the gradient is g.
 
     Args:
+      fake: the denoiser of the generator's samples, trained by :func:`fake_score_loss`; it gets no gradient.
+      real: the teacher, guided or not; it gets no gradient.
+      schedule: the noise schedule of both denoisers.
+      samples: samples of the generator, leaves ``(B, ...)``.
       eps: noise shaped like ``samples``.
       times: times and importance weights, ``(B,)`` each; DMD uses uniform t between 0.02 and 0.98.
       weighting: lambda, a function of log-SNR. ``weightings.x0`` with ``normalise`` is DMD; ``weightings.eps`` without
@@ -107,9 +103,13 @@ def fake_score_loss(
     """The denoising loss on samples of the generator, without a gradient to them; trains the fake denoiser.
 
     Args:
-      eps: noise shaped like ``samples``, independent of the noise in :func:`matching_loss`.
       network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.
+      schedule: the noise schedule of both denoisers.
+      samples: samples of the generator, leaves ``(B, ...)``.
+      eps: noise shaped like ``samples``, independent of the noise in :func:`matching_loss`.
+      times: times and importance weights, ``(B,)`` each.
       target: the target of the network.
+      weighting: lambda, a function of log-SNR, which multiplies the eps-MSE.
     """
     check_floating(samples=samples)
     _check(times, batch_size(samples))

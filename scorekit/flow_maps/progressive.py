@@ -7,13 +7,6 @@ A deterministic step from t to s that ends in ``x_s`` implies the pair ``(x0, ep
 the chord of the path. The student is trained with the ordinary denoising loss on these pairs in place of data and
 noise (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512).
 
-Args:
-  schedule: the noise schedule; either end may be pure signal or pure noise.
-  teacher: denoiser of the teacher, ``alpha x0 + sigma eps = x_t``, guided or not.
-  x_t: start of the steps, leaves ``(B, ...)``.
-  t: time of the start, scalar or ``(B,)``.
-  s: time of the end, below t.
-
 Returns:
   The pair, shaped like ``x_t``.
 
@@ -103,10 +96,14 @@ def chord(schedule: Schedule, x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLi
 
     ``x0 = (sigma_t x_s - sigma_s x_t) / det``, ``eps = (alpha_s x_t - alpha_t x_s) / det`` with
     ``det = sigma_t alpha_s - sigma_s alpha_t``. It applies to any deterministic map from ``x_t`` to ``x_s``. For short
-    steps the difference loses digits: for two Euler steps use :func:`two_step_prediction`, which avoids it.
+    steps the difference loses digits.
 
     Args:
+      schedule: gives ``alpha`` and ``sigma`` at both times; either end may be pure signal or pure noise.
+      x_t: start of the step, leaves ``(B, ...)``.
       x_s: end of the step.
+      t: time of the start, a scalar or ``(B,)``.
+      s: time of the end, below t, a scalar or ``(B,)``.
 
     Raises:
       ValueError: unless the states have one shape and ``s < t``; traced, the prediction is NaN.
@@ -172,11 +169,13 @@ def progressive_loss(
     """The per-example loss of a student that is trained to take two steps of its teacher in one.
 
     ``loss_i = lambda(log_snr(t_i)) ||eps'_i - eps_hat(x_t, t_i)||^2 / D`` at ``x_t = alpha x0 + sigma eps``, with the
-    noise ``eps'`` of :func:`two_step_prediction`. The loss has no gradient with respect to the teacher.
+    noise ``eps'`` of the chord of the teacher's two steps. The loss has no gradient with respect to the teacher.
 
     Args:
       network: the student, ``(x_t, t) -> output``, usually initialised as a copy of the teacher; in later rounds the
         teacher is the student of the previous round.
+      teacher: the denoiser of the teacher, with ``alpha x0 + sigma eps = x_t``, guided or not.
+      schedule: the noise schedule of student and teacher.
       x0: data, leaves ``(B, ...)``.
       eps: noise shaped like ``x0``.
       steps: the student's steps, from :func:`student_steps`.

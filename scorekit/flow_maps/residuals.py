@@ -18,14 +18,6 @@ semigroup    ``X(X(x, t, m), m, s) = X(x, t, s)``: two jumps are   shortcut mode
 v comes from one example and its noise (training from scratch), from a teacher, guided or not, or from the map itself at
 s = t. At s = t every residual is ``u - v``: flow matching.
 
-Args:
-  flow_map: ``(x_t, t, s) -> Prediction``.
-  schedule: the noise schedule.
-  x0: data, leaves ``(B, ...)``.
-  eps: noise shaped like ``x0``.
-  t: times ``(B,)``.
-  s: times of the ends ``(B,)``: before t, towards data, or after t, towards noise.
-
 Returns:
   Losses ``(B,)``.
 
@@ -87,6 +79,12 @@ def eulerian_loss(
       ``lambda x, t, s: denoiser(x, t)``.
 
     Args:
+      flow_map: ``(x_t, t, s) -> Prediction``, the map that is trained.
+      schedule: the noise schedule of the map.
+      x0: data, leaves ``(B, ...)``.
+      eps: standard normal noise shaped like ``x0``.
+      t: times ``(B,)`` at which the jumps start.
+      s: times of the ends ``(B,)``: before t, towards data, or after t, towards noise.
       velocity: the denoiser whose velocity is v; by default the path ``alpha x0 + sigma eps`` of the example.
       tangent: the denoiser along whose velocity F is differentiated; by default v.
       coordinate: "flow" or "angle"; in exact arithmetic, a factor of the loss that depends on the times alone.
@@ -139,6 +137,12 @@ def lagrangian_loss(
     :func:`eulerian_loss`, on part of the batch). The gradient flows through u and its derivative.
 
     Args:
+      flow_map: ``(x_t, t, s) -> Prediction``, the map that is trained.
+      schedule: the noise schedule of the map.
+      x0: data, leaves ``(B, ...)``.
+      eps: standard normal noise shaped like ``x0``.
+      t: times ``(B,)`` at which the jumps start.
+      s: times of the ends ``(B,)``: before t, towards data, or after t, towards noise.
       velocity: the denoiser whose velocity is v, for instance a guided teacher; by default ``flow_map``.
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
@@ -176,7 +180,13 @@ def semigroup_loss(
     self-distillation, and with a denoiser as teacher, ``lambda x, t, s: denoiser(x, t)``, progressive distillation.
 
     Args:
+      flow_map: ``(x_t, t, s) -> Prediction``, the map that is trained.
+      schedule: the noise schedule of the map.
+      x0: data, leaves ``(B, ...)``.
+      eps: standard normal noise shaped like ``x0``.
+      t: times ``(B,)`` at which the jumps start.
       middle: times m ``(B,)``, between s and t.
+      s: times of the ends ``(B,)``: before t, towards data, or after t, towards noise.
       teacher: the map of the two jumps, for instance with averaged parameters or guided; by default ``flow_map``.
       shortest: the least length of the teacher's jumps on the clock; jumps of up to 1.5 times it, whatever the
         rounding of the times, are steps along the velocity of the teacher at s = t.

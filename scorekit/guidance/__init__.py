@@ -27,13 +27,6 @@ Every rule that chooses or wraps a denoiser carries :class:`Traits` as ``.traits
 parts by parameter name. Models with an explicit density are guided on the joint, by functions from log-densities to a
 log-density (``classifier_free_log_density``, ...); ``scorekit.guidance.sequences`` enumerates discrete sequences.
 
-Args:
-  cond: the conditional denoiser.
-  uncond: the unconditional denoiser.
-  denoiser: the denoiser to wrap.
-  schedule: the noise schedule.
-  guidance_scale: gamma, a scalar, one value per example ``(B,)``, or a function of the time.
-
 Returns:
   ``(x_t, t) -> Prediction``, the guided denoiser.
 """

@@ -66,8 +66,11 @@ def classifier_guidance(
     within an :func:`interval`.
 
     Args:
+      uncond: the denoiser to guide, unconditional or with other conditions.
       log_likelihood: ``(x_t, t) -> log p(y | x_t)`` up to a constant; bind y and the parameters with
         ``jax.tree_util.Partial``. Shaped ``(B,)`` or a scalar that sums over the batch; no term may mix examples.
+      schedule: the noise schedule, which gives ``sigma^2 / alpha`` and ``sigma``.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time.
       batched: whether ``log_likelihood`` takes a batch, and not *one* example (no batch axis) and its scalar time.
 
     >>> from scorekit.densities import gaussian

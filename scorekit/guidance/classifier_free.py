@@ -44,6 +44,11 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
     Costs 2 evaluations, or 1 of twice the size if both come from :func:`scorekit.guidance.branches`. The
     *negative prompt* of most interfaces is a second condition in place of ``uncond``.
 
+    Args:
+      cond: the conditional denoiser.
+      uncond: the denoiser without the condition, or with the negative prompt in its place.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 0 is unconditional, 1 plain conditional.
+
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """
     return rule(_affine, (uncond, cond), guidance_scale)
@@ -64,6 +69,7 @@ def classifier_free_batched(
       cond: the conditional denoiser, ``(x_t, t, conditions) -> Prediction``.
       conditions: the conditions, a tree of ``(B, ...)`` arrays.
       null_conditions: the null conditions, broadcast to the shape of ``conditions``.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 0 is unconditional, 1 plain conditional.
     """
     conditional, uncond = branches(cond, conditions, null_conditions)
     return classifier_free(conditional, uncond, guidance_scale)
@@ -94,6 +100,7 @@ def compose(uncond: Denoiser, conds: Sequence[Denoiser], guidance_scales: Sequen
     noisy state.
 
     Args:
+      uncond: the denoiser without any of the conditions.
       conds: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       guidance_scales: gamma_i, one for each of ``conds``.
 
@@ -127,6 +134,7 @@ def negative(
 
     Args:
       cond: the denoiser of the wanted condition.
+      uncond: the denoiser without the condition, or with the negative prompt in its place.
       unwanted: the denoiser of the negative condition.
       guidance_scale: gamma.
       negative_scale: nu.
@@ -151,6 +159,8 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction | C
     one.
 
     Args:
+      cond: the conditional denoiser.
+      uncond: the denoiser without the condition, or with the negative prompt in its place.
       guidance_scale: lambda of the paper; 0 is unconditional, and 1 is *not* plain conditional sampling.
 
     Source: Chung et al. 2024 (https://arxiv.org/abs/2406.08070).

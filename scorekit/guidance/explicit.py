@@ -7,11 +7,6 @@ adding log-densities of complete examples and sampling the sum: directly with ``
 the data; guided diffusion tilts every noise level instead, and guided autoregressive sampling every conditional
 (:mod:`scorekit.guidance.sequences`).
 
-Args:
-  cond: ``log p(x | y)``.
-  uncond: ``log p(x)``.
-  guidance_scale: gamma.
-
 Returns:
   The log-density of the result, up to a constant: a function of the same arguments, which may be passed through
     ``jit``.
@@ -84,6 +79,7 @@ def classifier_guided_log_density(
     Args:
       log_density: ``log p(x)``.
       log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
+      guidance_scale: gamma, of any sign; 0 is unconditional, 1 plain conditional.
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), on the joint.
     """
@@ -97,6 +93,11 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
     By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For
     gamma outside [0, 1] the integral is finite if ``p(x | y) / p(x)`` is bounded, which holds if ``p(x) = sum_y p(y)
     p(x | y)`` but has to be verified for two models that were fitted separately.
+
+    Args:
+      cond: ``x -> log p(x | y)`` of the wanted y, up to a constant, ``(B,)``.
+      uncond: ``x -> log p(x)``, up to a constant, ``(B,)``.
+      guidance_scale: gamma, of any sign; 0 is unconditional, 1 plain conditional.
 
     Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598), on the joint.
     """

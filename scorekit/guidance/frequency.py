@@ -38,6 +38,8 @@ def frequency_decoupled(
 
     Args:
       cond: the conditional denoiser of arrays ``(B, H, W, C)`` or ``(B, L, C)``.
+      uncond: the unconditional denoiser of the same arrays.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 1 is plain conditional in every band.
       factors: f, the fraction of ``gamma - 1`` in each band, from the finest to the coarsest; one band per factor.
 
     >>> import jax.numpy as jnp

@@ -70,6 +70,7 @@ def interval(
     Args:
       denoiser: the guided denoiser, used inside the interval.
       unguided: the denoiser outside it, normally the conditional one.
+      schedule: the noise schedule, which gives ``sigma / alpha``.
       noise_min: lower bound of the noise-to-signal ratio.
       noise_max: upper bound, above ``noise_min``; for traced bounds in another order the prediction is NaN.
 

@@ -23,14 +23,6 @@ Where ``alpha / sigma`` is below the square root of the machine epsilon, ``(sigm
 point: methods with J evaluate the network at that noise level instead, which changes x0 by a relative error of that
 size. At ``sigma = 0`` all formulas are finite.
 
-Args:
-  operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
-  observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``. Masked values must be 0.
-  noise_std: standard deviation of the noise of y, a scalar or ``(B,)``.
-  denoiser: the prior; differentiable.
-  data_std: standard deviation of the data.
-  num_iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
-
 Returns:
   ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 
@@ -170,6 +162,12 @@ def replacement(
 
     Args:
       denoiser: the prior, unconditional or conditional.
+      schedule: the noise schedule of the denoiser.
+      operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``; masked values must be 0.
+      noise_std: standard deviation of the noise of y, a scalar or ``(B,)``; 0 for an exact observation.
+      data_std: standard deviation of the data, in ``r_t^2``.
+      num_iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
     Source: Wang et al. 2022 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023
     (DiffPIR, https://arxiv.org/abs/2305.08995).
@@ -194,6 +192,15 @@ def pigdm(
     ``x0' = x0 + (sigma^2 / alpha) J' A' (r_t^2 A A' + noise_std^2)^-1 (y - A(x0))`` with
     ``r_t^2 = data_std^2 sigma^2 / (alpha^2 data_std^2 + sigma^2)``: Bayes' rule with ``N(x0, r_t^2)`` for x0 given x_t,
     which is exact for data ``N(m, data_std^2)``.
+
+    Args:
+      denoiser: the prior, ``(x_t, t) -> Prediction``, differentiable in ``x_t``.
+      schedule: the noise schedule of the denoiser.
+      operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``; masked values must be 0.
+      noise_std: standard deviation of the noise of y, a scalar or ``(B,)``; 0 for an exact observation.
+      data_std: standard deviation of the data, in ``r_t^2``.
+      num_iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
     Source: Song et al. 2023 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
     weight of its algorithm.
@@ -223,6 +230,11 @@ def mmps(
     iterations.
 
     Args:
+      denoiser: the prior, ``(x_t, t) -> Prediction``, differentiable in ``x_t``.
+      schedule: the noise schedule of the denoiser.
+      operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``; masked values must be 0.
+      noise_std: standard deviation of the noise of y, a scalar or ``(B,)``; 0 for an exact observation.
       num_iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer
         regularise.
 
@@ -250,6 +262,10 @@ def dps(
     true one, or use the normalised steps of :class:`scorekit.solvers.DPS`, as the paper does.
 
     Args:
+      denoiser: the prior, ``(x_t, t) -> Prediction``, differentiable in ``x_t``.
+      schedule: the noise schedule of the denoiser.
+      operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
+      observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``; masked values must be 0.
       noise_std: assumed standard deviation of the noise of y, a scalar or ``(B,)``.
 
     Source: Chung et al. 2022 (https://arxiv.org/abs/2209.14687).

@@ -85,6 +85,10 @@ def apg(
     to ``x0_cond``. With ``eta = 1``, no momentum and no threshold it is :func:`classifier_free`.
 
     Args:
+      cond: the conditional denoiser.
+      uncond: the unconditional denoiser.
+      schedule: the noise schedule, which keeps ``alpha x0 + sigma eps`` at ``x_t``.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 1 is plain conditional.
       parallel: eta, the weight of the component parallel to ``x0_cond``, which causes oversaturation.
       momentum: beta; published values are -0.75 to -0.5. A momentum makes the rule stateful
         (:mod:`scorekit.guidance.stateful`), with a state of the size of x; None for no momentum.
@@ -125,7 +129,10 @@ def cfg_zero_star(
     be worse than none.
 
     Args:
+      cond: the conditional denoiser.
+      uncond: the unconditional denoiser.
       schedule: the noise schedule; the velocity is ``alpha' x0 + sigma' eps``.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 1 is plain conditional.
       zero_above: noise-to-signal ratio above which the velocity is 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
 
@@ -158,6 +165,10 @@ def tangential(
     parameterisation.
 
     Args:
+      cond: the conditional denoiser.
+      uncond: the unconditional denoiser.
+      schedule: the noise schedule, which keeps ``alpha x0 + sigma eps`` at ``x_t``.
+      guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 1 is plain conditional.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
 

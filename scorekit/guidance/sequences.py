@@ -13,11 +13,6 @@ A distribution over sequences of n symbols is an array of log-probabilities with
 of its vocabulary. If ``uncond`` is uniform, guidance is a temperature: ``p(x | y)^gamma``, of the joint or of the
 conditionals.
 
-Args:
-  cond: ``log p(x | y)``, ``(V_1, ..., V_n)``.
-  uncond: ``log p(x)``, of the same shape.
-  guidance_scale: gamma.
-
 Returns:
   A :class:`GuidedSequences`.
 
@@ -113,7 +108,16 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
 
 @checked
 def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
-    """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once."""
+    """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once.
+
+    Args:
+      cond: normalised log-probabilities ``log p(x | y)`` of all sequences, ``(V_1, ..., V_n)``.
+      uncond: ``log p(x)``, shaped like ``cond``.
+      guidance_scale: gamma, a finite scalar; 0 is unconditional, 1 plain conditional.
+
+    >>> jnp.exp(guide_joint(jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5])), 2.0).log_prob)  # 1 to 9
+    Array([0.1, 0.9], dtype=float32)
+    """
     _check_shapes(cond, uncond)
     tilted = tilt(uncond, log_ratio(cond, uncond), wide(guidance_scale))
     guided = tilted - jax.nn.logsumexp(tilted)
@@ -122,7 +126,13 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> Gui
 
 @checked
 def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
-    """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised by itself."""
+    """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised by itself.
+
+    Args:
+      cond: normalised log-probabilities ``log p(x | y)`` of all sequences, ``(V_1, ..., V_n)``.
+      uncond: ``log p(x)``, shaped like ``cond``.
+      guidance_scale: gamma, a finite scalar; 0 is unconditional, 1 plain conditional.
+    """
     _check_shapes(cond, uncond)
     log_prob = jnp.zeros(())
     for c, u in zip(conditional_log_probs(cond), conditional_log_probs(uncond), strict=True):

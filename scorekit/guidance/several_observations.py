@@ -174,8 +174,9 @@ def several_observations(
     Args:
       cond: ``(theta_t, t, observation) -> Prediction``, the denoiser of the posterior given one observation, which has
         no leading axis: it is the same for all B states. Differentiable for ``jacobian``.
-      observations: leaves ``(n, ...)``, n >= 1.
       prior: the denoiser of the prior.
+      schedule: the noise schedule of all denoisers; its ``sigma^2 / alpha`` turns Jacobians into covariances.
+      observations: leaves ``(n, ...)``, n >= 1.
       method: "jacobian", "gaussian" or "sum".
       covariances: posterior covariances ``(n, D, D)``, for instance of samples, at most twice the prior's in every
         direction; only for the method "gaussian".

@@ -5,11 +5,6 @@ A stateless rule is a plain function ``(x_t, t) -> Prediction``. A stateful one 
 of the denoiser that they wrap. :func:`scorekit.samplers.sample` keeps it in the carry of its scan; :func:`with_state`
 does the same for a single step.
 
-Args:
-  denoiser: any denoiser, stateful or not.
-  state: current state of the denoiser.
-  x: data of the shapes that it will see, leaves ``(B, ...)``.
-
 >>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
 ()
 >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
@@ -61,7 +56,12 @@ class StatefulDenoiser:
 
 
 def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
-    """The initial state of any denoiser, before the first evaluation; ``()`` for a stateless one."""
+    """The initial state of any denoiser, before the first evaluation; ``()`` for a stateless one.
+
+    Args:
+      denoiser: any denoiser, stateful or not.
+      x: data of the shapes that the denoiser will see, leaves ``(B, ...)``.
+    """
     return denoiser.init(x) if isinstance(denoiser, StatefulDenoiser) else ()
 
 
@@ -69,6 +69,8 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tu
     """Evaluates any denoiser (or flow map, at two times), stateful or not: ``(prediction, state)``.
 
     Args:
+      denoiser: any denoiser, stateful or not.
+      state: the state of the denoiser, from :func:`init_denoiser_state` or the last evaluation.
       x_t: the noisy state, leaves ``(B, ...)``.
       *times: the time t of a denoiser, or t and s of a flow map; scalars or ``(B,)``.
     """
@@ -90,6 +92,8 @@ def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser],
             (x, solver_state), state = with_state(denoiser, state, step)
 
     Args:
+      denoiser: any denoiser, stateful or not.
+      state: the state of the denoiser, from :func:`init_denoiser_state` or the last evaluation.
       function: a function of a plain denoiser; it must not evaluate the denoiser inside a ``jit``, a scan or a
         ``cond`` of its own.
 

@@ -34,6 +34,7 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable
     use guidance.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, whose score is scaled.
       schedule: the noise schedule. The x0 of a scaled score is infinite where alpha = 0: start below t = 1 there.
       tau: temperature; values below 1 sharpen.
 

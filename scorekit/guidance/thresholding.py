@@ -34,6 +34,8 @@ def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1
     """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, whose x0 is clipped.
+      schedule: the noise schedule, which keeps ``alpha x0 + sigma eps`` at ``x_t``.
       limit: largest absolute value, in units of the data.
     """
     return rule(_static, (denoiser,), schedule, limit)
@@ -63,6 +65,7 @@ def dynamic_threshold(
 
     Args:
       denoiser: the denoiser to wrap; its leaves have a leading batch axis, and each leaf has its own percentile.
+      schedule: the noise schedule, which keeps ``alpha x0 + sigma eps`` at ``x_t``.
       percentile: fraction of the magnitudes that are not clipped.
       limit: the range of the data.
     """
@@ -93,6 +96,7 @@ def rescale(denoiser: Denoiser, unguided: Denoiser, schedule: Schedule, factor: 
       denoiser: the guided denoiser to rescale.
       unguided: the denoiser without guidance, normally the conditional one. If ``denoiser`` was built from it, it is
         not evaluated again.
+      schedule: the noise schedule, which keeps ``alpha x0 + sigma eps`` at ``x_t``.
       factor: phi; 0 changes nothing.
 
     Source: Lin et al. 2023, sec. 3.4 (https://arxiv.org/abs/2305.08891), here on x0.

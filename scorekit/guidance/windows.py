@@ -8,10 +8,6 @@ predictions are blended with weights that add up to 1 at every position,
 
 and eps likewise, so that ``alpha x0 + sigma eps = x_t`` still holds. Windows are consistent where they overlap because
 they share the ``x_t`` there; with ``hop = size`` they do not overlap and are independent.
-
-Args:
-  size: positions in a window.
-  hop: positions from one window to the next.
 """
 
 import jax
@@ -34,6 +30,8 @@ def num_windows(length: PositiveInt, size: PositiveInt, hop: PositiveInt) -> int
 
     Args:
       length: positions L of the signal.
+      size: positions in a window, at most ``length``.
+      hop: positions from one window to the next, at most ``size``.
 
     >>> num_windows(10, 4, 2), num_windows(4, 4, 2)
     (4, 1)
@@ -51,6 +49,8 @@ def cut_windows(x: PyTree, size: PositiveInt, hop: PositiveInt) -> PyTree:
 
     Args:
       x: signals, or maps aligned with them.
+      size: positions in a window.
+      hop: positions from one window to the next.
 
     >>> cut_windows(jnp.arange(6)[None], 4, 2).tolist()
     [[0, 1, 2, 3], [2, 3, 4, 5]]
@@ -73,6 +73,7 @@ def blend_windows(parts: PyTree, count: PositiveInt, hop: PositiveInt) -> PyTree
     Args:
       parts: leaves ``(B count, size, ...)``.
       count: windows of an example.
+      hop: positions from one window to the next.
 
     Returns:
       Leaves ``(B, size + (count - 1) hop, ...)``.
@@ -136,6 +137,7 @@ def windowed(denoiser: Denoiser, size: int, hop: int) -> Denoiser:
     Args:
       denoiser: a denoiser of windows; conditions bound to it belong to all windows in the order of
         :func:`cut_windows` (``jnp.repeat(labels, W)``, and maps cut like the signal).
+      size: positions in a window, as the denoiser was trained on.
       hop: positions from one window to the next, up to ``size``; half of it is usual.
 
     >>> from scorekit.typing import Prediction

@@ -5,14 +5,6 @@ with ``r = SNR_1 / SNR_t``. Written as ``alpha x0 + sigma eps`` it is a noised e
 given x0 the step from t to s is the posterior ``q(x_s | x_t, x0)`` of the schedule, whatever x1 is: therefore losses,
 targets and solvers of the reverse SDE need not know that the process is a bridge.
 
-Args:
-  std: standard deviation of the Brownian motion at t = 1; its noise is largest at t = 1/2, ``std / 2``.
-  x0: data, leaves ``(B, ...)``.
-  x1: end of the bridge, shaped like ``x0``; paired with it or not.
-  z: standard normal noise shaped like ``x0``.
-  t: time, scalar or ``(B,)``.
-  schedule: a schedule with signal and noise at t = 1, such as :func:`brownian_schedule` or ``linear_vp``.
-
 Returns:
   The schedule, or eps, shaped like ``x0``.
 
@@ -39,6 +31,9 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
     """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, as in I2SB.
 
     With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.
+
+    Args:
+      std: standard deviation of the Brownian motion at t = 1; that of the bridge is largest at t = 1/2, ``std / 2``.
     """
     return edm(0.0, std, rho=0.5)
 
@@ -49,6 +44,13 @@ def bridge_noise(schedule: Schedule, x0: PyTree, x1: PyTree, z: PyTree, t: Array
 
     ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and the
     noise that leads to x1 at t = 1.
+
+    Args:
+      schedule: a schedule with signal and noise at t = 1, such as :func:`brownian_schedule`.
+      x0: data, leaves ``(B, ...)``.
+      x1: end of the bridge, shaped like ``x0``; paired with it or not.
+      z: standard normal noise shaped like ``x0``.
+      t: time in [0, 1], a scalar or ``(B,)``.
     """
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)

@@ -8,10 +8,6 @@ Only for independent pairs ``q(x_t | x0) = N(alpha x0, sigma^2)`` holds. With an
 ``(E[x0 | x_t], E[eps | x_t])`` is still the velocity, and so are its conversions, but ``-eps / sigma`` is no score: use
 deterministic solvers and :mod:`scorekit.likelihood.exact`; no stochastic solver, no variational bound, no guidance by
 the gradient of a likelihood.
-
-Args:
-  x0: data, a tree of ``(n, ...)`` arrays.
-  eps: noise shaped like ``x0``, independent of it.
 """
 
 import functools
@@ -35,6 +31,10 @@ def squared_distances(x0: PyTree, eps: PyTree) -> Array:
     """``|x0_i - eps_j|^2``, the cost of pairing the example i with the noise j, of data of the size of the noise.
 
     Far from 0 two squares nearly cancel: at 3000 the cost in float32 is off by 1.
+
+    Args:
+      x0: data, a tree of ``(n, ...)`` arrays.
+      eps: standard normal noise shaped like ``x0``, independent of it.
 
     Returns:
       ``(n, n)``, at least in float32.
@@ -75,6 +75,8 @@ def pair(
     for a class stays with that class, as a conditional flow needs: every class has standard normal noise.
 
     Args:
+      x0: data, a tree of ``(n, ...)`` arrays.
+      eps: standard normal noise shaped like ``x0``, independent of it.
       assign: ``cost (b, b) -> (b,)``, the column of each row, a permutation (if a traced result is none, the noise is
         NaN): under ``jit`` a function of JAX, such as :func:`scorekit.training.optimal_assignment`.
       labels: integers ``(n,)``; None for a flow without classes.

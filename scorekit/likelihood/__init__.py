@@ -14,9 +14,6 @@ function                         result
                                  ``model_density`` with a value of yours
 ===============================  ===================================================================================
 
-Args:
-  schedule: the noise schedule, with finite log-SNR at ``t_min``.
-
 Returns:
   The result, per example ``(B,)``.
 """

@@ -1,12 +1,5 @@
 """Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example.
 
-Args:
-  key: PRNG key.
-  x0: data, a tree of floating ``(B, ...)`` arrays.
-  t_min: the data end; smaller is tighter.
-  t_max: the noise end, above ``t_min``.
-  bins: number of values of discrete data, or None for a density; see :func:`variational_bound`.
-
 Returns:
   A :class:`VariationalBound`.
 """
@@ -74,11 +67,16 @@ def variational_bound(
     log-probability, without dequantisation: the decoder is the same Gaussian, normalised over the values.
 
     Args:
+      key: PRNG key of the times and the noise.
       denoiser: ``(x_t, t) -> Prediction``, called with ``t`` ``(B,)``.
       schedule: the noise schedule, with finite log-SNR at ``t_min`` and ``t_max``.
       x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation. With
         ``bins``, traced values outside [-1, 1] give NaN.
       num_times: noise levels per example.
+      t_min: the time at the data end, in [0, 1]; smaller is tighter.
+      t_max: the time at the noise end, above ``t_min``.
+      bins: number K >= 2 of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
+        a density.
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
@@ -131,8 +129,13 @@ def discrete_variational_bound(
     is refined.
 
     Args:
+      key: PRNG key of the times and the noise.
       denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``, T times.
+      schedule: the noise schedule, with finite log-SNR at the ends.
+      x0: data, a tree of floating ``(B, ...)`` arrays.
       ts: decreasing times ``(T + 1,)``, with finite log-SNR at the last; alpha may be 0 at the first.
+      bins: number K >= 2 of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
+        a density.
 
     >>> from scorekit import densities, denoisers, schedules
     >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
@@ -190,7 +193,13 @@ def boundary_terms(
     ends of a schedule with the network.
 
     Args:
+      schedule: the noise schedule, with finite log-SNR at the ends.
+      x0: data, a tree of floating ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``, with which discrete data are decoded; not used for a density.
+      t_min: the time at the data end, in [0, 1]; smaller is tighter.
+      t_max: the time at the noise end, above ``t_min``.
+      bins: number K >= 2 of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
+        a density.
 
     Returns:
       ``(prior, reconstruction)`` in nats, ``(B,)`` each.

@@ -26,15 +26,6 @@ Langevin steps, optimisation and variational inference, which take gradients onl
 
 The denoiser and the schedule are constants: differentiate :func:`log_likelihood` in the parameters of a network.
 
-Args:
-  denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-  schedule: the noise schedule of the denoiser.
-  event_shape: shape of one point.
-  noise_std: standard deviation of the noise, in units of the data, from sigma / alpha at t = 0 to below the one at
-    ``t_max``: the smallest noise level of the model, or a larger one, at which a density is smoother.
-  steps: evaluations of the model in :meth:`ModelDensity.sample`.
-  t_max: the largest time; below 1 for networks that predict eps or the score on a schedule with ``alpha(1) = 0``.
-
 Returns:
   A :class:`ModelDensity`.
 
@@ -228,6 +219,13 @@ def model_density(
     Args:
       value: ``(density, x) -> log p(x)``, ``(B,)`` for points ``(B, *event_shape)``, a pytree or a function;
         :meth:`ModelDensity.noisy` gives the state of the model.
+      denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``.
+      schedule: the noise schedule of the denoiser, with finite log-SNR at the time of ``noise_std``.
+      event_shape: shape of one point, without the batch.
+      noise_std: standard deviation of the noise in units of the data, between sigma / alpha at t = 0 and at ``t_max``;
+        a larger one gives a smoother density.
+      t_max: the largest time; below 1 for networks that predict eps or the score on a schedule with ``alpha(1) = 0``.
+      steps: evaluations of the model in :meth:`ModelDensity.sample`.
     """
     check_shape(event_shape=event_shape)
     if 0 in event_shape:
@@ -267,6 +265,13 @@ def flow_density(
     Where the ODE is not solved the value is NaN in ``jax.jit``, which a Hamiltonian sampler counts as a divergence.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``.
+      schedule: the noise schedule of the denoiser, with finite log-SNR at the time of ``noise_std``.
+      event_shape: shape of one point, without the batch.
+      noise_std: standard deviation of the noise in units of the data, between sigma / alpha at t = 0 and at ``t_max``;
+        a larger one gives a smoother density.
+      t_max: the largest time; below 1 for networks that predict eps or the score on a schedule with ``alpha(1) = 0``.
+      steps: evaluations of the model in :meth:`ModelDensity.sample`.
       key: PRNG key of the probes; None if the divergence is exact.
       divergence: "exact", or an estimate by "rademacher", "gaussian" or "hutch++" probes: the same for every x, so that
         the value is a function, whose error is a function of x too.
@@ -301,8 +306,15 @@ def line_density(
     narrow modes it needs many nodes. In high dimensions it is the cheapest value.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``.
+      schedule: the noise schedule of the denoiser, with finite log-SNR at the time of ``noise_std``.
+      event_shape: shape of one point, without the batch.
+      noise_std: standard deviation of the noise in units of the data, between sigma / alpha at t = 0 and at ``t_max``;
+        a larger one gives a smoother density.
       start: the point r, which broadcasts to ``event_shape``: one with high density, near the points of interest.
       num_nodes: number of nodes of the quadrature.
+      t_max: the largest time; below 1 for networks that predict eps or the score on a schedule with ``alpha(1) = 0``.
+      steps: evaluations of the model in :meth:`ModelDensity.sample`.
     """
     check_finite(start=start)
     check_broadcasts("event_shape", np.empty(event_shape), start=start)
@@ -320,5 +332,15 @@ def score_density(
     t_max: AboveZeroScalar = 1.0,
     steps: PositiveInt = 50,
 ) -> ModelDensity:
-    """The gradient of a log-density, ``-eps / noise_std``, without a value: NaN, so that nothing uses it."""
+    """The gradient of a log-density, ``-eps / noise_std``, without a value: NaN, so that nothing uses it.
+
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``, called with a scalar ``t``.
+      schedule: the noise schedule of the denoiser, with finite log-SNR at the time of ``noise_std``.
+      event_shape: shape of one point, without the batch.
+      noise_std: standard deviation of the noise in units of the data, between sigma / alpha at t = 0 and at ``t_max``;
+        a larger one gives a smoother density.
+      t_max: the largest time; below 1 for networks that predict eps or the score on a schedule with ``alpha(1) = 0``.
+      steps: evaluations of the model in :meth:`ModelDensity.sample`.
+    """
     return model_density(_NoValue(), denoiser, schedule, event_shape, noise_std, t_max=t_max, steps=steps)

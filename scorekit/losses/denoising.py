@@ -4,20 +4,6 @@
 the eps error times a function of the noise level, so that a weighting gives the same loss for eps, x0, v, score,
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
 
-Args:
-  key: PRNG key.
-  network: ``(x_t, t) -> output``, shaped like ``x_t``, with ``t`` of shape ``(B,)``.
-  classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
-  target: the target of the network.
-  weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-  times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
-  eps: noise shaped like ``x0``.
-  schedule: the noise schedule.
-  x0: clean data, a tree of ``(B, ...)`` arrays, at least one example.
-  labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
-  t: the sampled times, ``(B,)``.
-  log_snr: the log-SNR of each example, in nats, ``(B,)``; in the results clipped to +-60.
-
 Returns:
   ``(loss, aux)``: losses ``(B,)`` and their :class:`LossAux` or :class:`ClassificationAux`. Take the mean of the first
     to train.
@@ -77,6 +63,8 @@ class LossAux(NamedTuple):
     """Auxiliary outputs of :func:`denoising_loss`, per example ``(B,)`` except the last.
 
     Attributes:
+      t: the drawn times in [0, 1].
+      log_snr: log-SNR at these times in nats, clipped to +-60.
       weight: the factor of ``eps_mse`` in the loss: weighting times importance weight.
       eps_mse: ``||eps - eps_hat||^2 / D``.
       target_mse: the mean squared error of the target of the network.
@@ -106,6 +94,15 @@ def denoising_loss(
 
     ``loss_i = w_i lambda(log_snr(t_i)) ||eps_i - eps_hat(x_t, t_i)||^2 / D`` with ``w_i`` the importance weight.
 
+    Args:
+      key: PRNG key of the times and the noise.
+      network: ``(x_t, t) -> output``, shaped like ``x_t``, with ``t`` of shape ``(B,)``.
+      schedule: the noise schedule: ``x_t = alpha(t) x0 + sigma(t) eps``.
+      x0: clean data, a tree of ``(B, ...)`` arrays, at least one example.
+      target: the target of the network: a name such as "v" or "eps", or a :class:`~scorekit.predictions.Target`.
+      weighting: lambda of the log-SNR, which multiplies the eps-MSE (:mod:`scorekit.weightings`).
+      times: sampler of the times (:mod:`scorekit.times`); None for uniform times.
+
     Source: Ho et al. 2020, eq. 12 (https://arxiv.org/abs/2006.11239); Kingma & Gao 2023
     (https://arxiv.org/abs/2303.00848).
     """
@@ -131,7 +128,13 @@ def denoising_loss_at(
     ``lambda(log_snr) ||eps - eps_hat(alpha x0 + sigma eps, t)||^2 / D`` for each example.
 
     Args:
+      network: ``(x_t, t) -> output``, shaped like ``x_t``, with ``t`` of shape ``(B,)``.
+      schedule: the noise schedule: ``x_t = alpha(t) x0 + sigma(t) eps``.
+      x0: clean data, a tree of ``(B, ...)`` arrays, at least one example.
+      eps: standard normal noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
+      target: the target of the network: a name such as "v" or "eps", or a :class:`~scorekit.predictions.Target`.
+      weighting: lambda of the log-SNR, which multiplies the eps-MSE (:mod:`scorekit.weightings`).
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
@@ -151,6 +154,8 @@ class ClassificationAux(NamedTuple):
     """Auxiliary outputs of :func:`classification_loss`, per example ``(B,)``.
 
     Attributes:
+      t: the drawn times in [0, 1].
+      log_snr: log-SNR at these times in nats, clipped to +-60.
       cross_entropy: ``-log p(y | x_t)``, in nats.
       correct: whether y is the most probable class.
     """
@@ -176,6 +181,14 @@ def classification_loss(
     ``loss_i = -w_i log p(y_i | x_t, t_i)`` with ``w_i`` the importance weight. The minimum is the true class posterior
     at every noise level, as required for classifier guidance.
 
+    Args:
+      key: PRNG key of the times and the noise.
+      classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
+      schedule: the noise schedule: ``x_t = alpha(t) x0 + sigma(t) eps``.
+      x0: clean data, a tree of ``(B, ...)`` arrays, at least one example.
+      labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
+      times: sampler of the times (:mod:`scorekit.times`); None for uniform times.
+
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     for_times, for_noise = jax.random.split(key)
@@ -197,7 +210,12 @@ def classification_loss_at(
     ``-log p(y | alpha x0 + sigma eps, t)``.
 
     Args:
+      classifier: ``(x_t, t) -> logits`` ``(B, K)``, with ``t`` of shape ``(B,)``.
+      schedule: the noise schedule: ``x_t = alpha(t) x0 + sigma(t) eps``.
+      x0: clean data, a tree of ``(B, ...)`` arrays, at least one example.
+      eps: standard normal noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
+      labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
     """
     b, labels = _examples(x0), as_array(labels, "labels")
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -233,6 +251,7 @@ def bin_by_noise_level(values: Array, log_snr: Array, edges: Array | None = None
 
     Args:
       values: one value per example.
+      log_snr: log-SNR of each example in nats, ``(B,)``.
       edges: increasing bin edges ``(K + 1,)``; default twelve bins of 2 nats from -12 to 12.
 
     Returns:

@@ -12,15 +12,6 @@ On noisy data ``x_t`` it is the objective of :func:`~scorekit.losses.denoising_l
 
 Hence denoising needs no derivative of the network; the objectives of this module need no noise.
 
-Args:
-  key: PRNG key.
-  score: the network ``x -> s(x)``, shaped like ``x``; of a diffusion model ``lambda x: network(x, t)``.
-  log_density: ``x -> log p(x)`` up to a constant, ``(B,)``; no term may mix examples.
-  x: data, a tree of ``(B, ...)`` arrays, at least one example.
-  probes: distribution of random directions v with ``E[v v^T] = I``.
-  num_probes: number of directions for each example, whose estimates are averaged; finite differences take one.
-  step: length of the finite difference along each direction, in the units of ``x``.
-
 Returns:
   The loss of each example in nats per squared unit of ``x``, ``(B,)``; its mean is to be minimised.
 
@@ -77,9 +68,12 @@ def implicit_loss(
     With probes the divergence is Hutchinson's ``v . J v``: this is sliced score matching with reduced variance.
 
     Args:
-      key: PRNG key; not used, and may be None, for the exact divergence.
+      score: the network ``x -> s(x)``, shaped like ``x``; of a diffusion model ``lambda x: network(x, t)``.
+      x: data, a tree of ``(B, ...)`` arrays, at least one example.
       divergence: "exact", with one tangent for each of the D values of an example, or the distribution of the probes
         of an estimate with one tangent each.
+      num_probes: number of directions for each example, whose estimates are averaged.
+      key: PRNG key; not used, and may be None, for the exact divergence.
 
     Source: Hyvärinen 2005, "Estimation of non-normalized statistical models by score matching"; Song et al. 2019,
     eq. 8 (https://arxiv.org/abs/1905.07088).
@@ -103,6 +97,13 @@ def sliced_loss(
     The square has a variance that the mean over directions, ``|s|^2 / 2``, has not: :func:`implicit_loss` with the same
     probes is the variant with reduced variance.
 
+    Args:
+      key: PRNG key of the directions.
+      score: the network ``x -> s(x)``, shaped like ``x``; of a diffusion model ``lambda x: network(x, t)``.
+      x: data, a tree of ``(B, ...)`` arrays, at least one example.
+      probes: distribution of the directions v, with ``E[v v^T] = I``.
+      num_probes: number of directions for each example, whose estimates are averaged.
+
     Source: Song et al. 2019, eq. 7 (https://arxiv.org/abs/1905.07088).
     """
     directions = _directions(key, x, probes, num_probes)
@@ -125,6 +126,13 @@ def finite_difference_loss(
     ``[f(x + h v) + f(x - h v) - 2 f(x)] / h^2 + [f(x + h v) - f(x - h v)]^2 / (8 h^2)``
 
     The error is of order h^2 from the differences, and of order ``1 / h^2`` times the rounding of f.
+
+    Args:
+      key: PRNG key of the directions.
+      log_density: ``x -> log p(x)`` up to a constant, ``(B,)``; no term may mix examples.
+      x: data, a tree of ``(B, ...)`` arrays, at least one example.
+      probes: distribution of the direction v, one for each example, with ``E[v v^T] = I``.
+      step: length h of the finite difference along the direction, in the units of ``x``.
 
     Source: Pang et al. 2020, "Efficient learning of generative models via finite-difference score matching"
     (https://arxiv.org/abs/2007.03317).
@@ -152,7 +160,12 @@ def finite_difference_denoising_loss(
     noisy data plus ``D / (2 std^2)``.
 
     Args:
+      key: PRNG key of the noise and the directions.
+      log_density: ``x -> log p(x)`` up to a constant, ``(B,)``; no term may mix examples.
+      x: data, a tree of ``(B, ...)`` arrays, at least one example.
       std: standard deviation of the noise, in the units of ``x``; the step should be well below it.
+      probes: distribution of the direction v, one for each example, with ``E[v v^T] = I``.
+      step: length h of the finite difference along the direction, in the units of ``x``.
 
     Source: Pang et al. 2020, eq. 15 (https://arxiv.org/abs/2007.03317).
     """
@@ -173,6 +186,7 @@ def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: Po
 
     Args:
       reconstruct: the autoencoder ``x -> r(x)``, shaped like ``x``.
+      x: data, a tree of ``(B, ...)`` arrays, at least one example.
       std: standard deviation of the noise of the denoising autoencoder, in the units of ``x``.
 
     Source: Rifai et al. 2011, "Contractive auto-encoders"; Alain & Bengio 2014 (https://arxiv.org/abs/1211.4246).

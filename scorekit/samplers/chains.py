@@ -4,11 +4,6 @@ Each is one ``lax.scan`` over any pytree; examples of a batch are independent ch
 time t has the score ``lambda x: scorekit.process.score(schedule, denoiser(x, t), t)``. A chain returns its last state;
 a scan over calls keeps as many states as are wanted.
 
-Args:
-  key: PRNG key.
-  x: the start, leaves ``(B, ...)``.
-  step_size: h, in squared units of ``x``: a number, or ``(steps,)``, one for each step.
-
 >>> every_tenth = lambda x, key: 2 * (langevin(key, lambda x: -x, x, 0.1, 10),)
 >>> last, states = jax.lax.scan(every_tenth, jnp.zeros((3, 1)), jax.random.split(jax.random.key(0), 5))
 >>> states.shape
@@ -63,7 +58,10 @@ def langevin(
     ``s^2 / (1 - h / (2 s^2))``, and it diverges for ``h >= 2 s^2``. :func:`metropolis_langevin` has no such bias.
 
     Args:
+      key: PRNG key; each step uses its own.
       score: ``x -> grad log p(x)``, shaped like ``x``.
+      x: the start, leaves ``(B, ...)``, one chain for each example.
+      step_size: h, in squared units of ``x``: a number, or ``(steps,)``, one for each step.
       steps: number of steps, each with one evaluation of ``score``.
 
     Returns:
@@ -92,7 +90,9 @@ def sgld(
     score and the error of the steps vanish in the limit. The paper's epsilon is ``2 h``.
 
     Args:
+      key: PRNG key; each step uses its own.
       noisy_score: ``(key, x) -> estimate of grad log p(x)``, for instance from a random minibatch.
+      x: the start, leaves ``(B, ...)``, one chain for each example.
       step_sizes: ``(n,)``, in squared units of ``x``.
 
     Returns:
@@ -135,8 +135,10 @@ def metropolis_langevin(
     where ``log p`` is ``-inf`` or NaN is rejected. Tune h for an acceptance near 0.57.
 
     Args:
+      key: PRNG key; each step uses its own.
       log_density: ``x -> log p(x)`` up to a constant, differentiable, ``(B,)``; no term may mix examples.
       x: the start, leaves ``(B, ...)``, where ``p > 0``.
+      step_size: h, in squared units of ``x``: a number, or ``(steps,)``, one for each step.
       steps: number of steps, each with one value and gradient of ``log_density`` (and one before the first).
 
     Returns:
@@ -215,6 +217,7 @@ def corrupt_denoise(
     noise in every round.
 
     Args:
+      key: PRNG key; each step uses its own.
       denoiser: ``(x_t, t) -> Prediction``.
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers`, as for :func:`scorekit.samplers.sample`.

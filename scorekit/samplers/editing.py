@@ -1,9 +1,5 @@
 """Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another.
 
-Args:
-  schedule: the noise schedule.
-  x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
-
 Returns:
   The edited data, shaped and typed like ``x``.
 """
@@ -38,7 +34,9 @@ def sdedit(
     Args:
       key: PRNG key.
       denoiser: the model, for instance of the target class.
+      schedule: the noise schedule of the denoisers.
       solver: any.
+      x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; the first sets the noise, often 0.4 to 0.6 (variance preserving).
 
     >>> import jax.numpy as jnp
@@ -79,7 +77,9 @@ def translate(
     Args:
       source: the denoiser of the condition or domain of the input.
       destination: the denoiser of the condition or domain of the result.
+      schedule: the noise schedule of the denoisers.
       solver: any deterministic solver.
+      x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
 
     >>> import jax.numpy as jnp

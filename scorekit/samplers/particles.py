@@ -13,13 +13,6 @@ With ``p(x_s | x_t) = N(m(x_t), v)`` a step of the model, the two samplers weigh
 The first samples the tilted distribution of the sampler with any number of steps. The second samples it in the limit of
 small steps: exact reverse processes share the kernel of the forward one, ``p(path) = p(x_0) q(path | x_0)``, hence
 ``p(path)^(1 - gamma) p(path | y)^gamma = p(x_0)^(1 - gamma) p(x_0 | y)^gamma q(path | x_0)``.
-
-Args:
-  key: PRNG key.
-  solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
-  x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
-  ts: decreasing times ``(n + 1,)``.
-  threshold: particles are resampled where the effective sample size is below this fraction of B: 0 never, 1 always.
 """
 
 from collections.abc import Callable, Sequence
@@ -102,14 +95,19 @@ def twisted_sample(
     too large is safer than too small; k = 0 is the choice of the paper.
 
     Args:
+      key: PRNG key of the steps and the resampling.
       denoiser: ``(x_t, t) -> Prediction``, unguided; differentiated in ``x_t`` unless ``twist`` is given.
       schedule: the noise schedule of the denoiser.
+      solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
+      x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``.
       log_likelihood: ``x -> log p(y | x)`` of the final state, up to a constant, ``(B,)``; no term may mix examples.
         Only with a ``twist`` may it be -inf somewhere.
       guidance_scale: gamma, the power of the likelihood.
       softening: k.
       twist: another guess, ``(x_t, t) -> log psi_t``, ``(B,)``, finite and differentiable. The best is the logarithm of
         ``E[p(y | x0)^gamma | x_t]``; for gamma = 1 a noise-conditional classifier learns that.
+      threshold: particles are resampled where the effective sample size is below this fraction of B: 0 never, 1 always.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of the denoiser, with their gradients (of ``twist`` if given).
@@ -184,10 +182,15 @@ def product_sample(
     that noise level. A grid that does not start in the common prior of all denoisers adds an error.
 
     Args:
+      key: PRNG key of the steps and the resampling.
       uncond: the unconditional denoiser.
       schedule: the noise schedule of the denoisers.
+      solver: a stochastic solver whose step is one Gaussian: ``Ancestral``, ``DPMSolverPP2MSDE``, ...
+      x_init: the particles at the first time, from :func:`scorekit.process.sample_prior`, leaves ``(B, ...)``.
+      ts: decreasing times ``(n + 1,)``.
       conds: the conditional ones.
       weights: w_i, one guidance scale for each of them, of either sign; the product must have a finite integral.
+      threshold: particles are resampled where the effective sample size is below this fraction of B: 0 never, 1 always.
 
     Returns:
       A :class:`ParticleResult`. It costs n evaluations of every denoiser.

@@ -1,12 +1,5 @@
 """Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones.
 
-Args:
-  schedule: the schedule to step on; :func:`uniform_log_snr` and :func:`karras` need a finite log-SNR at both times.
-  n: number of steps.
-  t_max: first time.
-  t_min: last time, below ``t_max``; the last before t = 0 with ``to_zero``. Traced ends in another order give NaN.
-  to_zero: whether the grid ends at t = 0 instead of ``t_min``.
-
 Returns:
   Decreasing times ``(n + 1,)``.
 
@@ -43,7 +36,13 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 @checked
 def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Array:
-    """``n`` equal steps in t from ``t_max`` to ``t_min``."""
+    """``n`` equal steps in t from ``t_max`` to ``t_min``.
+
+    Args:
+      n: number of steps.
+      t_max: first time of the grid, up to 1.
+      t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
+    """
     _check_ends(t_max, t_min)
     return _valid(t_max, t_min, jnp.linspace(t_max, t_min, n + 1))
 
@@ -53,6 +52,9 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
     """Equal steps in ``t^(1/power)``: more of them near the data.
 
     Args:
+      n: number of steps.
+      t_max: first time of the grid, up to 1.
+      t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       power: exponent, 2 for the quadratic grid.
 
     Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
@@ -75,6 +77,7 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
     does not reach make the grid NaN.
 
     Args:
+      schedule: the schedule to step on.
       other: the schedule whose noise levels to take, within the range of ``schedule``.
       ts: decreasing times ``(n + 1,)`` of ``other``.
     """
@@ -90,6 +93,7 @@ def from_sigmas(schedule: Schedule, sigmas: Annotated[ArrayLike, Between(0, infi
     Traced values that the schedule does not reach make the grid NaN.
 
     Args:
+      schedule: the schedule to step on.
       sigmas: decreasing values ``(n + 1,)`` of ``sigma / alpha``, within the range of ``schedule``.
 
     >>> from scorekit.schedules import edm
@@ -128,6 +132,10 @@ def vp_quadratic(
     first or last step bridges the difference.
 
     Args:
+      schedule: the schedule to step on.
+      n: number of steps.
+      t_max: first time of the grid, up to 1.
+      t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       power: exponent; 1 for steps equal in the t of ``linear_vp``, larger spends more steps at low noise.
     """
     _check_ends(t_max, t_min)
@@ -159,6 +167,13 @@ def uniform_log_snr(
 
     ``log_snr(ts[k]) = log_snr(t_max) + (k / m) (log_snr(t_min) - log_snr(t_max))``, ``m = n - 1`` or n.
 
+    Args:
+      schedule: the schedule to step on, with finite log-SNR at both ends.
+      n: number of steps.
+      t_max: first time of the grid, up to 1.
+      t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
+      to_zero: whether the last of the n steps goes from ``t_min`` to t = 0.
+
     Source: Lu et al. 2022, step size schedule (https://arxiv.org/abs/2206.00927).
     """
     first, last = _finite_ends(schedule, t_max, t_min)
@@ -178,7 +193,12 @@ def karras(
     """Equal steps in ``(sigma / alpha)^(1/rho)``; with ``to_zero`` the last of the ``n`` steps goes on to t = 0.
 
     Args:
+      schedule: the schedule to step on, with finite log-SNR at both ends.
+      n: number of steps.
+      t_max: first time of the grid, up to 1.
+      t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       rho: exponent; larger spends more steps at low noise.
+      to_zero: whether the last of the n steps goes from ``t_min`` to t = 0.
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """

@@ -3,9 +3,6 @@
 All are first order on their first step and gain one order a step; a step to ``sigma = 0``, where an exponential form
 does not exist, is first order (without it they are 10-30 times worse at 20 evaluations).
 
-Args:
-  order: number of slopes in a step.
-
 Returns:
   The solver.
 
@@ -40,7 +37,11 @@ from scorekit.trees import pytree_dataclass, static
 
 
 class Multistep(LinearSolver):
-    """A polynomial of degree ``max_past`` through the slopes of t and earlier times."""
+    """A polynomial of degree ``max_past`` through the slopes of t and earlier times.
+
+    Attributes:
+      variable: variable of the polynomial: "clock", "log_snr" or "t".
+    """
 
     variable: Variable = "clock"
 
@@ -67,6 +68,7 @@ class AdamsBashforth(Multistep):
     is linear multistep (LMS, PLMS).
 
     Attributes:
+      order: number of slopes in a step, this and earlier ones.
       coordinate: clock of the polynomial.
 
     Source: Hairer, Norsett & Wanner 1993, sec. III.5; Katherine Crowson's LMS sampler for "sigma".
@@ -79,6 +81,9 @@ class AdamsBashforth(Multistep):
 @checked
 def linear_multistep(order: Order = 4) -> AdamsBashforth:
     """Linear multistep in ``sigma / alpha`` (LMS): :class:`AdamsBashforth` with ``coordinate="sigma"``.
+
+    Args:
+      order: number of slopes in a step, this and earlier ones.
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2202.09778); Katherine Crowson's LMS sampler.
     """
@@ -94,6 +99,7 @@ class ExponentialAdamsBashforth(Multistep):
     DPM-Solver++; in eps and polynomial in t it is tAB-DEIS, in log-SNR the usual "DEIS" of other packages.
 
     Attributes:
+      order: number of values in the polynomial, this and earlier ones.
       prediction: value that the polynomial goes through.
       variable: variable of the polynomial.
 
@@ -115,6 +121,9 @@ def deis(order: Order = 3) -> ExponentialAdamsBashforth:
     """tAB-DEIS: exponential Adams-Bashforth in eps, polynomial in t.
 
     ``x_s = (alpha_s / alpha_t) x_t + alpha_s int p(t) d(sigma / alpha)``, p the polynomial in t through the last eps.
+
+    Args:
+      order: number of slopes in a step, this and earlier ones.
 
     Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902).
     """
@@ -181,6 +190,9 @@ class IPNDM(Multistep):
 
     ``x_s = (alpha_s / alpha_t) x_t + alpha_s (sigma_s/alpha_s - sigma_t/alpha_t) sum_j b_j eps_j``. It has its order on
     a grid uniform in sigma / alpha; on any other smooth grid it is second order.
+
+    Attributes:
+      order: number of eps in a step, this and earlier ones.
 
     Source: Zhang & Chen 2022 (https://arxiv.org/abs/2204.13902); Liu et al. 2022
     (https://arxiv.org/abs/2202.09778).

@@ -1,8 +1,5 @@
 """Deterministic one-step solvers of the probability-flow ODE: Runge-Kutta and its exponential forms.
 
-Args:
-  coordinate: clock of the step.
-
 >>> solvers = Euler(), Heun(), Midpoint(), RK4(), DPMSolver(order=3)
 >>> [(solver.order, solver.evals_per_step) for solver in solvers]
 [(1, 1), (2, 2), (2, 2), (4, 4), (3, 3)]
@@ -143,6 +140,9 @@ class Midpoint(_RungeKutta):
     ``y_s = y_t + (tau_s - tau_t) u(y_m, tau_m)`` with ``tau_m = (tau_t + tau_s) / 2``, ``y_m = y_t + (tau_m - tau_t)
     u_t``.
 
+    Attributes:
+      coordinate: clock of the step, in which it is a straight line: "flow", "angle" or "sigma".
+
     Source: Hairer, Norsett & Wanner 1993.
     """
 
@@ -156,6 +156,9 @@ class RK4(_RungeKutta):
     """The classical fourth-order Runge-Kutta step, four evaluations, in a straightened coordinate.
 
     ``y_s = y_t + (tau_s - tau_t) (u_1 + 2 u_2 + 2 u_3 + u_4) / 6``, two slopes half-way and one at the end.
+
+    Attributes:
+      coordinate: clock of the step, in which it is a straight line: "flow", "angle" or "sigma".
 
     Source: Hairer, Norsett & Wanner 1993.
     """

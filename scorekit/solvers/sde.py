@@ -1,8 +1,5 @@
 """Stochastic solvers of the reverse process whose step is one evaluation and one Gaussian.
 
-Args:
-  eta: amount of fresh noise: 0 is the ODE, 1 the reverse SDE.
-
 >>> solvers = DPMSolverPP2MSDE(), DPMSolverPP3MSDE(), SASolver(steps=3)
 >>> [(solver.order, solver.max_past) for solver in (Ancestral(), EulerMaruyama(), ReverseDiffusion(), *solvers)]
 [(1, 0), (1, 0), (1, 0), (2, 1), (2, 2), (2, 2)]
@@ -40,6 +37,9 @@ class Ancestral(LinearSolver):
 
     ``x_s = alpha_s x0 + sigma_s sqrt(1 - eta^2 d) eps + eta sigma_s sqrt(d) z`` with ``d = 1 - SNR_t / SNR_s``. No
     noise is added by a step to ``sigma = 0``. For a variance-exploding schedule this is SMLD's ancestral sampler.
+
+    Attributes:
+      eta: amount of fresh noise in [0, 1]: 0 is the ODE, 1 the reverse SDE.
 
     Source: Ho et al. 2020, alg. 2 (https://arxiv.org/abs/2006.11239); Song et al. 2020, eq. 16
     (https://arxiv.org/abs/2010.02502).
@@ -175,6 +175,9 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     ``x0 + (h / 2 h_prev)(x0 - x0_prev)`` in place of x0; for eta = 0 it is :class:`~scorekit.solvers.DPMSolverPP2M`.
     The order is the weak order on Gaussian data.
 
+    Attributes:
+      eta: amount of fresh noise, >= 0: 0 is the ODE, 1 the reverse SDE.
+
     Source: Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
     """
 
@@ -194,6 +197,9 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     """DPM-Solver++(3M) SDE as implemented in other packages, with half the square term; :class:`SASolver` is exact.
 
     The order is the weak order on Gaussian data.
+
+    Attributes:
+      eta: amount of fresh noise, >= 0: 0 is the ODE, 1 the reverse SDE.
 
     Source: k-diffusion, ``sample_dpmpp_3m_sde``.
     """
