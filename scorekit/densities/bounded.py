@@ -42,7 +42,11 @@ class Bounds:
         return jnp.all((x > self.lower) & (x < self.upper), axis=-1)
 
     def to_unconstrained(self, x: Array) -> Array:
-        """``u = f(x)``, ``(..., D)``; at a bound infinite, beyond it NaN."""
+        """``u = f(x)``, ``(..., D)``; at a bound infinite, beyond it NaN.
+
+        Args:
+          x: points within the bounds, ``(..., D)``.
+        """
         check_axes(self.dim, x=x)
         below, above, low, high = self._parts(x)
         plain = jnp.where(low | high, 0.0, x)
@@ -69,7 +73,11 @@ class Bounds:
         return jnp.where(high, jnp.minimum(x, -next_up(-upper, jnp.inf)), x)
 
     def log_det(self, x: Array) -> Array:
-        """``log |du/dx|``, which turns a log-density of u into one of x; ``(..., D) -> (...)``."""
+        """``log |du/dx|``, which turns a log-density of u into one of x; ``(..., D) -> (...)``.
+
+        Args:
+          x: points within the bounds, ``(..., D)``.
+        """
         check_axes(self.dim, x=x)
         below, above, low, high = self._parts(x)
         width = jnp.where(low & high, jnp.log(jnp.where(low & high, self.upper - self.lower, 1.0)), 0.0)

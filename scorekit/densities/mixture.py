@@ -43,7 +43,12 @@ class Mixture:
         return self.sample_with_labels(key, shape)[0]
 
     def sample_with_labels(self, key: Key, shape: tuple[int, ...] = ()) -> tuple[Array, Array]:
-        """Draws ``shape + (D,)`` and the component ``shape`` of each draw."""
+        """Draws ``shape + (D,)`` and the component ``shape`` of each draw.
+
+        Args:
+          key: PRNG key.
+          shape: leading axes of the draws.
+        """
         check_shape(shape=shape)
         pick, draw = jax.random.split(key)
         n = math.prod(shape)
@@ -62,7 +67,11 @@ class Mixture:
         return log_likelihood + self.log_weights.reshape(-1, *([1] * (x.ndim - 1)))
 
     def responsibilities(self, x: Array) -> Array:
-        """``p(component | x)``; ``(..., D) -> (..., K)``."""
+        """``p(component | x)``; ``(..., D) -> (..., K)``.
+
+        Args:
+          x: points ``(..., D)``.
+        """
         return jnp.moveaxis(jax.nn.softmax(self._log_joint(x), axis=0), 0, -1)
 
     def component(self, k: Number) -> Gaussian:

@@ -54,6 +54,9 @@ def jacobian_log_det(flow_map: FlowMap, schedule: Schedule) -> LogDet:
     Args:
       flow_map: ``(x_t, t, s) -> Prediction``, differentiable in ``x_t``.
       schedule: the noise schedule of the map.
+
+    Returns:
+      ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, which may be passed through ``jit``.
     """
     return Partial(_jacobian, as_pytree(flow_map), schedule)
 
@@ -130,6 +133,9 @@ def flow_map_density(
       steps: evaluations of the model by :meth:`scorekit.likelihood.ModelDensity.sample`.
       log_det: ``(x_t, t, s) -> (B,)`` in nats, such as :func:`scorekit.flow_maps.log_det_from_network`, without
         tangents; None for :func:`jacobian_log_det`.
+
+    Returns:
+      A :class:`scorekit.likelihood.ModelDensity`.
     """
     value = _ByMap(log_det=jacobian_log_det(flow_map, schedule) if log_det is None else as_pytree(log_det))
     return model_density(value, flow_map, schedule, event_shape, noise_std, t_max=t_max, steps=steps)

@@ -125,6 +125,7 @@ class PredictorCorrector(WrappedSolver):
 
     @property
     def base(self) -> Solver:
+        """The predictor."""
         return self.predictor
 
     @property
