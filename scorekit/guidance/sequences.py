@@ -115,8 +115,9 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> Gui
       uncond: ``log p(x)``, shaped like ``cond``.
       guidance_scale: gamma, a finite scalar; 0 is unconditional, 1 plain conditional.
 
-    >>> jnp.exp(guide_joint(jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5])), 2.0).log_prob)  # 1 to 9
-    Array([0.1, 0.9], dtype=float32)
+    >>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
+    >>> [f"{p:.3f}" for p in jnp.exp(guide_joint(cond, uncond, 2.0).log_prob)]  # 1 to 9
+    ['0.100', '0.900']
     """
     _check_shapes(cond, uncond)
     tilted = tilt(uncond, log_ratio(cond, uncond), wide(guidance_scale))
