@@ -35,11 +35,13 @@ PAGE = """{title}
 INDEX = """API reference
 =============
 
-Every public name, by module. ``import scorekit`` loads the core, which needs jax and numpy only: the first table.
+Every public name, by module. A module is imported on first use.
 
 {tables}
 """
 TABLE = """.. rubric:: {title}
+
+{promise}
 
 .. toctree::
    :hidden:
@@ -58,6 +60,13 @@ def public_modules() -> list[str]:
     names = [m.name for m in pkgutil.walk_packages(package.__path__, PACKAGE + ".")]
     names = sorted(name for name in names if not any(part.startswith("_") for part in name.split(".")))
     return [PACKAGE, *filter(_has_page, names)]
+
+
+def tiers() -> list[tuple[str, str, list[str]]]:
+    """The title, the promise and the packages of each tier, from the docstring of the package."""
+    text = inspect.getdoc(importlib.import_module(PACKAGE)) or ""
+    tier = re.compile(r"^(\w+): (.*)\n((?:  .*(?:\n|$))+)", re.MULTILINE)
+    return [(title, promise, re.findall(r"``(\w+)``", body)) for title, promise, body in tier.findall(text)]
 
 
 def _has_page(name: str) -> bool:
@@ -111,16 +120,12 @@ def write_pages(app) -> None:
     """Writes a page when it has changed, so that another build reads the others from its cache."""
     folder = Path(app.srcdir) / FOLDER
     ensuredir(folder)
-    source = inspect.getsource(importlib.import_module(PACKAGE)).partition("if TYPE_CHECKING:")[0]
-    core = re.findall(r"^    (\w+),$", source, re.MULTILINE)
-    later = "Methods, networks, training, data, audio, files: loaded on first use"
-    tables: dict[str, list[str]] = {"Core": [], later: []}
-    pages = {}
-    for name in public_modules():
-        pages[name] = page(name)
-        inside = name == PACKAGE or name.split(".")[1] in core
-        tables[list(tables)[not inside]].append(f"   {name}")
-    texts = [TABLE.format(title=title, pages="\n".join(names)) for title, names in tables.items()]
+    pages = {name: page(name) for name in public_modules()}
+    texts = []
+    for title, promise, packages in tiers():
+        inside = [name for name in pages if name.split(".")[1:2] in ([each] for each in packages)]
+        rows = [f"   {name}" for name in [PACKAGE] * (not texts) + inside]
+        texts.append(TABLE.format(title=title, promise=promise[0].upper() + promise[1:], pages="\n".join(rows)))
     pages["index"] = INDEX.format(tables="\n".join(texts))
     for path in set(folder.glob("*.rst")) - {folder / f"{name}.rst" for name in pages}:
         path.unlink()
