@@ -18,7 +18,7 @@ OURS = "scorekit"
 PROGRAM = """
 import importlib.util, jax, scorekit as sk
 assert not any(map(importlib.util.find_spec, ("flax", "optax", "experiments"))), "the environment is not empty"
-data, schedule = sk.densities.ring(), sk.schedules.cosine()
+data, schedule = sk.densities.ring(), sk.schedules.Cosine()
 solver, ts = sk.samplers.recommended(schedule, 8, sigma_data=1.0)
 noise = sk.sample_prior(jax.random.key(0), schedule, data.sample(jax.random.key(1), (256,)))
 x = jax.jit(sk.sample)(sk.denoisers.exact_denoiser(data, schedule), schedule, solver, noise, ts)

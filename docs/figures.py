@@ -42,7 +42,7 @@ def samples(workdir: Path) -> None:
 
 def paths() -> None:
     """From the same noise: one sample of the ODE, any sample of the SDE."""
-    data, schedule = sk.densities.ring(), sk.schedules.rectified_flow()
+    data, schedule = sk.densities.ring(), sk.schedules.RectifiedFlow()
     denoiser = sk.denoisers.exact_denoiser(data, schedule)
     noise = sk.sample_prior(jax.random.key(0), schedule, jnp.zeros((14, 2)))
     runs = {
@@ -66,7 +66,7 @@ def paths() -> None:
 
 def errors() -> None:
     """RMSE to the exact end of the path by evaluations, each solver on the grid it is used with."""
-    data, schedule = sk.densities.ring(), sk.schedules.cosine()
+    data, schedule = sk.densities.ring(), sk.schedules.Cosine()
     denoiser = sk.denoisers.exact_denoiser(data, schedule)
     noise = sk.sample_prior(jax.random.key(0), schedule, jnp.zeros((512, 2)))
     exact = draw(denoiser, schedule, sk.solvers.RK4(), noise, grids.uniform(800))

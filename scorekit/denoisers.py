@@ -11,15 +11,15 @@ Returns:
   ``(x_t, t) -> Prediction``, or a network of the same arguments.
 
 >>> from scorekit.densities import gaussian
->>> from scorekit.schedules import cosine
+>>> from scorekit.schedules import Cosine
 >>> normal, x = gaussian(jnp.zeros(1), std=1.0), jnp.ones((1, 1))
->>> of_network = denoiser_from_network(lambda x, t: 0.0 * x, cosine(), target="v")  # as for these data
->>> of_score = denoiser_from_score(lambda x, t: -x, cosine())
->>> of_density = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), cosine())
->>> same = of_network, of_score, of_density, exact_denoiser(normal, cosine())  # x0 = alpha x_t, eps = sigma x_t
+>>> of_network = denoiser_from_network(lambda x, t: 0.0 * x, Cosine(), target="v")  # as for these data
+>>> of_score = denoiser_from_score(lambda x, t: -x, Cosine())
+>>> of_density = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), Cosine())
+>>> same = of_network, of_score, of_density, exact_denoiser(normal, Cosine())  # x0 = alpha x_t, eps = sigma x_t
 >>> [round(float(denoiser(x, 0.5).x0[0, 0]), 4) for denoiser in same]
 [0.7071, 0.7071, 0.7071, 0.7071]
->>> condition_on_log_snr(lambda x, noise_level: noise_level, cosine())(x, 0.5).round(4)
+>>> condition_on_log_snr(lambda x, noise_level: noise_level, Cosine())(x, 0.5).round(4)
 Array(0., dtype=float32)
 """
 
@@ -189,7 +189,7 @@ def _scaled_network(network, schedule, sigma_data, x_t, t):
 def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5) -> Network:
     """A network whose input is scaled to ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``, of unit variance at every t.
 
-    With :func:`scorekit.predictions.edm_target` and :func:`condition_on_log_snr` (``scale=-1/8`` is EDM's
+    With :class:`scorekit.predictions.EDMTarget` and :func:`condition_on_log_snr` (``scale=-1/8`` is EDM's
     ``log(sigma) / 4``) this is EDM preconditioning for any schedule.
 
     Args:
@@ -197,8 +197,8 @@ def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5
       schedule: gives ``alpha`` and ``sigma`` of the scale.
       sigma_data: standard deviation of the data.
 
-    >>> from scorekit.schedules import geometric_ve
-    >>> scale_input(lambda x, t: x, geometric_ve(0.01, 50.0), 0.5)(jnp.full(1, 50.0), 1.0).round(3)
+    >>> from scorekit.schedules import GeometricVE
+    >>> scale_input(lambda x, t: x, GeometricVE(sigma_min=0.01, sigma_max=50.0), 0.5)(jnp.full(1, 50.0), 1.0).round(3)
     Array([1.], dtype=float32)
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).

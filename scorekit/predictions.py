@@ -15,7 +15,7 @@ edm         ``(sigma x0 - alpha s^2 eps) / (s R)``   ``x0 = (alpha s^2 x_t + sig
 ==========  =======================================  ==============================================
 
 with ``det = alpha sigma' - sigma alpha'`` and ``R^2 = sigma^2 + alpha^2 s^2`` for data of standard deviation ``s``.
-``v``, ``velocity`` and ``edm`` divide by neither alpha nor sigma and are therefore defined at both ends of every
+``v``, ``velocity`` and ``EDM`` divide by neither alpha nor sigma and are therefore defined at both ends of every
 schedule; ``x0`` requires ``sigma > 0``, and ``eps`` and ``score`` require ``alpha > 0`` where they are evaluated.
 
 Args:
@@ -25,14 +25,14 @@ Args:
 Returns:
   The target, or the pair.
 
->>> from scorekit.schedules import rectified_flow
+>>> from scorekit.schedules import RectifiedFlow
 >>> true, middle = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0)), jnp.float32(0.5)
 >>> targets = X0(), Eps(), Score(), as_target("v"), Velocity(), EDMTarget(sigma_data=1.0)
->>> [round(float(target.from_prediction(true, middle, rectified_flow())[0]), 1) for target in targets]
+>>> [round(float(target.from_prediction(true, middle, RectifiedFlow())[0]), 1) for target in targets]
 [1.0, 3.0, -6.0, 1.0, 2.0, -1.4]
->>> print(convert(rectified_flow(), jnp.zeros(2), jnp.ones(2), 0.5, source="eps", target=V()))
+>>> print(convert(RectifiedFlow(), jnp.zeros(2), jnp.ones(2), 0.5, source="eps", target=V()))
 [-1. -1.]
->>> print(with_x0(rectified_flow(), true, jnp.zeros(1), middle).eps, bounded_log_snr(rectified_flow(), 0.0))
+>>> print(with_x0(RectifiedFlow(), true, jnp.zeros(1), middle).eps, bounded_log_snr(RectifiedFlow(), 0.0))
 [4.] 60.0
 """
 
@@ -61,7 +61,6 @@ __all__ = [
     "as_target",
     "bounded_log_snr",
     "convert",
-    "edm_target",
     "seen_log_snr",
     "with_x0",
 ]
@@ -224,9 +223,19 @@ class Velocity(Target):
 
 @pytree_dataclass
 class EDMTarget(Target):
-    """The network predicts ``F = (sigma x0 - alpha s^2 eps) / (s R)``, with ``R^2 = sigma^2 + alpha^2 s^2``.
+    """The output F of a network inside EDM preconditioning, for any schedule.
 
-    Build it with :func:`edm_target`.
+    ``D(x_t) = c_skip x_t / alpha + c_out F`` with ``c_skip = s^2 / (w^2 + s^2)``, ``c_out = w s / sqrt(w^2 + s^2)`` and
+    ``w = sigma / alpha``, rearranged so that nothing is divided by alpha or sigma. With ``s = 1`` and a
+    variance-preserving schedule, ``F = -v``.
+
+    Args:
+      sigma_data: the standard deviation s of the data.
+
+    >>> from scorekit.schedules import EDM
+    >>> schedule = EDM(sigma_min=0.5)
+    >>> float(EDMTarget(sigma_data=0.5).to_prediction(jnp.zeros(1), jnp.ones(1), 0.0, schedule).x0[0].round(4))
+    0.5
 
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
@@ -252,22 +261,6 @@ class EDMTarget(Target):
         _, _, s, r = self._coefficients(t, schedule)
         radius = _radius(t, schedule)
         return radius * jnp.sqrt(jax.nn.sigmoid(bounded_log_snr(schedule, t))) * s / r
-
-
-def edm_target(sigma_data: Positive = 0.5) -> EDMTarget:
-    """The output F of a network inside EDM preconditioning, for any schedule.
-
-    ``D(x_t) = c_skip x_t / alpha + c_out F`` with ``c_skip = s^2 / (w^2 + s^2)``, ``c_out = w s / sqrt(w^2 + s^2)`` and
-    ``w = sigma / alpha``, rearranged so that nothing is divided by alpha or sigma. With ``s = 1`` and a
-    variance-preserving schedule, ``F = -v``.
-
-    >>> from scorekit.schedules import edm
-    >>> float(edm_target(0.5).to_prediction(jnp.zeros(1), jnp.ones(1), 0.0, edm(0.5, 80.0)).x0[0].round(4))
-    0.5
-
-    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
-    """
-    return EDMTarget(sigma_data=sigma_data)
 
 
 TargetName: TypeAlias = Literal["x0", "eps", "score", "v", "velocity"]

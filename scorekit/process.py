@@ -7,8 +7,8 @@ https://arxiv.org/abs/2107.00630).
 Returns:
   Coefficients shaped like ``t``, states shaped like the data.
 
->>> from scorekit.schedules import rectified_flow
->>> flow, two = rectified_flow(), Prediction(jnp.zeros(2), jnp.ones(2))
+>>> from scorekit.schedules import RectifiedFlow
+>>> flow, two = RectifiedFlow(), Prediction(jnp.zeros(2), jnp.ones(2))
 >>> print(perturb(flow, jnp.ones(2), jnp.zeros(2), 0.25), score(flow, two, 0.5))
 [0.75 0.75] [-2. -2.]
 >>> [round(float(f(flow, 0.5)), 3) for f in (drift, diffusion_squared)]
@@ -152,8 +152,8 @@ def sample_prior(key: Key, schedule: Schedule, like: PyTree, t: ArrayLike = 1.0)
       t: the time at which sampling starts.
 
     >>> import jax
-    >>> from scorekit.schedules import geometric_ve
-    >>> x = sample_prior(jax.random.key(0), geometric_ve(0.01, 50.0), jnp.zeros((10000, 1)))
+    >>> from scorekit.schedules import GeometricVE
+    >>> x = sample_prior(jax.random.key(0), GeometricVE(sigma_min=0.01, sigma_max=50.0), jnp.zeros((10000, 1)))
     >>> 49 < float(x.std()) < 51
     True
     """

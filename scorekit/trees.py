@@ -75,7 +75,7 @@ def static(**kwargs):
     return dataclasses.field(metadata={"static": True}, **kwargs)
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(static,))
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(static, dataclasses.field))
 def pytree_dataclass(cls: type[_T]) -> type[_T]:
     """Makes ``cls`` a frozen keyword-only dataclass and registers it as a pytree.
 

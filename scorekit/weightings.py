@@ -21,8 +21,8 @@ band                recovery of frequencies of power P, per unit of log-SNR   g 
 likelihood          the ELBO itself (needs the schedule)                      -1/2 dl/dt
 ==================  ========================================================  ==============================
 
-Parameters are set with ``functools.partial`` or ``jax.tree_util.Partial``, e.g. ``Partial(min_snr, gamma=5.0)``. A
-traced parameter out of its range makes the weights NaN.
+Those with parameters are functions that return the weighting, e.g. ``min_snr(gamma=5.0)``. A traced parameter out of
+its range makes the weights NaN.
 
 Args:
   log_snr: log-SNR, any shape, in nats.
@@ -32,7 +32,7 @@ Returns:
 
 >>> [float(weighting(0.0)) for weighting in (eps, snr, x0, v, score, truncated_snr, flow)]
 [1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 4.0]
->>> [round(float(weighting(0.0)), 3) for weighting in (min_snr, p2, edm, logit_normal, sigmoid)]
+>>> [round(float(weighting(0.0)), 3) for weighting in (min_snr(), p2(), edm(), logit_normal(), sigmoid())]
 [1.0, 0.5, 5.0, 6.383, 0.5]
 """
 
@@ -40,13 +40,14 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, NonNegative, Positive, checked
 from scorekit.checks import nan_unless
 from scorekit.numerics import Values, band_fractions, clip_to_interior, wide
 from scorekit.schedules import time_derivative
 from scorekit.trees import as_pytree
-from scorekit.typing import Array, Schedule, Weighting
+from scorekit.typing import Array, Number, Schedule, Weighting
 
 __all__ = [
     "band",
@@ -116,42 +117,63 @@ def truncated_snr(log_snr: Array) -> Array:
     return jnp.maximum(1.0, jnp.exp(-log_snr))
 
 
+def _min_snr(gamma: Number, log_snr: Array) -> Array:
+    return nan_unless(jnp.asarray(gamma) > 0, jnp.minimum(1.0, gamma * jnp.exp(-log_snr)))
+
+
 @checked
-def min_snr(log_snr: Array, gamma: Positive = 5.0) -> Array:
+def min_snr(gamma: Positive = 5.0) -> Weighting:
     """``lambda = min(SNR, gamma) / SNR``.
 
     Args:
       gamma: the largest weight of the x0-MSE.
 
+    Returns:
+      ``log_snr -> lambda``, shaped like ``log_snr``.
+
     Source: Hang et al. 2023 (https://arxiv.org/abs/2303.09556).
     """
-    return nan_unless(jnp.asarray(gamma) > 0, jnp.minimum(1.0, gamma * jnp.exp(-log_snr)))
+    return Partial(_min_snr, gamma)
+
+
+def _p2(gamma: Number, k: Number, log_snr: Array) -> Array:
+    valid = (jnp.asarray(gamma) >= 0) & (jnp.asarray(k) > 0)
+    return nan_unless(valid, jnp.power(k + jnp.exp(log_snr), -gamma))
 
 
 @checked
-def p2(log_snr: Array, gamma: NonNegative = 1.0, k: Positive = 1.0) -> Array:
+def p2(gamma: NonNegative = 1.0, k: Positive = 1.0) -> Weighting:
     """``lambda = 1 / (k + SNR)^gamma``.
 
     Args:
       gamma: exponent; 0 gives :func:`eps`.
       k: the SNR at which the weight turns.
 
+    Returns:
+      ``log_snr -> lambda``, shaped like ``log_snr``.
+
     Source: Choi et al. 2022 (https://arxiv.org/abs/2204.00227).
     """
-    valid = (jnp.asarray(gamma) >= 0) & (jnp.asarray(k) > 0)
-    return nan_unless(valid, jnp.power(k + jnp.exp(log_snr), -gamma))
+    return Partial(_p2, gamma, k)
+
+
+def _edm(sigma_data: Number, log_snr: Array) -> Array:
+    return nan_unless(jnp.asarray(sigma_data) > 0, 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data))
 
 
 @checked
-def edm(log_snr: Array, sigma_data: Positive = 0.5) -> Array:
+def edm(sigma_data: Positive = 0.5) -> Weighting:
     """``lambda = 1 + 1 / (sigma_data^2 SNR)``: unit weight on the preconditioned network of EDM.
 
     Args:
       sigma_data: standard deviation of the data.
 
+    Returns:
+      ``log_snr -> lambda``, shaped like ``log_snr``.
+
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
-    return nan_unless(jnp.asarray(sigma_data) > 0, 1.0 + jnp.exp(-log_snr) / jnp.square(sigma_data))
+    return Partial(_edm, sigma_data)
 
 
 def flow(log_snr: Array) -> Array:
@@ -162,8 +184,15 @@ def flow(log_snr: Array) -> Array:
     return jnp.square(1.0 + jnp.exp(-0.5 * log_snr))
 
 
+def _logit_normal(mean: Number, std: Number, log_snr: Array) -> Array:
+    logit = -0.5 * log_snr
+    log_density = -0.5 * jnp.square((logit - mean) / std) - jnp.log(std) - 0.5 * math.log(2 * math.pi)
+    # 1 / (t (1 - t)) = (1 + e^logit)(1 + e^-logit); flow = (1 + e^logit)^2.
+    return jnp.exp(log_density + 3.0 * jax.nn.softplus(logit) + jax.nn.softplus(-logit))
+
+
 @checked
-def logit_normal(log_snr: Array, mean: Finite = 0.0, std: Positive = 1.0) -> Array:
+def logit_normal(mean: Finite = 0.0, std: Positive = 1.0) -> Weighting:
     """:func:`flow` times the logit-normal density ``N(logit t; mean, std^2) / (t (1 - t))`` of flow time.
 
     With uniform times of a rectified flow it is the same objective as logit-normal times without it.
@@ -172,16 +201,20 @@ def logit_normal(log_snr: Array, mean: Finite = 0.0, std: Positive = 1.0) -> Arr
       mean: mean of ``logit t``; positive values favour noise.
       std: standard deviation of ``logit t``.
 
+    Returns:
+      ``log_snr -> lambda``, shaped like ``log_snr``.
+
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
-    logit = -0.5 * log_snr
-    log_density = -0.5 * jnp.square((logit - mean) / std) - jnp.log(std) - 0.5 * math.log(2 * math.pi)
-    # 1 / (t (1 - t)) = (1 + e^logit)(1 + e^-logit); flow = (1 + e^logit)^2.
-    return jnp.exp(log_density + 3.0 * jax.nn.softplus(logit) + jax.nn.softplus(-logit))
+    return Partial(_logit_normal, mean, std)
+
+
+def _sigmoid(bias: Number, log_snr: Array) -> Array:
+    return jax.nn.sigmoid(bias - log_snr)
 
 
 @checked
-def sigmoid(log_snr: Array, bias: Finite = 0.0) -> Array:
+def sigmoid(bias: Finite = 0.0) -> Weighting:
     """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR.
 
     Wrap it in :func:`per_log_snr` to train with uniform times of any schedule.
@@ -189,10 +222,13 @@ def sigmoid(log_snr: Array, bias: Finite = 0.0) -> Array:
     Args:
       bias: the log-SNR at which the weight is 1/2, in nats.
 
+    Returns:
+      ``log_snr -> lambda``, shaped like ``log_snr``.
+
     Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848); Hoogeboom et al. 2024
     (https://arxiv.org/abs/2410.19324).
     """
-    return jax.nn.sigmoid(bias - log_snr)
+    return Partial(_sigmoid, bias)
 
 
 def _band(log_power: Array, share: Array, log_snr: Array) -> Array:
@@ -225,7 +261,7 @@ def band(power: Values, count: Values | None = None) -> Weighting:
     >>> band(4.0)(-jnp.log(4.0))
     Array(0.25, dtype=float32)
     """
-    return jax.tree_util.Partial(_band, *band_fractions(power, count))
+    return Partial(_band, *band_fractions(power, count))
 
 
 def _times_rate(weighting: Weighting, schedule: Schedule, log_snr: Array) -> Array:
@@ -246,13 +282,13 @@ def per_log_snr(weighting: Weighting, schedule: Schedule) -> Weighting:
     Returns:
       ``log_snr -> lambda`` for uniform times.
 
-    >>> from scorekit.schedules import geometric_ve
-    >>> round(float(per_log_snr(eps, geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
+    >>> from scorekit.schedules import GeometricVE
+    >>> round(float(per_log_snr(eps, GeometricVE(sigma_min=0.1, sigma_max=10.0))(jnp.float32(0.0))), 3)
     9.21
 
     Source: Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """
-    return jax.tree_util.Partial(_times_rate, as_pytree(weighting), schedule)
+    return Partial(_times_rate, as_pytree(weighting), schedule)
 
 
 def _half(log_snr: Array) -> Array:
@@ -269,8 +305,8 @@ def likelihood(schedule: Schedule) -> Weighting:
     Returns:
       ``log_snr -> lambda`` for uniform times, in nats.
 
-    >>> from scorekit.schedules import geometric_ve
-    >>> round(float(likelihood(geometric_ve(0.1, 10.0))(jnp.float32(0.0))), 3)
+    >>> from scorekit.schedules import GeometricVE
+    >>> round(float(likelihood(GeometricVE(sigma_min=0.1, sigma_max=10.0))(jnp.float32(0.0))), 3)
     4.605
 
     Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258); Kingma et al. 2021 (https://arxiv.org/abs/2107.00630).

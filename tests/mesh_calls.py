@@ -25,7 +25,7 @@ from scorekit.guidance import operators
 from scorekit.losses import score_matching
 from scorekit.typing import Prediction
 
-KEY, SCHEDULE, TS = jax.random.key(0), schedules.cosine(), np.array([1.0, 0.5, 0.1], np.float32)
+KEY, SCHEDULE, TS = jax.random.key(0), schedules.Cosine(), np.array([1.0, 0.5, 0.1], np.float32)
 NORMAL = densities.gaussian(np.zeros(3, np.float32), std=1.0)
 EXACT = denoisers.exact_denoiser(NORMAL, SCHEDULE)
 ANCESTRAL, MAP = solvers.Ancestral(), flow_maps.exact_map(NORMAL, SCHEDULE)

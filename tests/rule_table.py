@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from scorekit import denoisers, densities, guidance, schedules
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 DATA = densities.ring(num_modes=3, std=0.3)
 UNCOND = denoisers.exact_denoiser(DATA, SCHEDULE)
 COND = denoisers.exact_denoiser(DATA.component(1), SCHEDULE)

@@ -26,7 +26,7 @@ TIMES = jnp.array([0.97, 0.7, 0.4, 0.0])
 
 @functools.cache
 def _tuned_rows():
-    return jax.jit(lambda: solvers.UniPC().plan(schedules.cosine(), TIMES))()
+    return jax.jit(lambda: solvers.UniPC().plan(schedules.Cosine(), TIMES))()
 
 
 # Constructor arguments of the solvers that need some.
@@ -36,7 +36,7 @@ ARGUMENTS = {
     "edm_stochastic": lambda: {"num_steps": 3},
     "DPS": lambda: {"operator": lambda x: x[..., :1], "observation": jnp.ones(1), "base": solvers.Ancestral()},
     "PrecomputedSolver": lambda: {"rows": _tuned_rows(), "base": solvers.UniPC()},
-    "precomputed": lambda: {"solver": solvers.Euler(), "schedule": schedules.cosine(), "ts": TIMES},
+    "precomputed": lambda: {"solver": solvers.Euler(), "schedule": schedules.Cosine(), "ts": TIMES},
 }
 WHOLE_GRID = ("PrecomputedSolver", "precomputed")  # have no single rows, and belong to the cosine schedule
 

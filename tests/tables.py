@@ -13,19 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.schedules import (
-    cosine,
-    edm,
+    EDM,
+    Cosine,
+    GeometricVE,
+    Laplace,
+    LinearVP,
+    RectifiedFlow,
+    Sigmoid,
+    SubVP,
+    ZeroTerminalSNR,
     from_betas,
-    geometric_ve,
-    laplace,
     learned,
-    linear_vp,
-    rectified_flow,
     schedule_from_functions,
     shifted,
-    sigmoid,
-    sub_vp,
-    zero_terminal_snr,
 )
 
 if np.finfo(np.longdouble).nmant < 60:  # pragma: no cover
@@ -196,34 +196,34 @@ _flow_log_snr = lambda t: 2.0 * (jnp.log1p(-t) - jnp.log(t))
 _flow_time = lambda log_snr: 1.0 / (1.0 + jnp.exp(0.5 * log_snr))
 
 SCHEDULES = {
-    "linear_vp": Case(linear_vp, _vp),
-    "linear_vp_constant": Case(lambda: linear_vp(5.0, 5.0), lambda t: _vp(t, 5.0, 5.0)),
-    "sub_vp": Case(sub_vp, _sub_vp),
-    "cosine": Case(cosine, _cosine(0.0)),
-    "cosine_offset": Case(lambda: cosine(0.008), _cosine(0.008)),
-    "geometric_ve": Case(geometric_ve, lambda t: (np.ones_like(t), 0.01 * np.longdouble(5000.0) ** t)),
-    "edm": Case(edm, _karras(0.002, 80.0, 7)),
-    "edm_rho3": Case(lambda: edm(0.01, 20.0, 3.0), _karras(0.01, 20.0, 3)),
-    "edm_from_zero": Case(lambda: edm(0.0, 80.0, 2.0), _karras(0.0, 80.0, 2)),
-    "rectified_flow": Case(rectified_flow, _flow),
-    "sigmoid": Case(sigmoid, _sigmoid(-3, 3, 1)),
-    "sigmoid_skewed": Case(lambda: sigmoid(0.0, 3.0, 0.7), _sigmoid(0, 3, 0.7)),
-    "sigmoid_steep": Case(lambda: sigmoid(-3.0, 3.0, 0.1), _sigmoid(-3, 3, 0.1)),
-    "laplace": Case(laplace, preserving(_laplace(0, 0.5))),
-    "laplace_wide": Case(lambda: laplace(1.0, 2.0), preserving(_laplace(1, 2))),
+    "linear_vp": Case(LinearVP, _vp),
+    "linear_vp_constant": Case(lambda: LinearVP(beta_min=5.0, beta_max=5.0), lambda t: _vp(t, 5.0, 5.0)),
+    "sub_vp": Case(SubVP, _sub_vp),
+    "cosine": Case(Cosine, _cosine(0.0)),
+    "cosine_offset": Case(lambda: Cosine(s=0.008), _cosine(0.008)),
+    "geometric_ve": Case(GeometricVE, lambda t: (np.ones_like(t), 0.01 * np.longdouble(5000.0) ** t)),
+    "edm": Case(EDM, _karras(0.002, 80.0, 7)),
+    "edm_rho3": Case(lambda: EDM(sigma_min=0.01, sigma_max=20.0, rho=3.0), _karras(0.01, 20.0, 3)),
+    "edm_from_zero": Case(lambda: EDM(sigma_min=0.0, sigma_max=80.0, rho=2.0), _karras(0.0, 80.0, 2)),
+    "rectified_flow": Case(RectifiedFlow, _flow),
+    "sigmoid": Case(Sigmoid, _sigmoid(-3, 3, 1)),
+    "sigmoid_skewed": Case(lambda: Sigmoid(start=0.0, end=3.0, tau=0.7), _sigmoid(0, 3, 0.7)),
+    "sigmoid_steep": Case(lambda: Sigmoid(start=-3.0, end=3.0, tau=0.1), _sigmoid(-3, 3, 0.1)),
+    "laplace": Case(Laplace, preserving(_laplace(0, 0.5))),
+    "laplace_wide": Case(lambda: Laplace(mean=1.0, scale=2.0), preserving(_laplace(1, 2))),
     "ddpm_table": Case(lambda: from_betas(DDPM), preserving(_ddpm)),
     "stable_diffusion_table": Case(lambda: from_betas(STABLE_DIFFUSION), preserving(_sd)),
     "learned": Case(lambda: learned_with(HEIGHTS, SLOPES), preserving(_spline(HEIGHTS, SLOPES, 13.3, -5.0))),
-    "shifted_linear_vp": Case(lambda: shifted(linear_vp(), 2.0), _moved(_vp, 2)),
-    "shifted_sub_vp": Case(lambda: shifted(sub_vp(), 0.5), _moved_sub_vp(0.5)),
-    "shifted_cosine": Case(lambda: shifted(cosine(0.008), 4.0), _moved(_cosine(0.008), 4)),
+    "shifted_linear_vp": Case(lambda: shifted(LinearVP(), 2.0), _moved(_vp, 2)),
+    "shifted_sub_vp": Case(lambda: shifted(SubVP(), 0.5), _moved_sub_vp(0.5)),
+    "shifted_cosine": Case(lambda: shifted(Cosine(s=0.008), 4.0), _moved(_cosine(0.008), 4)),
     "shifted_ve": Case(
-        lambda: shifted(geometric_ve(), 3.0), lambda t: (np.ones_like(t), 0.03 * np.longdouble(5000.0) ** t)
+        lambda: shifted(GeometricVE(), 3.0), lambda t: (np.ones_like(t), 0.03 * np.longdouble(5000.0) ** t)
     ),
-    "shifted_flow": Case(lambda: shifted(rectified_flow(), 3.0), _flow_shift(3)),
-    "zero_terminal_linear_vp": Case(lambda: zero_terminal_snr(linear_vp()), _zero_terminal(_vp), 3e-9),
+    "shifted_flow": Case(lambda: shifted(RectifiedFlow(), 3.0), _flow_shift(3)),
+    "zero_terminal_linear_vp": Case(lambda: ZeroTerminalSNR(LinearVP()), _zero_terminal(_vp), 3e-9),
     "zero_terminal_table": Case(
-        lambda: zero_terminal_snr(from_betas(STABLE_DIFFUSION)), _zero_terminal(preserving(_sd)), 3e-8
+        lambda: ZeroTerminalSNR(from_betas(STABLE_DIFFUSION)), _zero_terminal(preserving(_sd)), 3e-8
     ),
     "functions": Case(lambda: schedule_from_functions(*_plain_flow), _flow),
     "functions_all": Case(

@@ -132,7 +132,7 @@ def test_what_is_no_schedule_and_no_denoiser_is_named(name, argument):
 
 
 KINDS = {
-    typing.Schedule: {"'cosine'": "cosine", "the function cosine: call it": schedules.cosine, "None": None},
+    typing.Schedule: {"'cosine'": "cosine", "the class Cosine: call it, Cosine": schedules.Cosine, "None": None},
     typing.Solver: {"the class Heun: call it, Heun": solvers.Heun, "'heun'": "heun", "the function": solvers.ddim},
     typing.Key: {"0": 0, "None": None, "a list": [0, 1], "a ndarray": np.zeros(2)},
 }
@@ -220,10 +220,10 @@ OTHER_SHAPES = {
 
 LOG_SNR = jnp.zeros(())
 TRACED = {
-    "min_snr": lambda value: sk.weightings.min_snr(LOG_SNR, value),
-    "edm": lambda value: sk.weightings.edm(LOG_SNR, value),
-    "p2": lambda value: sk.weightings.p2(LOG_SNR, k=value),
-    "logit_normal": lambda value: sk.weightings.logit_normal(LOG_SNR, std=value),
+    "min_snr": lambda value: sk.weightings.min_snr(value)(LOG_SNR),
+    "edm": lambda value: sk.weightings.edm(value)(LOG_SNR),
+    "p2": lambda value: sk.weightings.p2(k=value)(LOG_SNR),
+    "logit_normal": lambda value: sk.weightings.logit_normal(std=value)(LOG_SNR),
     "ema_decay": lambda value: training.ema_decay(value, 3.0),
     "step_weight": lambda value: sk.flow_maps.step_weight(FLOW, -0.1 * value, 0.5 + 0 * value),
     "interval": lambda value: sk.guidance.interval(right, right, FLOW, 2.0 + value, 1.0)(jnp.ones(1), 0.5).x0[0],

@@ -61,10 +61,10 @@ WITH_ETA = [n for n in NAMES if n in CHOSEN and (has_parameter(n, "eta") or n ==
 STOCHASTIC = [name for name in CHOSEN if made(name, 0.5).stochastic]
 # Schedules as functions of one of their leaves.
 SCHEDULES = {
-    "linear_vp": lambda number: schedules.linear_vp(beta_max=number),
-    "edm": lambda number: schedules.edm(0.01, number),
-    "shifted_flow": lambda number: schedules.shifted(schedules.rectified_flow(), number),
-    "cosine": lambda number: schedules.cosine(0.001 * number),
+    "linear_vp": lambda number: schedules.LinearVP(beta_max=number),
+    "edm": lambda number: schedules.EDM(sigma_min=0.01, sigma_max=number),
+    "shifted_flow": lambda number: schedules.shifted(schedules.RectifiedFlow(), number),
+    "cosine": lambda number: schedules.Cosine(s=0.001 * number),
 }
 # Every rule is in one of these chains: the cost of the tables is in their compilation. A solver runs under one of them,
 # and there are no more chains than solvers that are not slow, so that each rule is run.
@@ -300,7 +300,7 @@ def test_a_bfloat16_state_is_sampled_to_its_precision():
 @pytest.mark.parametrize("solver", [case for case in CASES if case != "PredictorCorrector"])
 def test_a_tree_of_arrays_is_its_arrays(solver):
     """Each leaf is stepped as it would be alone, with its own key (a corrector takes the norm of the whole example)."""
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     gain = {"a": 0.5, "b": -1.0}
     network = lambda gain: denoiser_from_network(
         lambda x, t: jax.tree.map(lambda g, leaf: jnp.tanh(g * leaf + t), gain, x), schedule, "x0"

@@ -20,12 +20,12 @@ from scorekit.denoisers import (
     exact_denoiser,
     scale_input,
 )
-from scorekit.predictions import TARGETS, edm_target
-from scorekit.schedules import cosine, edm, geometric_ve, rectified_flow, sub_vp
+from scorekit.predictions import TARGETS, EDMTarget
+from scorekit.schedules import EDM, Cosine, GeometricVE, RectifiedFlow, SubVP
 from scorekit.trees import pytree_dataclass
 
 X = np.random.default_rng(0).normal(size=(B, 2))
-FORMS = {**TARGETS, "edm": edm_target(0.7)}
+FORMS = {**TARGETS, "edm": EDMTarget(sigma_data=0.7)}
 
 
 def close(prediction, exact, rtol=1e-8):
@@ -33,7 +33,7 @@ def close(prediction, exact, rtol=1e-8):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factory", [cosine, sub_vp, geometric_ve, rectified_flow])
+@pytest.mark.parametrize("factory", [Cosine, SubVP, GeometricVE, RectifiedFlow])
 @in_float64
 def test_every_adapter_agrees_with_the_exact_denoiser(factory):
     schedule, mixture, t = factory(), densities.ring(3), np.linspace(0.1, 0.9, B)
@@ -64,7 +64,7 @@ def test_every_adapter_agrees_with_the_exact_denoiser(factory):
 
 
 def test_denoiser_from_network_accepts_target_names():
-    network, schedule = lambda x, t: 0.3 * x, cosine()
+    network, schedule = lambda x, t: 0.3 * x, Cosine()
     for name, form in TARGETS.items():
         close(
             denoiser_from_network(network, schedule, name)(X, 0.4),
@@ -89,11 +89,13 @@ def linear(params, x, t):
 
 
 def builders():
-    schedule = lambda c: cosine(c)
+    schedule = lambda c: Cosine(s=c)
     return {
         "network": lambda c: denoiser_from_network(Partial(linear, {"w": jnp.full((), c)}), schedule(c), "v"),
         "callable_tree": lambda c: denoiser_from_network(Network(scale=jnp.full((2,), c)), schedule(c), "v"),
-        "edm": lambda c: denoiser_from_network(Partial(linear, {"w": jnp.full((), c)}), schedule(c), edm_target(c)),
+        "edm": lambda c: denoiser_from_network(
+            Partial(linear, {"w": jnp.full((), c)}), schedule(c), EDMTarget(sigma_data=c)
+        ),
         "score": lambda c: denoiser_from_score(Partial(linear, {"w": jnp.full((), c)}), schedule(c)),
         "log_density": lambda c: denoiser_from_log_density(Partial(quadratic, jnp.full((), c)), schedule(c)),
         "exact": lambda c: exact_denoiser(densities.gaussian(jnp.full(2, c), std=c), schedule(c)),
@@ -130,7 +132,7 @@ def test_as_pytree_accepts_any_callable():
             return x
 
     for function in (lambda x, t: x, functools.partial(linear, {"w": 1.0}), Bound().network, jnp.add):
-        denoiser = denoiser_from_network(function, cosine())
+        denoiser = denoiser_from_network(function, Cosine())
         assert np.all(np.isfinite(jax.jit(lambda d: d(jnp.ones((1, 2)), 0.5))(denoiser).x0))
     array_inside = Network(scale=np.ones(2))  # type: ignore[arg-type]
     assert as_pytree(array_inside) is array_inside
@@ -139,7 +141,7 @@ def test_as_pytree_accepts_any_callable():
 def test_networks_may_be_conditioned_on_the_noise_level():
     seen = []
     network = lambda x, level: (seen.append(level), x)[1]
-    schedule = rectified_flow()
+    schedule = RectifiedFlow()
     condition_on_log_snr(network, schedule)(jnp.ones((3, 2)), jnp.array([0.0, 0.25, 1.0]))
     np.testing.assert_allclose(seen[0], [5.0, 0.25 * 2 * np.log(3), -5.0], rtol=1e-6)  # at most 20 nats
     # Trained with one schedule, sampled with another: the same denoiser at the same level.
@@ -147,10 +149,10 @@ def test_networks_may_be_conditioned_on_the_noise_level():
     on = lambda schedule: condition_on_log_snr(level_net, schedule)(
         jnp.ones((2, 2)), schedule.time_at(jnp.array([1.0, -2.0]))
     )
-    np.testing.assert_allclose(on(cosine()), on(rectified_flow()), rtol=1e-5)
+    np.testing.assert_allclose(on(Cosine()), on(RectifiedFlow()), rtol=1e-5)
 
 
-@pytest.mark.parametrize("schedule", [cosine(), geometric_ve(), sub_vp()], ids=["cosine", "ve", "sub_vp"])
+@pytest.mark.parametrize("schedule", [Cosine(), GeometricVE(), SubVP()], ids=["cosine", "ve", "sub_vp"])
 def test_scaled_inputs_have_unit_variance(schedule):
     t = np.linspace(0.0, 1.0, B, dtype=np.float32)
     x0, eps = np.random.default_rng(0).normal(size=(2, B, 5000))
@@ -159,7 +161,7 @@ def test_scaled_inputs_have_unit_variance(schedule):
     np.testing.assert_allclose(np.asarray(scaled).std(axis=1), 1.0, atol=0.05)
 
 
-@pytest.mark.parametrize("schedule", [edm(), cosine(), rectified_flow()], ids=["edm", "cosine", "flow"])
+@pytest.mark.parametrize("schedule", [EDM(), Cosine(), RectifiedFlow()], ids=["edm", "cosine", "flow"])
 @in_float64
 def test_edm_preconditioning_end_to_end_is_karras(schedule):
     """``D(x; w) = c_skip x + c_out F(c_in x, c_noise)`` with ``x = x_t / alpha`` and ``w = sigma / alpha``."""
@@ -173,7 +175,7 @@ def test_edm_preconditioning_end_to_end_is_karras(schedule):
     c_skip, c_out = s**2 / (sigma**2 + s**2), sigma * s / np.sqrt(sigma**2 + s**2)
     c_in, c_noise = 1 / np.sqrt(sigma**2 + s**2), np.log(sigma) / 4
     karras = c_skip * x + c_out * f(c_in * x, c_noise[:, 0])
-    denoised = denoiser_from_network(network, schedule, edm_target(s))(alpha * x, t)
+    denoised = denoiser_from_network(network, schedule, EDMTarget(sigma_data=s))(alpha * x, t)
     np.testing.assert_allclose(denoised.x0, karras, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(denoised.eps, (x - karras) / sigma, rtol=1e-7, atol=1e-8)
 
@@ -181,17 +183,17 @@ def test_edm_preconditioning_end_to_end_is_karras(schedule):
 def test_denoisers_preserve_dtype_and_tree_structure():
     network = lambda x, t: jax.tree.map(lambda leaf: 0.1 * leaf, x)
     x = {"a": np.ones((3, 2), jnp.bfloat16), "b": np.ones((3,), np.float32)}
-    prediction = jax.jit(denoiser_from_network(network, cosine()))(x, np.float32([0.1, 0.2, 0.3]))
+    prediction = jax.jit(denoiser_from_network(network, Cosine()))(x, np.float32([0.1, 0.2, 0.3]))
     for half in prediction:
         assert (half["a"].dtype, half["b"].dtype) == (jnp.bfloat16, jnp.float32)
-    exact = jax.jit(exact_denoiser(densities.ring(3), cosine()))(np.ones((3, 2), jnp.bfloat16), 0.5)
+    exact = jax.jit(exact_denoiser(densities.ring(3), Cosine()))(np.ones((3, 2), jnp.bfloat16), 0.5)
     assert exact.x0.dtype == exact.eps.dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize("target", ["v", "velocity", edm_target(0.5)], ids=["v", "velocity", "edm"])
+@pytest.mark.parametrize("target", ["v", "velocity", EDMTarget(sigma_data=0.5)], ids=["v", "velocity", "edm"])
 def test_denoiser_from_network_is_finite_at_both_ends(target):
     x, t = np.float32(X[:2]), np.float32([0.0, 1.0])
-    prediction = jax.jit(denoiser_from_network(lambda x, t: jnp.full_like(x, 0.3), cosine(), target))(x, t)
+    prediction = jax.jit(denoiser_from_network(lambda x, t: jnp.full_like(x, 0.3), Cosine(), target))(x, t)
     np.testing.assert_allclose(prediction.x0[0], x[0], rtol=1e-5)
     np.testing.assert_allclose(prediction.eps[1], x[1], rtol=1e-5)
     assert np.all(np.isfinite(prediction))
@@ -200,14 +202,14 @@ def test_denoiser_from_network_is_finite_at_both_ends(target):
 def test_log_density_of_a_tree():
     log_density = lambda x, t: -0.5 * (jnp.sum(x["a"] ** 2, axis=1) + x["b"] ** 2)
     x, t = {"a": np.ones((2, 3), np.float32), "b": np.full(2, 3.0, np.float32)}, np.float32([0.3, 0.6])
-    eps = jax.jit(denoiser_from_log_density(log_density, cosine()))(x, t).eps
+    eps = jax.jit(denoiser_from_log_density(log_density, Cosine()))(x, t).eps
     sigma = np.sin(np.pi / 2 * t)
     np.testing.assert_allclose(eps["a"], np.broadcast_to(sigma[:, None], (2, 3)), rtol=1e-6)
     np.testing.assert_allclose(eps["b"], 3 * sigma, rtol=1e-6)
 
 
 def test_times_outside_the_interval_are_named():
-    schedule, x = schedules.rectified_flow(), jnp.ones((2, 1))
+    schedule, x = schedules.RectifiedFlow(), jnp.ones((2, 1))
     network = lambda x, t: x
     for denoiser in (
         denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule),
@@ -226,7 +228,7 @@ def _joined(x, t):  # as in many code bases: t is (B,)
 
 @pytest.mark.parametrize("draw", [samplers.sample, jax.jit(samplers.sample)], ids=["eager", "jit"])
 def test_a_network_that_needs_a_batch_of_times_says_how(draw):
-    schedule, x, ts = schedules.rectified_flow(), jnp.ones((4, 2)), jnp.array([1.0, 0.0])
+    schedule, x, ts = schedules.RectifiedFlow(), jnp.ones((4, 2)), jnp.array([1.0, 0.0])
     run = lambda network: draw(denoisers.denoiser_from_network(network, schedule), schedule, solvers.Euler(), x, ts)
     with pytest.raises(ValueError, match=r"^t is a scalar when sampling and \(B,\) in the loss") as found:
         run(_joined)

@@ -152,7 +152,7 @@ WRONG = {
 RIGHT = {
     "layers": {
         "import jax.numpy as jnp\nimport numpy as np\nimport math": "scorekit.trees",
-        "from scorekit.schedules import cosine\nfrom scorekit import weightings": "scorekit.losses",
+        "from scorekit.schedules import Cosine\nfrom scorekit import weightings": "scorekit.losses",
         "import flax.linen as nn\nfrom scorekit.losses import denoising_loss": "scorekit.training.step",
         "from . import grids\nfrom .ode import Euler": "scorekit.solvers.sde",
     },

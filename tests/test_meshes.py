@@ -132,7 +132,7 @@ def test_shard_map_with_its_checks(package):
     assert_equal({k: [x[1] for x in leaves] for k, leaves in found.items()}, expected)
 
 
-SCHEDULE, X = schedules.cosine(), np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+SCHEDULE, X = schedules.Cosine(), np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 MEAN = np.array([0.3, -0.2, 0.1], np.float32)
 
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from tables import PRESERVING, SCHEDULES, B, D, in_float64
 
-from scorekit.predictions import TARGETS, as_target, bounded_log_snr, convert, edm_target, seen_log_snr, with_x0
+from scorekit.predictions import TARGETS, EDMTarget, as_target, bounded_log_snr, convert, seen_log_snr, with_x0
 from scorekit.process import perturb
-from scorekit.schedules import cosine, geometric_ve, linear_vp, rectified_flow, sigmoid, sub_vp
+from scorekit.schedules import Cosine, GeometricVE, LinearVP, RectifiedFlow, Sigmoid, SubVP
 from scorekit.typing import Prediction
 
-FORMS = {**TARGETS, "edm": edm_target(0.5)}
+FORMS = {**TARGETS, "edm": EDMTarget(sigma_data=0.5)}
 ROUND_TRIPS = {
-    "cosine": cosine,
-    "rectified_flow": rectified_flow,
-    "sigmoid": sigmoid,
-    "geometric_ve": lambda: geometric_ve(1e-3, 1e3),
+    "cosine": Cosine,
+    "rectified_flow": RectifiedFlow,
+    "sigmoid": Sigmoid,
+    "geometric_ve": lambda: GeometricVE(sigma_min=1e-3, sigma_max=1e3),
 }
 RNG = np.random.default_rng(0)
 X0, EPS = RNG.normal(size=(B, D)), RNG.normal(size=(B, D))
@@ -44,7 +44,7 @@ def test_every_ordered_pair_round_trips(name):
         assert np.all(error < 100 * np.finfo(np.float32).eps * amplification), (a, b)
 
 
-@pytest.mark.parametrize("schedule", [cosine(0.008), sub_vp(), geometric_ve()], ids=["cosine", "sub_vp", "ve"])
+@pytest.mark.parametrize("schedule", [Cosine(s=0.008), SubVP(), GeometricVE()], ids=["cosine", "sub_vp", "ve"])
 @in_float64
 def test_targets_match_their_definitions(schedule):
     t, h = np.linspace(0.1, 0.9, B), 1e-6
@@ -58,7 +58,7 @@ def test_targets_match_their_definitions(schedule):
     np.testing.assert_allclose(form("velocity"), (path(t + h) - path(t - h)) / (2 * h), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", [geometric_ve(), cosine(), rectified_flow()], ids=["ve", "cosine", "flow"])
+@pytest.mark.parametrize("schedule", [GeometricVE(), Cosine(), RectifiedFlow()], ids=["ve", "cosine", "flow"])
 @pytest.mark.parametrize("s", [0.5, 1.7])
 @in_float64
 def test_edm_target_is_karras_preconditioning(schedule, s):
@@ -67,19 +67,21 @@ def test_edm_target_is_karras_preconditioning(schedule, s):
     w = sigma / alpha  # EDM's sigma, for its x = x_t / alpha
     c_skip, c_out = s**2 / (w**2 + s**2), w * s / np.sqrt(s**2 + w**2)
     x_t, network = X0, EPS  # any values
-    prediction = edm_target(s).to_prediction(network, x_t, t, schedule)
+    prediction = EDMTarget(sigma_data=s).to_prediction(network, x_t, t, schedule)
     np.testing.assert_allclose(prediction.x0, c_skip * x_t / alpha + c_out * network, rtol=1e-10)
     np.testing.assert_allclose(alpha * prediction.x0 + sigma * prediction.eps, x_t, rtol=1e-10, atol=1e-12)
-    truth = edm_target(s).from_prediction(Prediction(X0, EPS), t, schedule)
+    truth = EDMTarget(sigma_data=s).from_prediction(Prediction(X0, EPS), t, schedule)
     np.testing.assert_allclose(truth, (X0 - c_skip * (X0 + w * EPS)) / c_out, rtol=1e-9, atol=1e-10)
 
 
 @in_float64
 def test_edm_target_of_unit_data_is_minus_v():
     t = np.linspace(0, 1, B)
-    for schedule in (cosine(), linear_vp()):
+    for schedule in (Cosine(), LinearVP()):
         v = FORMS["v"].from_prediction(Prediction(X0, EPS), t, schedule)
-        np.testing.assert_allclose(edm_target(1.0).from_prediction(Prediction(X0, EPS), t, schedule), -v, rtol=1e-12)
+        np.testing.assert_allclose(
+            EDMTarget(sigma_data=1.0).from_prediction(Prediction(X0, EPS), t, schedule), -v, rtol=1e-12
+        )
 
 
 def measured_scales(schedule, t, x_t, output, change):
@@ -100,7 +102,7 @@ def test_eps_scale_is_the_error_ratio(name):
         np.testing.assert_allclose(stated, measured, rtol=1e-6, err_msg=form)
 
 
-@pytest.mark.parametrize("schedule", [cosine(), cosine(0.008), rectified_flow()], ids=["cosine", "offset", "flow"])
+@pytest.mark.parametrize("schedule", [Cosine(), Cosine(s=0.008), RectifiedFlow()], ids=["cosine", "offset", "flow"])
 @pytest.mark.parametrize("form", ["v", "velocity", "edm"])
 def test_ratio_free_targets_are_exact_at_both_ends(schedule, form):
     t, x0, eps = jnp.linspace(0.0, 1.0, B), X0.astype(np.float32), EPS.astype(np.float32)
@@ -130,13 +132,13 @@ def test_ratio_free_targets_are_finite_at_both_ends_of_every_schedule(name, form
 
 def test_v_preserves_x_t_for_schedules_that_are_not_variance_preserving():
     assert "sub_vp" not in PRESERVING
-    schedule, t = sub_vp(), jnp.linspace(0, 1, B)
+    schedule, t = SubVP(), jnp.linspace(0, 1, B)
     prediction = FORMS["v"].to_prediction(X0.astype(np.float32), EPS.astype(np.float32), t, schedule)
     np.testing.assert_allclose(perturb(schedule, prediction.x0, prediction.eps, t), EPS, rtol=1e-5, atol=1e-5)
 
 
 def test_with_x0_preserves_x_t_and_does_not_change_eps_without_noise():
-    schedule, t = rectified_flow(), jnp.linspace(0.0, 1.0, B)
+    schedule, t = RectifiedFlow(), jnp.linspace(0.0, 1.0, B)
     old, new = Prediction(jnp.float32(X0), jnp.float32(EPS)), jnp.float32(EPS + X0**2)
     out = with_x0(schedule, old, new, t)
     np.testing.assert_array_equal(out.x0, new)
@@ -150,15 +152,15 @@ def test_networks_are_not_called_with_levels_that_training_hardly_draws():
 
 
 def test_bounded_log_snr():
-    np.testing.assert_array_equal(bounded_log_snr(rectified_flow(), jnp.array([0.0, 0.5, 1.0])), [60.0, 0.0, -60.0])
+    np.testing.assert_array_equal(bounded_log_snr(RectifiedFlow(), jnp.array([0.0, 0.5, 1.0])), [60.0, 0.0, -60.0])
 
 
 def test_targets_are_trees_by_name_or_object():
     assert as_target("v") is TARGETS["v"]
-    assert as_target(edm_target(2.0)) == edm_target(2.0)
-    assert jax.tree.leaves(edm_target(2.0)) == [2.0]
+    assert as_target(EDMTarget(sigma_data=2.0)) == EDMTarget(sigma_data=2.0)
+    assert jax.tree.leaves(EDMTarget(sigma_data=2.0)) == [2.0]
     x = {"a": jnp.ones((2, 3), jnp.bfloat16)}
-    out = convert(cosine(), x, x, jnp.array([0.2, 0.3]), source="v", target="velocity")
+    out = convert(Cosine(), x, x, jnp.array([0.2, 0.3]), source="v", target="velocity")
     assert out["a"].dtype == jnp.bfloat16
 
 

@@ -9,7 +9,7 @@ import pytest
 from tables import SCHEDULES, B, in_float64
 
 from scorekit import process
-from scorekit.schedules import cosine, geometric_ve, linear_vp, rectified_flow
+from scorekit.schedules import Cosine, GeometricVE, LinearVP, RectifiedFlow
 from scorekit.typing import Prediction
 
 T = np.linspace(0.03, 0.9701, B)  # off the knots of every table
@@ -90,7 +90,7 @@ def test_kernels_are_exact_where_alpha_or_sigma_vanishes(name):
 
 
 def test_the_variance_of_a_transition_is_one_minus_the_ratio():
-    schedule = linear_vp()
+    schedule = LinearVP()
     expected = -np.expm1(np.float64(schedule.log_snr(0.6)) - np.float64(schedule.log_snr(0.59)))
     noise = process.transition(schedule, 0.6, 0.59).std / schedule.sigma(0.6)
     assert noise**2 == pytest.approx(expected, rel=1e-4)
@@ -100,14 +100,14 @@ def test_the_variance_of_a_transition_is_one_minus_the_ratio():
 def test_perturb_preserves_tree_and_dtype():
     x0 = {"a": jnp.ones((2, 3)), "b": jnp.full((2,), 2.0, jnp.bfloat16)}
     eps = jax.tree.map(lambda x: -jnp.ones_like(x), x0)
-    out = process.perturb(rectified_flow(), x0, eps, jnp.array([0.0, 0.75]))
+    out = process.perturb(RectifiedFlow(), x0, eps, jnp.array([0.0, 0.75]))
     np.testing.assert_array_equal(out["a"], [[1, 1, 1], [-0.5, -0.5, -0.5]])
     np.testing.assert_array_equal(out["b"].astype(jnp.float32), [2.0, -0.25])
     assert out["b"].dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(
-    ("schedule", "std"), [(geometric_ve(0.01, 50.0), 50.0), (cosine(), 1.0), (linear_vp(), 0.99998)]
+    ("schedule", "std"), [(GeometricVE(sigma_min=0.01, sigma_max=50.0), 50.0), (Cosine(), 1.0), (LinearVP(), 0.99998)]
 )
 def test_prior_has_the_noise_of_the_last_time(schedule, std):
     like = {"a": jax.ShapeDtypeStruct((400, 50), jnp.float32), "b": jax.ShapeDtypeStruct((3,), jnp.bfloat16)}
@@ -119,7 +119,7 @@ def test_prior_has_the_noise_of_the_last_time(schedule, std):
 
 
 def test_score_is_the_gradient_of_the_conditional_log_density():
-    schedule, x0, eps, t = cosine(), jnp.array([1.0, -2.0]), jnp.array([0.3, 0.4]), 0.3
+    schedule, x0, eps, t = Cosine(), jnp.array([1.0, -2.0]), jnp.array([0.3, 0.4]), 0.3
     x_t = process.perturb(schedule, x0, eps, t)
     log_density = lambda x: -0.5 * jnp.sum(jnp.square((x - schedule.alpha(t) * x0) / schedule.sigma(t)))
     np.testing.assert_allclose(process.score(schedule, Prediction(x0, eps), t), jax.grad(log_density)(x_t), rtol=1e-5)
@@ -127,4 +127,4 @@ def test_score_is_the_gradient_of_the_conditional_log_density():
 
 def test_a_shape_in_place_of_an_array_is_named_with_the_remedy():
     with pytest.raises(ValueError, match=r"like must be an array .* shape \(256, 2\): jnp.zeros\(\(256, 2\)\)"):
-        process.sample_prior(jax.random.key(0), cosine(), (256, 2))
+        process.sample_prior(jax.random.key(0), Cosine(), (256, 2))

@@ -103,8 +103,8 @@ def test_schedule_protocol_is_checkable():
 
 def test_dataclasses_of_two_classes_have_different_structures():
     """Else jit may run a program that was compiled for another class."""
-    first, second = schedules.linear_vp(), schedules.laplace()
+    first, second = schedules.LinearVP(), schedules.Laplace()
     assert len(jax.tree.leaves(first)) == len(jax.tree.leaves(second))
     assert jax.tree.structure(first) != jax.tree.structure(second)
-    assert jax.tree.structure(first) == jax.tree.structure(schedules.linear_vp(1.0, 2.0))
+    assert jax.tree.structure(first) == jax.tree.structure(schedules.LinearVP(beta_min=1.0, beta_max=2.0))
     assert jax.tree.structure(solvers.Heun()) != jax.tree.structure(solvers.Heun(coordinate="sigma"))

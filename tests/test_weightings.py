@@ -10,7 +10,7 @@ import pytest
 from tables import B, D, U, in_float64
 
 from scorekit import process, weightings
-from scorekit.schedules import cosine, geometric_ve, laplace, linear_vp, rectified_flow, sub_vp
+from scorekit.schedules import Cosine, GeometricVE, Laplace, LinearVP, RectifiedFlow, SubVP
 
 T = np.linspace(0.02, 0.98, B)
 RNG = np.random.default_rng(0)
@@ -42,31 +42,31 @@ def score_mse(alpha, sigma, snr, x_t, x0_hat):
 
 
 PUBLISHED = {
-    "eps": (weightings.eps, cosine, lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT)),
-    "snr": (weightings.snr, cosine, lambda a, s, snr, x_t, d: snr * mse(X0, d)),
-    "x0": (weightings.x0, cosine, lambda a, s, snr, x_t, d: mse(X0, d)),
-    "x0_ve": (weightings.x0, geometric_ve, lambda a, s, snr, x_t, d: mse(X0, d)),
-    "v": (weightings.v, linear_vp, v_mse),
-    "snr_plus_one": (weightings.v, cosine, lambda a, s, snr, x_t, d: (snr + 1) * mse(X0, d)),
-    "score": (weightings.score, cosine, score_mse),
-    "truncated_snr": (weightings.truncated_snr, cosine, lambda a, s, snr, x_t, d: np.maximum(snr, 1) * mse(X0, d)),
-    "min_snr": (weightings.min_snr, cosine, lambda a, s, snr, x_t, d: np.minimum(snr, 5) * mse(X0, d)),
+    "eps": (weightings.eps, Cosine, lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT)),
+    "snr": (weightings.snr, Cosine, lambda a, s, snr, x_t, d: snr * mse(X0, d)),
+    "x0": (weightings.x0, Cosine, lambda a, s, snr, x_t, d: mse(X0, d)),
+    "x0_ve": (weightings.x0, GeometricVE, lambda a, s, snr, x_t, d: mse(X0, d)),
+    "v": (weightings.v, LinearVP, v_mse),
+    "snr_plus_one": (weightings.v, Cosine, lambda a, s, snr, x_t, d: (snr + 1) * mse(X0, d)),
+    "score": (weightings.score, Cosine, score_mse),
+    "truncated_snr": (weightings.truncated_snr, Cosine, lambda a, s, snr, x_t, d: np.maximum(snr, 1) * mse(X0, d)),
+    "min_snr": (weightings.min_snr(), Cosine, lambda a, s, snr, x_t, d: np.minimum(snr, 5) * mse(X0, d)),
     "min_snr_1": (
-        partial(weightings.min_snr, gamma=1.0),
-        linear_vp,
+        weightings.min_snr(gamma=1.0),
+        LinearVP,
         lambda a, s, snr, x_t, d: np.minimum(snr, 1) * mse(X0, d),
     ),
     "p2": (
-        partial(weightings.p2, gamma=0.5, k=2.0),
-        cosine,
+        weightings.p2(gamma=0.5, k=2.0),
+        Cosine,
         lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (2 + snr) ** 0.5,
     ),
-    "edm": (weightings.edm, geometric_ve, karras_loss),
-    "edm_vp": (partial(weightings.edm, sigma_data=1.5), cosine, partial(karras_loss, s=1.5)),
-    "flow": (weightings.flow, rectified_flow, lambda a, s, snr, x_t, d: mse(EPS - X0, EPS_HAT - d)),
+    "edm": (weightings.edm(), GeometricVE, karras_loss),
+    "edm_vp": (weightings.edm(sigma_data=1.5), Cosine, partial(karras_loss, s=1.5)),
+    "flow": (weightings.flow, RectifiedFlow, lambda a, s, snr, x_t, d: mse(EPS - X0, EPS_HAT - d)),
     "sigmoid": (
-        partial(weightings.sigmoid, bias=2.0),
-        cosine,
+        weightings.sigmoid(bias=2.0),
+        Cosine,
         lambda a, s, snr, x_t, d: mse(EPS, EPS_HAT) / (1 + np.exp(np.log(snr) - 2)),
     ),
 }
@@ -81,7 +81,7 @@ def test_weighting_is_the_published_loss(name):
     np.testing.assert_allclose(weighted, loss(*setting(schedule)), rtol=1e-8)
 
 
-@pytest.mark.parametrize("factory", [linear_vp, sub_vp, cosine, geometric_ve, rectified_flow])
+@pytest.mark.parametrize("factory", [LinearVP, SubVP, Cosine, GeometricVE, RectifiedFlow])
 @in_float64
 def test_likelihood_is_the_g_squared_weighted_score_loss(factory):
     schedule = factory()
@@ -92,22 +92,22 @@ def test_likelihood_is_the_g_squared_weighted_score_loss(factory):
 
 @in_float64
 def test_logit_normal_weighting_is_logit_normal_times_with_the_flow_weighting():
-    from scorekit.times import logit_normal
+    from scorekit.times import LogitNormal
 
-    schedule, error = rectified_flow(), lambda t: (1 - t) ** 2 * (1 + np.sin(3 * t))
+    schedule, error = RectifiedFlow(), lambda t: (1 - t) ** 2 * (1 + np.sin(3 * t))
     for mean, std in ((0.0, 1.0), (-0.7, 0.6)):
-        weight = weightings.logit_normal(schedule.log_snr(U), mean=mean, std=std)
+        weight = weightings.logit_normal(mean, std)(schedule.log_snr(U))
         by_weight = float(np.mean(weight * error(U)))
-        t = np.asarray(logit_normal(mean, std).quantile(jnp.asarray(U), schedule).t)
+        t = np.asarray(LogitNormal(mean=mean, std=std).quantile(jnp.asarray(U), schedule).t)
         by_times = float(np.mean(weightings.flow(schedule.log_snr(t)) * error(t)))
         assert by_weight == pytest.approx(by_times, rel=3e-5)
 
 
 @in_float64
 def test_per_log_snr_objective_does_not_depend_on_the_schedule():
-    weighting, error = partial(weightings.sigmoid, bias=1.0), lambda level: 1 + np.cos(level)
+    weighting, error = weightings.sigmoid(bias=1.0), lambda level: 1 + np.cos(level)
     expected = 12 * float(np.mean(weighting(12 * U - 6) * error(12 * U - 6)))
-    for schedule in (cosine(), linear_vp(), geometric_ve(), rectified_flow(), laplace(0.5, 4.0), sub_vp()):
+    for schedule in (Cosine(), LinearVP(), GeometricVE(), RectifiedFlow(), Laplace(mean=0.5, scale=4.0), SubVP()):
         first, last = (float(schedule.time_at(x)) for x in (6.0, -6.0))
         t = first + (last - first) * U
         log_snr = np.asarray(schedule.log_snr(t))
@@ -146,7 +146,7 @@ def test_parameters_of_per_log_snr_do_not_retrace():
     def run(weighting):
         return weighting(jnp.float32(0.5))
 
-    make = lambda bias, s: weightings.per_log_snr(jax.tree_util.Partial(weightings.sigmoid, bias=bias), cosine(s))
+    make = lambda bias, s: weightings.per_log_snr(weightings.sigmoid(bias), Cosine(s=s))
     one, two = run(make(jnp.float32(0.0), 0.1)), run(make(jnp.float32(1.0), 0.2))
     assert one != two
     assert run(weightings.band([1.0, 2.0])) != run(weightings.band([3.0, 2.0]))
@@ -154,12 +154,12 @@ def test_parameters_of_per_log_snr_do_not_retrace():
 
 def test_every_weighting_is_finite_and_positive_within_60_nats():
     level = jnp.linspace(-60.0, 60.0, B)
-    schedule = cosine()
+    schedule = Cosine()
     for w in (*(row[0] for row in PUBLISHED.values()), weightings.likelihood(schedule), weightings.band(0.2)):
         values = np.asarray(w(level))
         assert np.all(np.isfinite(values))
         assert np.all(values >= 0)
         assert np.all(np.asarray(w(jnp.linspace(-12.0, 12.0, B))) > 0)
-    assert np.all(np.isfinite(weightings.logit_normal(level)))
-    ends = jax.vmap(jax.grad(weightings.logit_normal))(level)
+    assert np.all(np.isfinite(weightings.logit_normal()(level)))
+    ends = jax.vmap(jax.grad(weightings.logit_normal()))(level)
     assert np.all(np.isfinite(ends))

@@ -21,12 +21,12 @@ def first(leaf: Array) -> Array:
     return leaf[0]
 
 
-key, schedule = jax.random.key(0), sk.schedules.cosine()
+key, schedule = jax.random.key(0), sk.schedules.Cosine()
 data = sk.densities.ring()
 x0 = data.sample(key, (16,))
 
 # losses, weightings, times; denoisers, guidance, predictions
-weighting, times = sk.weightings.min_snr, sk.times.uniform(t_min=1e-3)
+weighting, times = sk.weightings.min_snr(), sk.times.Uniform(t_min=1e-3)
 loss, aux = sk.denoising_loss(key, network, schedule, x0, target="v", weighting=weighting, times=times)
 learned = sk.denoiser_from_network(network, schedule, target="v")
 exact = sk.denoisers.exact_denoiser(data, schedule)
@@ -53,7 +53,7 @@ scores = sk.typicality.gaussian_score(x0)(x)
 norm = sk.trees.sum_per_example(jnp.square, x)
 
 # two-time models, two data sets, tokens, factorised models, frames
-consistency = sk.flow_maps.consistency_function(learned, sk.schedules.edm())
+consistency = sk.flow_maps.consistency_function(learned, sk.schedules.EDM())
 pinned = sk.interpolants.bridge_noise(sk.interpolants.brownian_schedule(), x0, x0, x0, 0.5)
 tokens = sk.discrete.absorbing(3)
 logits = sk.discrete.denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 3)), tokens)

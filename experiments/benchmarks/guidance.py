@@ -109,7 +109,7 @@ def mixture_problem(samples: int) -> Problem:
 
     The denoisers are exact, and so is the classifier of every noise level.
     """
-    schedule, ring = schedules.cosine(), densities.ring(CLASSES * MODES, 1.4, 0.3)
+    schedule, ring = schedules.Cosine(), densities.ring(CLASSES * MODES, 1.4, 0.3)
     data = densities.mixture(np.repeat([0.5, 0.3, 0.2], CLASSES), [ring.component(k) for k in range(CLASSES * MODES)])
     labels = np.arange(samples, dtype=np.int32) % CLASSES
     drawn, modes = map(np.asarray, data.sample_with_labels(jax.random.key(9), (12 * samples,)))

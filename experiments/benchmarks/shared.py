@@ -36,7 +36,7 @@ STOCHASTIC: dict[str, Callable[[int], Any]] = {
 """Solvers for a number of steps."""
 
 
-EDM = schedules.edm(0.0, 80.0)  # its t = 0 is clean data
+EDM = schedules.EDM(sigma_min=0.0, sigma_max=80.0)  # its t = 0 is clean data
 
 
 def at_ratio(schedule: Schedule, ratio: float) -> Array:
@@ -55,11 +55,11 @@ GRIDS: dict[str, Callable[[int], Array]] = {
     "logsnr .002": lambda n: grids.uniform_log_snr(EDM, n, 1.0, at_ratio(EDM, 0.002)),
     "logsnr .01": lambda n: grids.uniform_log_snr(EDM, n, 1.0, at_ratio(EDM, 0.01)),
     "logsnr .03": lambda n: grids.uniform_log_snr(EDM, n, 1.0, at_ratio(EDM, 0.03)),
-    "VP t": lambda n: powers(n, schedules.linear_vp()),
-    "VP t^2": lambda n: powers(n, schedules.linear_vp(), 2.0),
-    "VP t^2.5": lambda n: powers(n, schedules.linear_vp(), 2.5),
-    "VP t^3": lambda n: powers(n, schedules.linear_vp(), 3.0),
-    "flow t": lambda n: powers(n, schedules.rectified_flow()),
+    "VP t": lambda n: powers(n, schedules.LinearVP()),
+    "VP t^2": lambda n: powers(n, schedules.LinearVP(), 2.0),
+    "VP t^2.5": lambda n: powers(n, schedules.LinearVP(), 2.5),
+    "VP t^3": lambda n: powers(n, schedules.LinearVP(), 3.0),
+    "flow t": lambda n: powers(n, schedules.RectifiedFlow()),
 }
 """Times of EDM by the number of steps."""
 

@@ -40,8 +40,8 @@ def shared(module: str) -> dict[str, str]:
 def meanings_of(factory: Callable | Any) -> dict[str, str]:
     """The meanings of the arguments of a function, class or choice, as far as docstrings tell.
 
-    >>> from scorekit.schedules import edm
-    >>> meanings_of(functools.partial(edm, rho=1.0))["rho"]
+    >>> from scorekit.schedules import EDM
+    >>> meanings_of(functools.partial(EDM, rho=1.0))["rho"]
     'exponent; 1 gives a linear sigma, larger values spend more time at low noise.'
     """
     if isinstance(factory, functools.partial):

@@ -5,7 +5,7 @@ A section is a table of such rows::
     FIELDS = Section(
         steps=Field(1000, Count(1), "Updates of the parameters."),
         optimizer=Field(None, OneOf("adamw", "muon"), "Which optimiser; None is adamw."),
-        schedule=Choices({"cosine": "scorekit.schedules:cosine"}, "cosine", "How much noise there is at each time."),
+        schedule=Choices({"cosine": "scorekit.schedules:Cosine"}, "cosine", "How much noise there is at each time."),
     )
 
 From it come the config, its check, ``--help_config`` and the page of fields. NaN and infinities are values of no field.

@@ -2,10 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from types import ModuleType
 from typing import Annotated, TypeAlias, cast
-
-from jax.tree_util import Partial
 
 from experiments.cli.choices import Choice, Choices
 from experiments.cli.fields import FRACTION, POSITIVE, Field
@@ -16,25 +13,23 @@ from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.times import TimeSampler
 from scorekit.typing import Schedule, Weighting
 
-
-def _with_defaults(module: ModuleType, first: str | None = None) -> dict[str, Callable]:
-    """The public functions of a module whose arguments have defaults, after this first one, by name."""
-    found = {}
-    for name in module.__all__:
-        arguments = list(inspect.signature(getattr(module, name)).parameters.values())
-        if first is not None and arguments[0].name != first:
-            continue
-        if all(argument.default is not argument.empty for argument in arguments[first is not None :]):
-            found[name] = getattr(module, name)
-    return found
-
-
 _LINEAR_LOG_SNR = Choice(
     lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
     "Log-SNR linear in t, variance preserving.\n\nArgs:\n  log_snr_max: at t = 0.\n  log_snr_min: at t = 1.",
 )
 SCHEDULES = Choices(
-    dict(sorted({**_with_defaults(schedules), "linear_log_snr": _LINEAR_LOG_SNR}.items())),
+    {
+        "cosine": schedules.Cosine,
+        "edm": schedules.EDM,
+        "geometric_ve": schedules.GeometricVE,
+        "laplace": schedules.Laplace,
+        "learned": schedules.learned,
+        "linear_log_snr": _LINEAR_LOG_SNR,
+        "linear_vp": schedules.LinearVP,
+        "rectified_flow": schedules.RectifiedFlow,
+        "sigmoid": schedules.Sigmoid,
+        "sub_vp": schedules.SubVP,
+    },
     "cosine",
     "How much signal, alpha(t), and noise, sigma(t), there is at each time.",
     bounds={"beta_max": POSITIVE, "num_knots": Count(1, 1024), "sigma_max": POSITIVE},
@@ -46,18 +41,10 @@ def _constant(value):
     return Choice(lambda: value, inspect.getdoc(value))
 
 
-def _function(function: Callable) -> Choice:
-    """A factory of a function of the log-SNR with its other arguments, if it has any."""
-    numbers = {name: one.default for name, one in inspect.signature(function).parameters.items() if name != "log_snr"}
-    if not numbers:
-        return _constant(function)
-    return Choice(lambda **values: Partial(function, **{**numbers, **values}), function, drop=("log_snr",))
-
-
 TARGETS = Choices(
     {
         **{name: _constant(target) for name, target in predictions.TARGETS.items()},
-        "edm": predictions.edm_target,
+        "edm": predictions.EDMTarget,
         "negative_eps": preconditioning.NegativeEps,
     },
     "v",
@@ -129,17 +116,23 @@ def _discrete_times(ts: Annotated[tuple, Each(FRACTION, least=1)], weights: _Pos
 
 
 def _sigmoid(schedule: Schedule, bias: Finite = 0.0) -> Weighting:
-    return weightings.per_log_snr(Partial(weightings.sigmoid, bias=bias), schedule)
+    return weightings.per_log_snr(weightings.sigmoid(bias), schedule)
 
 
 _WEIGHTINGS: dict[str, Callable] = {
     "band": Choice(_band, weightings.band),
+    "edm": weightings.edm,
     "likelihood": weightings.likelihood,
+    "logit_normal": weightings.logit_normal,
+    "min_snr": weightings.min_snr,
+    "p2": weightings.p2,
     "sigmoid": Choice(_sigmoid, weightings.sigmoid),
 }
-_WEIGHTINGS = {name: _function(one) for name, one in _with_defaults(weightings, "log_snr").items()} | _WEIGHTINGS
+_PLAIN = {
+    name: _constant(getattr(weightings, name)) for name in ("eps", "flow", "score", "snr", "truncated_snr", "v", "x0")
+}
 WEIGHTINGS = Choices(
-    dict(sorted(_WEIGHTINGS.items())),
+    dict(sorted({**_PLAIN, **_WEIGHTINGS}.items())),
     "v",
     "λ, the weight of the squared error of eps at each noise level.",
     ("schedule",),
@@ -152,10 +145,10 @@ TIMES = Choices(
         "annealed": times.annealed,
         "band": Choice(_band_times, times.band),
         "discrete": Choice(_discrete_times, times.discrete),
-        "log_normal_sigma": times.log_normal_sigma,
-        "logit_normal": times.logit_normal,
-        "uniform": times.uniform,
-        "uniform_log_snr": times.uniform_log_snr,
+        "log_normal_sigma": times.LogNormalSigma,
+        "logit_normal": times.LogitNormal,
+        "uniform": times.Uniform,
+        "uniform_log_snr": times.UniformLogSNR,
     },
     "uniform",
     "The distribution of the times, and so of the noise levels, of training.",

@@ -17,7 +17,7 @@ def _is_key(value: Any) -> bool:
 
 
 KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    Schedule: ("a noise schedule, such as scorekit.schedules.cosine()", lambda x: hasattr(x, "alpha")),
+    Schedule: ("a noise schedule, such as scorekit.schedules.Cosine()", lambda x: hasattr(x, "alpha")),
     Solver: ("a solver, such as scorekit.solvers.Heun()", lambda x: hasattr(x, "step")),
     Key: ("a PRNG key, jax.random.key(seed)", _is_key),
 }

@@ -15,11 +15,11 @@ Returns:
 >>> from scorekit.autoregressive import Normal, gaussian_sequence, model_from_network
 >>> from scorekit.densities import gaussian
 >>> from scorekit.networks import CausalWaveNet
->>> from scorekit.schedules import rectified_flow
+>>> from scorekit.schedules import RectifiedFlow
 >>> network, x0 = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1), jnp.ones((2, 3, 1))
 >>> model = model_from_network(network, jax.jit(network.init)(jax.random.key(0), x0), Normal())
->>> model_at = condition_on_noise(model, rectified_flow())
->>> jax.jit(smoothed_loss)(jax.random.key(1), model_at, rectified_flow(), x0).shape, model_at(0.5).conditions["noise"]
+>>> model_at = condition_on_noise(model, RectifiedFlow())
+>>> jax.jit(smoothed_loss)(jax.random.key(1), model_at, RectifiedFlow(), x0).shape, model_at(0.5).conditions["noise"]
 ((2,), Array(0., dtype=float32))
 >>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
 >>> log_density = smoothed_log_density(lambda t: gaussian_sequence(g.marginal(1 - t, t)))
@@ -43,7 +43,7 @@ from scorekit.autoregressive.likelihoods import log_prob
 from scorekit.autoregressive.models import NetworkModel, SequenceModel
 from scorekit.predictions import seen_log_snr
 from scorekit.process import perturb
-from scorekit.times import TimeSampler, draw, uniform
+from scorekit.times import TimeSampler, Uniform, draw
 from scorekit.trees import as_pytree
 from scorekit.typing import Array, ArrayLike, Key, Schedule
 
@@ -98,12 +98,12 @@ def smoothed_loss(
     Args:
       key: PRNG key.
       x0: clean sequences ``(B, L, C)``.
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
     """
     for_times, for_noise = jax.random.split(key)
     if jnp.ndim(x0) != 3 or 0 in jnp.shape(x0):
         raise ValueError(f"x0 must have shape (B, L, C), got {jnp.shape(x0)}")
-    drawn = draw(for_times, uniform() if times is None else times, schedule, jnp.shape(x0)[0])
+    drawn = draw(for_times, Uniform() if times is None else times, schedule, jnp.shape(x0)[0])
     model = model_at(drawn.t)
     x0 = check_sequences(model.conditional, x0, "x0")
     x_t = perturb(schedule, x0, jax.random.normal(for_noise, x0.shape, x0.dtype), drawn.t)

@@ -29,7 +29,7 @@ def log_density(priors: PyTree, log_likelihood: Callable[[PyTree], Array] | None
       ``priors``. The function is a pytree: it crosses ``jit`` as an argument.
 
     >>> from scorekit import densities, denoisers, likelihood, schedules
-    >>> schedule = schedules.cosine()
+    >>> schedule = schedules.Cosine()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedule)
     >>> prior = likelihood.flow_density(denoiser, schedule, (2,))
     >>> target = log_density(prior, lambda x: -2.0 * jnp.sum((x - 1.0) ** 2))

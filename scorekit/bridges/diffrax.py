@@ -21,13 +21,13 @@ Returns:
 
 >>> import diffrax
 >>> from scorekit import densities, denoisers, schedules
->>> schedule = schedules.rectified_flow()
+>>> schedule = schedules.RectifiedFlow()
 >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
 >>> term = ode_term(denoiser, schedule)
 >>> solve = jax.jit(lambda x: diffrax.diffeqsolve(term, diffrax.Tsit5(), 1.0, 0.0, -0.05, x).ys[-1])
 >>> round(float(solve(jnp.ones((1, 1)))[0, 0]), 4)
 0.5
->>> schedule, x = schedules.linear_vp(), jax.random.normal(jax.random.key(0), (4000, 1))
+>>> schedule, x = schedules.LinearVP(), jax.random.normal(jax.random.key(0), (4000, 1))
 >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.full(1, 3.0), std=0.5), schedule)
 >>> path = diffrax.VirtualBrownianTree(0.0, 1.0, 1e-3, jax.eval_shape(lambda: x), jax.random.key(1))
 >>> terms, start, end = reverse_sde(denoiser, schedule, path), reversed_time(1.0), reversed_time(1e-3)

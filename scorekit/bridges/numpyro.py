@@ -6,7 +6,7 @@ A :class:`~scorekit.likelihood.ModelDensity` has the score as the gradient of it
 
 >>> import jax.numpy as jnp
 >>> from scorekit import densities, denoisers, likelihood, schedules
->>> schedule = schedules.cosine()
+>>> schedule = schedules.Cosine()
 >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
 >>> prior = distribution(likelihood.flow_density(denoiser, schedule, (1,)))
 >>> prior.event_shape, prior.expand([3]).batch_shape

@@ -29,9 +29,9 @@ Returns:
 ([1, 2, 2, 2, 1], [0.0, 0.125, 0.25, 0.375, 0.5], [1, 3])
 >>> from scorekit import denoisers, schedules
 >>> from scorekit.densities import random_fields
->>> denoiser = denoisers.exact_denoiser(random_fields.power_law((8,)), schedules.cosine())
+>>> denoiser = denoisers.exact_denoiser(random_fields.power_law((8,)), schedules.Cosine())
 >>> x0 = random_fields.power_law((8,)).sample(jax.random.key(0), (100,))
->>> errors: BandErrors = error_by_band(jax.random.key(1), denoiser, schedules.cosine(), x0, [0.3, 0.6], bands)
+>>> errors: BandErrors = error_by_band(jax.random.key(1), denoiser, schedules.Cosine(), x0, [0.3, 0.6], bands)
 >>> errors.mean.shape, bool((errors.standard_error < errors.mean).all())
 ((2, 5), True)
 >>> print(band_power(jnp.ones((1, 8, 1)), bands).round(3), power_spectrum(jnp.zeros((1, 8, 1)), bands))

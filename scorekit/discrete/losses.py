@@ -45,8 +45,7 @@ from scorekit.discrete.process import Process, perturb
 from scorekit.likelihood import VariationalBound
 from scorekit.numerics.codes import as_codes
 from scorekit.numerics.grids import check_grid
-from scorekit.times import Times, TimeSampler, draw, stratified_uniform
-from scorekit.times import uniform as uniform_times
+from scorekit.times import Times, TimeSampler, Uniform, draw, stratified_uniform
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -84,7 +83,7 @@ def token_loss(
     NaN for traced log-probabilities that do not sum to 1.
 
     Args:
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
@@ -95,7 +94,7 @@ def token_loss(
     _check_batch(x0)
     x0 = as_codes(x0)
     for_times, for_noise = jax.random.split(key)
-    times = uniform_times() if times is None else times
+    times = Uniform() if times is None else times
     drawn = draw(for_times, times, process.schedule, jnp.shape(x0)[0])
     z_t = perturb(for_noise, process, x0, drawn.t, where=where)
     return token_loss_at(denoiser, process, x0, z_t, drawn, where=where)

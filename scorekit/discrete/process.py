@@ -8,7 +8,7 @@ All functions raise a ``ValueError`` for codes out of the vocabulary, an empty s
 
 Args:
   num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
-  schedule: one of :mod:`scorekit.discrete.schedules`; default ``linear()``.
+  schedule: one of :mod:`scorekit.discrete.schedules`; default ``Linear()``.
   key: PRNG key.
   process: the forward process.
   x0: clean tokens, integers ``(B, ...)``.
@@ -40,7 +40,7 @@ from scorekit.arguments import Count, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_per_example, check_time
 from scorekit.discrete._checks import check_codes, check_ends, check_room, check_where
 from scorekit.discrete._noise import Absorbing, Row, Uniform, log
-from scorekit.discrete.schedules import linear
+from scorekit.discrete.schedules import Linear
 from scorekit.numerics import wide
 from scorekit.numerics.codes import as_codes
 from scorekit.schedules import time_derivative
@@ -115,7 +115,7 @@ def uniform(num_tokens: Annotated[int, Count(2)], schedule: Schedule | None = No
 
 
 def _process(noise, schedule):
-    schedule = linear() if schedule is None else schedule
+    schedule = Linear() if schedule is None else schedule
     check_ends(schedule.alpha)
     return Process(noise=noise, schedule=schedule)
 

@@ -9,9 +9,9 @@ cancellation: the weight of the loss divides by it.
 Returns:
   The schedule.
 
->>> [float(schedule.alpha(0.5)) for schedule in (linear(), polynomial(2.0), log_linear(0.01))]
+>>> [float(schedule.alpha(0.5)) for schedule in (Linear(), Polynomial(power=2.0), LogLinear(alpha_min=0.01))]
 [0.5, 0.75, 0.5049999952316284]
->>> cosine().alpha(jnp.array([0.0, 1.0]))
+>>> Cosine().alpha(jnp.array([0.0, 1.0]))
 Array([1., 0.], dtype=float32)
 >>> schedule = schedule_from_function(lambda t: (1.0 - t) ** 2)
 >>> schedule.time_at(schedule.log_snr(0.25)).round(4)
@@ -30,13 +30,13 @@ from scorekit.numerics import wide
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, Schedule
 
-__all__ = ["cosine", "linear", "log_linear", "polynomial", "schedule_from_function"]
+__all__ = ["Cosine", "Linear", "LogLinear", "Polynomial", "schedule_from_function"]
 
 
 _Kept: TypeAlias = Annotated[Number, Between(0, 0.01)]
 
 
-class _Keep:
+class _Keep(Schedule):
     """``alpha = 1 - sigma`` and the log-SNR of a subclass that defines ``sigma``."""
 
     def sigma(self, t: ArrayLike) -> Array:
@@ -50,10 +50,30 @@ class _Keep:
 
 
 @pytree_dataclass
-class _Polynomial(_Keep):
-    """See :func:`polynomial`."""
+class Linear(_Keep):
+    """``alpha = 1 - t``: the times at which the tokens are replaced are uniform.
 
-    power: Positive = 1.0
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
+    """
+
+    def sigma(self, t):
+        return wide(t)
+
+    def time_at(self, log_snr):
+        return jax.nn.sigmoid(-wide(log_snr))
+
+
+@pytree_dataclass
+class Polynomial(_Keep):
+    """``alpha = 1 - t^power``: with a power above 1 fewer tokens are replaced early.
+
+    Args:
+      power: the exponent; 1 is :class:`Linear`.
+
+    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
+    """
+
+    power: Positive = 2.0
 
     def sigma(self, t):
         return jnp.power(wide(t), self.power)
@@ -69,8 +89,11 @@ class _Polynomial(_Keep):
 
 
 @pytree_dataclass
-class _Cosine(_Keep):
-    """See :func:`cosine`."""
+class Cosine(_Keep):
+    """``alpha = 1 - sin(pi t / 2)``: a sampler with equal steps reveals few tokens first and more later.
+
+    Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200), whose mask ratio is ``cos(pi r / 2)`` with r = 1 - t.
+    """
 
     def sigma(self, t):
         return jnp.sin(0.5 * jnp.pi * wide(t))
@@ -85,8 +108,14 @@ class _Cosine(_Keep):
 
 
 @pytree_dataclass
-class _LogLinear(_Keep):
-    """See :func:`log_linear`."""
+class LogLinear(_Keep):
+    """``alpha = 1 - (1 - alpha_min) t``: the total noise ``-log(alpha)`` of SEDD and MDLM.
+
+    Args:
+      alpha_min: the probability that a token is kept at t = 1; 0 is :class:`Linear`.
+
+    Source: Lou et al. 2023 (https://arxiv.org/abs/2310.16834); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
+    """
 
     alpha_min: _Kept = 1e-3
 
@@ -124,44 +153,6 @@ class _FromFunction(_Keep):
 
         low, high = jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(alpha), jnp.ones_like(alpha)))
         return 0.5 * (low + high)
-
-
-def linear() -> Schedule:
-    """``alpha = 1 - t``: the times at which the tokens are replaced are uniform.
-
-    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
-    """
-    return _Polynomial()
-
-
-def polynomial(power: Positive = 2.0) -> Schedule:
-    """``alpha = 1 - t^power``: with a power above 1 fewer tokens are replaced early.
-
-    Args:
-      power: the exponent; 1 is :func:`linear`.
-
-    Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
-    """
-    return _Polynomial(power=power)
-
-
-def cosine() -> Schedule:
-    """``alpha = 1 - sin(pi t / 2)``: a sampler with equal steps reveals few tokens first and more later.
-
-    Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200), whose mask ratio is ``cos(pi r / 2)`` with r = 1 - t.
-    """
-    return _Cosine()
-
-
-def log_linear(alpha_min: _Kept = 1e-3) -> Schedule:
-    """``alpha = 1 - (1 - alpha_min) t``: the total noise ``-log(alpha)`` of SEDD and MDLM.
-
-    Args:
-      alpha_min: the probability that a token is kept at t = 1; 0 is :func:`linear`.
-
-    Source: Lou et al. 2023 (https://arxiv.org/abs/2310.16834); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
-    """
-    return _LogLinear(alpha_min=alpha_min)
 
 
 @checked

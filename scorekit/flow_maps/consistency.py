@@ -12,15 +12,15 @@ Returns:
 >>> squared_error(a, b), pseudo_huber(a, b, scale=3.0)
 (Array([16.], dtype=float32), Array([2.], dtype=float32))
 >>> from scorekit.denoisers import denoiser_from_network
->>> from scorekit.schedules import edm, rectified_flow
->>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, edm()), edm())
+>>> from scorekit.schedules import EDM, RectifiedFlow
+>>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, EDM()), EDM())
 >>> f(jnp.ones(1), 0.0).round(5)
 Array([1.], dtype=float32)
->>> d = denoiser_from_network(lambda x, t: 0 * x, rectified_flow(), "v")
+>>> d = denoiser_from_network(lambda x, t: 0 * x, RectifiedFlow(), "v")
 >>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
->>> consistency_training_loss(d, d, rectified_flow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
+>>> consistency_training_loss(d, d, RectifiedFlow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
 Array([0.25], dtype=float32)
->>> consistency_distillation_loss(d, d, d, rectified_flow(), x, x, t, t - 0.25).shape
+>>> consistency_distillation_loss(d, d, d, RectifiedFlow(), x, x, t, t - 0.25).shape
 (1,)
 """
 

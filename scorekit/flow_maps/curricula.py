@@ -3,8 +3,8 @@
 Returns:
   Times or weights ``(B,)``.
 
->>> from scorekit.schedules import rectified_flow
->>> t, schedule = jnp.array([0.75]), rectified_flow()
+>>> from scorekit.schedules import RectifiedFlow
+>>> t, schedule = jnp.array([0.75]), RectifiedFlow()
 >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), first=10, last=40)
 Array([10., 10., 20., 40.], dtype=float32)
 >>> step_weight(schedule, t, t - 0.25)
@@ -115,7 +115,7 @@ def tuning_time(
 
     Args:
       schedule: the noise schedule, which gives r and w.
-      t: times ``(B,)``, for instance of ``scorekit.times.log_normal_sigma(-1.1, 2.0)``.
+      t: times ``(B,)``, for instance of ``scorekit.times.LogNormalSigma(mean=-1.1, std=2.0)``.
       stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       base: the factor between stages.
 

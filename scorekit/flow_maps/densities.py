@@ -4,7 +4,7 @@
 the map: exact for the map of the probability-flow ODE.
 
 >>> from scorekit import densities, flow_maps, schedules
->>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
+>>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.Cosine()
 >>> flow_map, x0 = flow_maps.exact_map(data, schedule), data.sample(jax.random.key(0), (3,))
 >>> in_two = flow_map_log_likelihood(flow_map, schedule, x0, [1.0, 0.5, 0.0])
 >>> float(jnp.abs(in_two.log_p - data.log_density(x0)).max()) < 1e-3, int(in_two.nfe)

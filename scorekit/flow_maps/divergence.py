@@ -19,7 +19,7 @@ Returns:
 
 >>> from scorekit import densities, schedules
 >>> from scorekit.flow_maps import exact_map
->>> data, schedule, x = densities.gaussian(jnp.zeros(2), std=0.5), schedules.cosine(), jnp.ones((1, 2))
+>>> data, schedule, x = densities.gaussian(jnp.zeros(2), std=0.5), schedules.Cosine(), jnp.ones((1, 2))
 >>> exact_log_det(data, schedule)(x, 0.0, 1.0).round(3)
 Array([1.386], dtype=float32)
 >>> log_det_from_network(lambda x, t, s: 0.15 * x, schedule)(x, 0.0, 1.0).round(2)
@@ -144,10 +144,10 @@ def divergence_loss(
 
     >>> from scorekit import densities, schedules
     >>> from scorekit.flow_maps import exact_map
-    >>> exact = exact_map(densities.gaussian(jnp.zeros(1), std=0.5), schedules.rectified_flow())
+    >>> exact = exact_map(densities.gaussian(jnp.zeros(1), std=0.5), schedules.RectifiedFlow())
     >>> x, t = jnp.ones((1, 1)), jnp.array([0.5])
     >>> head, draws = lambda x, t, s: 1.2 * (t + 0.01) + 0 * x, {"fraction": t, "probe": x}
-    >>> divergence_loss(head, exact, schedules.rectified_flow(), x, x, t, t, **draws).round(4)
+    >>> divergence_loss(head, exact, schedules.RectifiedFlow(), x, x, t, t, **draws).round(4)
     Array([0.], dtype=float32)
     """
     t, s = checked_steps(x0, t, s, ordered=False)

@@ -33,8 +33,8 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.flow_maps import transport
-    >>> from scorekit.schedules import cosine
-    >>> data, schedule = gaussian(jnp.array([2.0]), std=0.5), cosine()
+    >>> from scorekit.schedules import Cosine
+    >>> data, schedule = gaussian(jnp.array([2.0]), std=0.5), Cosine()
     >>> transport(exact_map(data, schedule), schedule, jnp.ones((1, 1)), 1.0, 0.0)
     Array([[2.5]], dtype=float32)
     """

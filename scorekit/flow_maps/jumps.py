@@ -3,14 +3,14 @@
 Returns:
   Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
 
->>> from scorekit.schedules import rectified_flow
->>> float(middle_time(rectified_flow(), 1.0, 0.5).round(4))
+>>> from scorekit.schedules import RectifiedFlow
+>>> float(middle_time(RectifiedFlow(), 1.0, 0.5).round(4))
 0.75
->>> steps = shortcut_steps(jax.random.key(0), rectified_flow(), 2, num_levels=1)
+>>> steps = shortcut_steps(jax.random.key(0), RectifiedFlow(), 2, num_levels=1)
 >>> steps.t, steps.middle, steps.s
 (Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
->>> from scorekit.times import logit_normal
->>> jumps = two_times(jax.random.key(0), logit_normal(-0.4, 1.0), rectified_flow(), 4)
+>>> from scorekit.times import LogitNormal
+>>> jumps = two_times(jax.random.key(0), LogitNormal(mean=-0.4, std=1.0), RectifiedFlow(), 4)
 >>> (Jumps(*jumps).s < jumps.t).tolist()
 [False, False, False, True]
 """
@@ -54,8 +54,8 @@ def two_times(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt
 
     Args:
       key: PRNG key.
-      sampler: sampler of each time, from :mod:`scorekit.times`. MeanFlow uses ``logit_normal(-0.4, 1.0)`` on the
-        schedule ``rectified_flow``.
+      sampler: sampler of each time, from :mod:`scorekit.times`. MeanFlow uses ``LogitNormal(mean=-0.4, std=1.0)`` on
+        the schedule ``RectifiedFlow``.
       schedule: the noise schedule in which the sampler draws.
       n: number of draws, normally the batch size.
       diagonal: the fraction with s = t: the first examples of the batch, ``round(diagonal n)`` of them.

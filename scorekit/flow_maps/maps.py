@@ -14,8 +14,8 @@ at s = t for any network, and every schedule is regular at both ends. In the "fl
 Returns:
   Shaped like ``x_t``, or the function of ``(x_t, t, s)``, which may be passed through ``jit``.
 
->>> from scorekit.schedules import rectified_flow
->>> schedule, x_t = rectified_flow(), jnp.ones((1, 2))
+>>> from scorekit.schedules import RectifiedFlow
+>>> schedule, x_t = RectifiedFlow(), jnp.ones((1, 2))
 >>> flow_map = flow_map_from_network(lambda x, t, s: x, schedule)
 >>> transport(flow_map, schedule, x_t, 1.0, 0.25), semigroup_error(flow_map, schedule, x_t, 1.0, 0.5, 0.0)
 (Array([[0.25, 0.25]], dtype=float32), Array([0.0625], dtype=float32))
@@ -70,13 +70,13 @@ def flow_map_from_network(
 ) -> FlowMap:
     """A flow map from a network of two times whose output is ``target`` of the chord.
 
-    With the target "velocity" on ``rectified_flow`` the state at s is ``X(x_t, t, s) = x_t + (s - t) output``.
+    With the target "velocity" on ``RectifiedFlow`` the state at s is ``X(x_t, t, s) = x_t + (s - t) output``.
 
     Args:
       network: ``(x_t, t, s) -> output``, shaped like ``x_t``; bind parameters and conditions with
         ``jax.tree_util.Partial``.
       schedule: gives ``alpha`` and ``sigma`` at both times.
-      target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``rectified_flow``
+      target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``RectifiedFlow``
         the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
 
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).

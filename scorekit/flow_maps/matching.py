@@ -14,8 +14,8 @@ Returns:
 
 >>> from scorekit.denoisers import exact_denoiser
 >>> from scorekit.densities import gaussian
->>> from scorekit.schedules import rectified_flow
->>> schedule = rectified_flow()
+>>> from scorekit.schedules import RectifiedFlow
+>>> schedule = RectifiedFlow()
 >>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), schedule) for m in (2.0, 0.0))
 >>> at = Times(jnp.array([0.5]), jnp.ones(1))
 >>> jax.grad(lambda x: matching_loss(fake, real, schedule, x, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)

@@ -13,15 +13,15 @@ Returns:
 >>> steps = student_steps(jax.random.key(0), jnp.array([1.0, 0.5, 0.0]), 2)
 >>> steps == Steps(t=steps.t, middle=steps.middle, s=steps.s), steps.middle
 (True, Array([0.5, 0.5], dtype=float32))
->>> from scorekit.schedules import rectified_flow
->>> chord(rectified_flow(), jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5)
+>>> from scorekit.schedules import RectifiedFlow
+>>> chord(RectifiedFlow(), jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5)
 Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
 >>> halvings(16, 2)
 (8, 4, 2)
 >>> from scorekit.denoisers import exact_denoiser
 >>> from scorekit.densities import gaussian
->>> teacher, x = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), rectified_flow()), jnp.ones((2, 1))
->>> progressive_loss(lambda x, t: 0 * x, teacher, rectified_flow(), x, -x, steps)[0].shape
+>>> teacher, x = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), RectifiedFlow()), jnp.ones((2, 1))
+>>> progressive_loss(lambda x, t: 0 * x, teacher, RectifiedFlow(), x, -x, steps)[0].shape
 (2,)
 """
 

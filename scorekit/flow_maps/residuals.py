@@ -23,13 +23,13 @@ Returns:
 
 >>> from scorekit.densities import gaussian
 >>> from scorekit.flow_maps import exact_map
->>> from scorekit.schedules import cosine
->>> x, t, flow_map = jnp.ones((2, 1)), jnp.array([0.4, 0.9]), exact_map(gaussian(jnp.zeros(1), std=0.5), cosine())
->>> lagrangian_loss(flow_map, cosine(), x, x, t, t - 0.3).round(3)
+>>> from scorekit.schedules import Cosine
+>>> x, t, flow_map = jnp.ones((2, 1)), jnp.array([0.4, 0.9]), exact_map(gaussian(jnp.zeros(1), std=0.5), Cosine())
+>>> lagrangian_loss(flow_map, Cosine(), x, x, t, t - 0.3).round(3)
 Array([0., 0.], dtype=float32)
->>> semigroup_loss(flow_map, cosine(), x, x, t, t - 0.1, t - 0.3).round(3)
+>>> semigroup_loss(flow_map, Cosine(), x, x, t, t - 0.1, t - 0.3).round(3)
 Array([0., 0.], dtype=float32)
->>> eulerian_loss(flow_map, cosine(), x, x, t, t - 0.3, velocity=flow_map).round(3)
+>>> eulerian_loss(flow_map, Cosine(), x, x, t, t - 0.3, velocity=flow_map).round(3)
 Array([0., 0.], dtype=float32)
 """
 

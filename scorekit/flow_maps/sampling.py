@@ -38,7 +38,7 @@ class FlowMapSolver(SolverBase):
       t_min: the end of the paths that the map was trained for.
 
     >>> from scorekit import densities, flow_maps, samplers, schedules
-    >>> data, schedule = densities.gaussian(jnp.array([2.0]), std=0.5), schedules.cosine()
+    >>> data, schedule = densities.gaussian(jnp.array([2.0]), std=0.5), schedules.Cosine()
     >>> flow_map = flow_maps.exact_map(data, schedule)
     >>> samplers.sample(flow_map, schedule, FlowMapSolver(), jnp.ones((1, 1)), [1.0, 0.0])
     Array([[2.5]], dtype=float32)

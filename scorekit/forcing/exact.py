@@ -32,7 +32,7 @@ def exact_denoiser(density: Gaussian, schedule: Schedule, frames: PositiveInt, c
     >>> from scorekit import densities, schedules
     >>> pair = densities.gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.8], [0.8, 1.0]]))
     >>> x, t = jnp.ones((1, 2, 1)), jnp.array([[0.0, 1.0]])  # the first is clean, the second noise
-    >>> print(exact_denoiser(pair, schedules.cosine(), 2)(x, t).x0[0, :, 0].round(3))
+    >>> print(exact_denoiser(pair, schedules.Cosine(), 2)(x, t).x0[0, :, 0].round(3))
     [1.  0.8]
     """
     if not isinstance(density, Gaussian):

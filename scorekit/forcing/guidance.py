@@ -41,7 +41,7 @@ def history_guidance(
     >>> from scorekit import densities, schedules
     >>> from scorekit.forcing import exact_denoiser
     >>> pair = densities.gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.8], [0.8, 1.0]]))
-    >>> schedule, x = schedules.cosine(), jnp.ones((1, 2, 1))
+    >>> schedule, x = schedules.Cosine(), jnp.ones((1, 2, 1))
     >>> guided = history_guidance(exact_denoiser(pair, schedule, 2), schedule, x, 2.0)
     >>> print(guided(x, jnp.array([[0.0, 1.0]])).x0[0, :, 0].round(3))  # 0.8 with the first frame, 0 without it
     [1.  1.6]

@@ -14,13 +14,13 @@ Returns:
   ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
   frames that do not exist have the weight 0 and are not in ``by_noise_level``.
 
->>> from scorekit.schedules import cosine
+>>> from scorekit.schedules import Cosine
 >>> network, x0, mask = (lambda x, t: 0 * x), jnp.ones((4, 3, 2)), jnp.array([[True, True, False]] * 4)
->>> loss, aux = denoising_loss(jax.random.key(0), network, cosine(), x0, mask=mask)
+>>> loss, aux = denoising_loss(jax.random.key(0), network, Cosine(), x0, mask=mask)
 >>> loss.shape, aux.t.shape
 ((4,), (4, 3))
->>> times = draw_times(jax.random.key(0), uniform(), cosine(), 4, 3)
->>> denoising_loss_at(network, cosine(), x0, 0 * x0, times, target="eps")[0]
+>>> times = draw_times(jax.random.key(0), Uniform(), Cosine(), 4, 3)
+>>> denoising_loss_at(network, Cosine(), x0, 0 * x0, times, target="eps")[0]
 Array([0., 0., 0., 0.], dtype=float32)
 
 Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
@@ -36,7 +36,7 @@ from scorekit.checks import check_like
 from scorekit.forcing._checks import frames_of
 from scorekit.losses import LossAux
 from scorekit.predictions import Target, TargetName
-from scorekit.times import Times, TimeSampler, draw, uniform
+from scorekit.times import Times, TimeSampler, Uniform, draw
 from scorekit.trees import is_traced, normal_like, where
 from scorekit.typing import Array, ArrayLike, Key, Network, PyTree, Schedule, Weighting
 
@@ -74,11 +74,11 @@ def denoising_loss(
     with ``x_t,bi = alpha(t_bi) x0_bi + sigma(t_bi) eps_bi`` and K values in a frame.
 
     Args:
-      times: sampler of t (:mod:`scorekit.times`); default ``uniform()``.
+      times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
-    drawn = draw_times(for_times, uniform() if times is None else times, schedule, batch, frames)
+    drawn = draw_times(for_times, Uniform() if times is None else times, schedule, batch, frames)
     options = {"target": target, "weighting": weighting, "mask": mask}
     return denoising_loss_at(network, schedule, x0, normal_like(for_noise, x0), drawn, **options)
 

@@ -8,11 +8,11 @@ Args:
   context: number of finished frames in the window.
   stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``.
 
->>> from scorekit.schedules import cosine
+>>> from scorekit.schedules import Cosine
 >>> from scorekit.solvers import Euler
 >>> from scorekit.typing import Prediction
 >>> independent = lambda x, t: Prediction(0 * x, x)
->>> sampler = roll_out(independent, cosine(), Euler(), [1.0, 0.5, 0.25, 0.0], window=4, context=1)
+>>> sampler = roll_out(independent, Cosine(), Euler(), [1.0, 0.5, 0.25, 0.0], window=4, context=1)
 >>> isinstance(sampler, RollOut), sampler.levels.tolist()
 (True, [[0.0, 0.25, 0.5, 1.0], [0.0, 0.0, 0.25, 0.5]])
 >>> state = RollState(*sampler.init(jax.random.key(0), jnp.zeros((2, 1, 4))))  # after one given frame

@@ -48,12 +48,12 @@ def sample(
 
     >>> import jax.numpy as jnp
     >>> from scorekit.forcing import pyramid
-    >>> from scorekit.schedules import cosine
+    >>> from scorekit.schedules import Cosine
     >>> from scorekit.solvers import Euler
     >>> from scorekit.typing import Prediction
     >>> constant = lambda x, t: Prediction(0 * x + 3.0, x)  # of data that are 3
     >>> levels = pyramid([1.0, 0.5, 0.0], 2, delay=1)
-    >>> sample(constant, cosine(), Euler(), jnp.ones((1, 2, 1)), levels)[0, :, 0].tolist()
+    >>> sample(constant, Cosine(), Euler(), jnp.ones((1, 2, 1)), levels)[0, :, 0].tolist()
     [3.0, 3.0]
 
     Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).

@@ -75,8 +75,8 @@ def classifier_guidance(
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.schedules import rectified_flow
-    >>> schedule = rectified_flow()
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> schedule = RectifiedFlow()
     >>> prior = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), schedule)
     >>> towards = lambda x, t: -0.5 * (x[..., 0] - 3.0) ** 2  # any differentiable log-likelihood
     >>> classifier_guidance(prior, towards, schedule, 1.0)(jnp.zeros((1, 1)), 0.5).x0

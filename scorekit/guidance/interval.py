@@ -74,10 +74,10 @@ def interval(
       noise_min: lower bound of the noise-to-signal ratio.
       noise_max: upper bound, above ``noise_min``; for traced bounds in another order the prediction is NaN.
 
-    >>> from scorekit.schedules import rectified_flow
+    >>> from scorekit.schedules import RectifiedFlow
     >>> from scorekit.typing import Prediction
     >>> guided, unguided = (lambda x, t, c=c: Prediction(x + c, x) for c in (1.0, 0.0))
-    >>> interval(guided, unguided, rectified_flow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
+    >>> interval(guided, unguided, RectifiedFlow(), 0.5, 2.0)(jnp.zeros(1), jnp.array(0.9)).x0
     Array([0.], dtype=float32)
 
     Source: Kynkäänniemi et al. 2024 (https://arxiv.org/abs/2404.07724).

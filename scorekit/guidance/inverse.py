@@ -28,7 +28,7 @@ Returns:
 
 >>> from scorekit import denoisers, densities, schedules
 >>> from scorekit.guidance import operators
->>> covariance, schedule = jnp.array([[1.0, 0.8], [0.8, 1.0]]), schedules.cosine()
+>>> covariance, schedule = jnp.array([[1.0, 0.8], [0.8, 1.0]]), schedules.Cosine()
 >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
 >>> problem = prior, schedule, operators.mask(jnp.array([True, False])), jnp.array([[3.0, 0.0]])
 >>> for posterior in (replacement, pigdm, mmps):  # the other value is 0.8 * 3, which replacement neglects

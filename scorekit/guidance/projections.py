@@ -2,10 +2,10 @@
 
 Inner products and norms are taken over one example, all arrays of a tree together.
 
->>> from scorekit.schedules import rectified_flow
+>>> from scorekit.schedules import RectifiedFlow
 >>> from scorekit.typing import Prediction
 >>> constant = lambda *values: lambda x, t: Prediction(jnp.array([values]), x)
->>> cond, uncond, x, flow = constant(2.0, 0.0), constant(1.0, -1.0), jnp.ones((1, 2)), rectified_flow()
+>>> cond, uncond, x, flow = constant(2.0, 0.0), constant(1.0, -1.0), jnp.ones((1, 2)), RectifiedFlow()
 >>> apg(cond, uncond, flow, 3.0)(x, 0.5).x0
 Array([[2., 2.]], dtype=float32)
 >>> tangential(constant(1.0, 1.0), uncond, flow, 2.0, "x0")(x, 0.5).x0  # nothing is shared

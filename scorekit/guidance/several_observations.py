@@ -186,7 +186,7 @@ def several_observations(
       ``(theta_t, t) -> Prediction``; the state has leaves ``(B, ...)`` of D values an example.
 
     >>> from scorekit import denoisers, densities, schedules
-    >>> schedule = schedules.cosine()
+    >>> schedule = schedules.Cosine()
     >>> exact = lambda mean, std: denoisers.exact_denoiser(densities.gaussian(mean, std=std), schedule)
     >>> cond = lambda x, t, observed: exact(observed / 2, 0.5**0.5)(x, t)  # prior N(0, 1), noise of variance 1
     >>> observed, prior = jnp.array([[1.0], [2.0], [3.0]]), exact(jnp.zeros(1), 1.0)

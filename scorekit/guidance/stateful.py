@@ -98,10 +98,10 @@ def with_state(denoiser: Denoiser, state: PyTree, function: Callable[[Denoiser],
         ``cond`` of its own.
 
     >>> from scorekit.guidance import apg
-    >>> from scorekit.schedules import rectified_flow
+    >>> from scorekit.schedules import RectifiedFlow
     >>> import jax.numpy as jnp
     >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (1.0, 0.0))
-    >>> rule, x = apg(cond, uncond, rectified_flow(), 2.0, parallel=1.0, momentum=0.5), jnp.ones((1, 1))
+    >>> rule, x = apg(cond, uncond, RectifiedFlow(), 2.0, parallel=1.0, momentum=0.5), jnp.ones((1, 1))
     >>> twice = lambda d: (d(x, 0.5).x0.item(), d(x, 0.4).x0.item())
     >>> with_state(rule, init_denoiser_state(rule, x), twice)[0]
     (2.0, 2.5)

@@ -40,9 +40,9 @@ def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable
 
     >>> import jax.numpy as jnp
     >>> from scorekit.denoisers import denoiser_from_network
-    >>> from scorekit.schedules import rectified_flow
-    >>> d = denoiser_from_network(lambda x, t: x, rectified_flow(), "eps")
-    >>> temperature(d, rectified_flow(), 0.5)(jnp.ones(1), 0.5).eps
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> d = denoiser_from_network(lambda x, t: x, RectifiedFlow(), "eps")
+    >>> temperature(d, RectifiedFlow(), 0.5)(jnp.ones(1), 0.5).eps
     Array([2.], dtype=float32)
     """
     return rule(_scaled_score, (denoiser,), schedule, tau)

@@ -4,8 +4,8 @@ The noise is recomputed so that ``alpha x0 + sigma eps`` remains ``x_t`` (Sahari
 https://arxiv.org/abs/2205.11487).
 
 >>> from scorekit.denoisers import denoiser_from_network
->>> from scorekit.schedules import rectified_flow
->>> schedule, x = rectified_flow(), jnp.array([[-1.0, 0.5]])
+>>> from scorekit.schedules import RectifiedFlow
+>>> schedule, x = RectifiedFlow(), jnp.array([[-1.0, 0.5]])
 >>> three, one = (denoiser_from_network(lambda x, t, c=c: c * x, schedule, "x0") for c in (3.0, 1.0))
 >>> static, dynamic = static_threshold(three, schedule), dynamic_threshold(three, schedule, percentile=1.0)
 >>> [denoiser(x, 0.5).x0.round(4).tolist()[0] for denoiser in (static, dynamic, rescale(three, one, schedule, 1.0))]

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import Positive, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
-from scorekit.schedules import edm
+from scorekit.schedules import EDM
 from scorekit.trees import combine
 from scorekit.typing import ArrayLike, PyTree, Schedule
 
@@ -35,7 +35,7 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
     Args:
       std: standard deviation of the Brownian motion at t = 1; that of the bridge is largest at t = 1/2, ``std / 2``.
     """
-    return edm(0.0, std, rho=0.5)
+    return EDM(sigma_min=0.0, sigma_max=std, rho=0.5)
 
 
 @checked

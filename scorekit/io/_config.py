@@ -17,12 +17,13 @@ from scorekit import networks, predictions, schedules
 from scorekit.arguments import Between, Count
 from scorekit.io import preconditioning
 
-_BUILDERS = [getattr(schedules, name) for name in schedules.__all__ if name != "schedule_from_functions"]
+_BUILDERS = (schedules.from_betas, schedules.learned, schedules.shifted)
 _KINDS = {
     kind.__name__: kind
     for kind in (
         *vars(predictions).values(),
         *vars(preconditioning).values(),
+        *vars(schedules).values(),
         *(get_type_hints(builder)["return"] for builder in _BUILDERS),
     )
     if isinstance(kind, type) and dataclasses.is_dataclass(kind)

@@ -9,7 +9,7 @@ preconditioning input            noise input                    output
 :func:`ddpm`    of unit variance index in the table of betas    eps, v or x0
 :func:`vp`      of unit variance ``999 t``                      eps
 :func:`ve`      ``x_t``          ``log(sigma / 2)``             ``-eps``
-:func:`edm`     of unit variance ``log(sigma) / 4``             F, see ``edm_target``
+:func:`edm`     of unit variance ``log(sigma) / 4``             F, see ``EDMTarget``
 :func:`flow`    ``x_t``          ``1000 t``                     ``eps - x0``
 =============== ================ ============================== ===================
 
@@ -27,9 +27,9 @@ Returns:
 Eps()
 >>> float(LogSNRInput(scale=-0.5)(2.0)), float(ClockInput(scale=4.0)(0.0))  # alpha = sigma
 (-1.0, 2.0)
->>> float(TimestepInput(schedule=schedules.cosine())(schedules.cosine().log_snr(0.5)).round(1))
+>>> float(TimestepInput(schedule=schedules.Cosine())(schedules.Cosine().log_snr(0.5)).round(1))
 499.5
->>> schedule, x = schedules.geometric_ve(), jnp.ones(1)
+>>> schedule, x = schedules.GeometricVE(), jnp.ones(1)
 >>> NegativeEps().to_prediction(-jnp.ones(1), x, 0.5, schedule).eps
 Array([1.], dtype=float32)
 
@@ -49,7 +49,7 @@ from scorekit import schedules
 from scorekit.arguments import Between, Count, Finite, OneOf, Positive, PositiveScalar, checked
 from scorekit.denoisers import scale_input
 from scorekit.io._naming import check_none, unsupported
-from scorekit.predictions import Eps, Target, as_target, bounded_log_snr, edm_target, seen_log_snr
+from scorekit.predictions import EDMTarget, Eps, Target, as_target, bounded_log_snr, seen_log_snr
 from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Network, Number, Prediction, Schedule
 
@@ -295,7 +295,7 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
         raise ValueError(f"trained_betas must have num_train_timesteps = {steps} values, got {len(betas)}")
     found = ddpm(betas, _PREDICTIONS[config["prediction_type"]])
     if config.get("rescale_betas_zero_snr"):
-        schedule = schedules.zero_terminal_snr(found.schedule)
+        schedule = schedules.ZeroTerminalSNR(found.schedule)
         last = cast(TimestepInput, found.noise_input).last
         found = found._replace(schedule=schedule, noise_input=TimestepInput(schedule=schedule, last=last))
     return found
@@ -310,7 +310,7 @@ def flow(last: PositiveScalar = 1000.0) -> Preconditioning:
 
     Source: Lipman et al. 2023 (https://arxiv.org/abs/2210.02747), with the timesteps of diffusers.
     """
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     return Preconditioning(schedule, as_target("velocity"), TimestepInput(schedule=schedule, last=float(last)))
 
 
@@ -321,7 +321,7 @@ def vp(beta_min: Number = 0.1, beta_max: Number = 20.0) -> Preconditioning:
       beta_min: rate at t = 0, > 0.
       beta_max: rate at t = 1, >= ``beta_min``.
     """
-    schedule = schedules.linear_vp(beta_min, beta_max)
+    schedule = schedules.LinearVP(beta_min=beta_min, beta_max=beta_max)
     return Preconditioning(schedule, as_target("eps"), TimestepInput(schedule=schedule), 1.0)
 
 
@@ -333,7 +333,7 @@ def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
       sigma_max: noise at t = 1, > ``sigma_min``.
     """
     inputs = LogSNRInput(scale=-0.5, offset=-math.log(2.0))
-    return Preconditioning(schedules.geometric_ve(sigma_min, sigma_max), NegativeEps(), inputs)
+    return Preconditioning(schedules.GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max), NegativeEps(), inputs)
 
 
 @checked
@@ -345,5 +345,5 @@ def edm(sigma_data: PositiveScalar = 0.5, sigma_min: Number = 0.002, sigma_max: 
       sigma_min: noise at t = 0, >= 0.
       sigma_max: noise at t = 1, > ``sigma_min``.
     """
-    schedule, inputs = schedules.edm(sigma_min, sigma_max), LogSNRInput(scale=-0.125)
-    return Preconditioning(schedule, edm_target(sigma_data), inputs, float(sigma_data))
+    schedule, inputs = schedules.EDM(sigma_min=sigma_min, sigma_max=sigma_max), LogSNRInput(scale=-0.125)
+    return Preconditioning(schedule, EDMTarget(sigma_data=sigma_data), inputs, float(sigma_data))

@@ -80,8 +80,8 @@ def variational_bound(
 
     >>> from scorekit.densities import gaussian
     >>> from scorekit.denoisers import exact_denoiser
-    >>> from scorekit.schedules import cosine
-    >>> data, schedule = gaussian(jnp.zeros(2), std=1.0), cosine()
+    >>> from scorekit.schedules import Cosine
+    >>> data, schedule = gaussian(jnp.zeros(2), std=1.0), Cosine()
     >>> x0 = data.sample(jax.random.key(0), (2000,))
     >>> bound = jax.jit(variational_bound)(jax.random.key(1), exact_denoiser(data, schedule), schedule, x0)
     >>> abs(float(bound.total.mean() - data.entropy())) < 0.3
@@ -138,7 +138,7 @@ def discrete_variational_bound(
         a density.
 
     >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.cosine()
+    >>> data, schedule = densities.gaussian(jnp.zeros(2), std=1.0), schedules.Cosine()
     >>> x0, denoiser = data.sample(jax.random.key(0), (2000,)), denoisers.exact_denoiser(data, schedule)
     >>> ts = schedule.time_at(jnp.linspace(-12.0, 12.0, 300))
     >>> bound = jax.jit(discrete_variational_bound)(jax.random.key(1), denoiser, schedule, x0, ts)

@@ -30,7 +30,7 @@ Returns:
   A :class:`ModelDensity`.
 
 >>> from scorekit import densities, denoisers, schedules
->>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
+>>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.Cosine()
 >>> denoiser = denoisers.exact_denoiser(data, schedule)
 >>> exact: ModelDensity = flow_density(denoiser, schedule, (2,))
 >>> smooth, x = data.marginal(1.0, 0.01), data.sample(jax.random.key(0), (3,))

@@ -127,7 +127,7 @@ def log_likelihood(
       RuntimeError: if called eagerly and the ODE was not solved.
 
     >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.cosine()
+    >>> data, schedule = densities.gaussian(jnp.ones(2), std=0.5), schedules.Cosine()
     >>> x0 = data.sample(jax.random.key(0), (3,))
     >>> result = jax.jit(log_likelihood)(denoisers.exact_denoiser(data, schedule), schedule, x0)
     >>> float(jnp.abs(result.log_p - data.log_density(x0)).max()) < 1e-3

@@ -8,17 +8,17 @@ Returns:
   ``(loss, aux)``: losses ``(B,)`` and their :class:`LossAux` or :class:`ClassificationAux`. Take the mean of the first
     to train.
 
->>> from scorekit.schedules import cosine
+>>> from scorekit.schedules import Cosine
 >>> x0, zero, key = jnp.ones((2, 3)), lambda x, t: 0 * x, jax.random.key(0)
->>> aux: LossAux = denoising_loss(key, zero, cosine(), x0)[1]
+>>> aux: LossAux = denoising_loss(key, zero, Cosine(), x0)[1]
 >>> binned: Binned = aux.by_noise_level
 >>> aux.t.shape, float(binned.count.sum())
 ((2,), 2.0)
 >>> times, labels = Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0])), jnp.array([0, 2])
->>> print(denoising_loss_at(zero, cosine(), x0, 0 * x0, times, target="eps")[0])
+>>> print(denoising_loss_at(zero, Cosine(), x0, 0 * x0, times, target="eps")[0])
 [0. 0.]
->>> loss, aux = classification_loss_at(zero, cosine(), x0, 0 * x0, times, labels)
->>> [round(float(x), 2) for x in (*loss, *classification_loss(key, zero, cosine(), x0, labels)[0])]
+>>> loss, aux = classification_loss_at(zero, Cosine(), x0, 0 * x0, times, labels)
+>>> [round(float(x), 2) for x in (*loss, *classification_loss(key, zero, Cosine(), x0, labels)[0])]
 [1.1, 2.2, 1.1, 1.1]
 >>> isinstance(aux, ClassificationAux), aux.correct.tolist()
 (True, [True, False])
@@ -39,7 +39,7 @@ from scorekit.numerics.codes import as_array, in_range
 from scorekit.numerics.networks import call_network
 from scorekit.predictions import Target, TargetName, as_target, bounded_log_snr
 from scorekit.process import perturb
-from scorekit.times import Times, TimeSampler, draw, uniform
+from scorekit.times import Times, TimeSampler, Uniform, draw
 from scorekit.trees import batch_size, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, Key, Network, Prediction, PyTree, Schedule, Weighting
 
@@ -107,7 +107,7 @@ def denoising_loss(
     (https://arxiv.org/abs/2303.00848).
     """
     for_times, for_noise = jax.random.split(key)
-    drawn = draw(for_times, uniform() if times is None else times, schedule, _examples(x0))
+    drawn = draw(for_times, Uniform() if times is None else times, schedule, _examples(x0))
     eps = normal_like(for_noise, x0)
     return denoising_loss_at(network, schedule, x0, eps, drawn, target=target, weighting=weighting)
 
@@ -192,7 +192,7 @@ def classification_loss(
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     for_times, for_noise = jax.random.split(key)
-    drawn = draw(for_times, uniform() if times is None else times, schedule, _examples(x0))
+    drawn = draw(for_times, Uniform() if times is None else times, schedule, _examples(x0))
     return classification_loss_at(classifier, schedule, x0, normal_like(for_noise, x0), drawn, labels)
 
 

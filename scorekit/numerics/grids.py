@@ -66,9 +66,9 @@ def check_samples(
       advice: the value that must be finite, and a remedy.
       start: the state with which the sampler began, by the name of the argument.
 
-    >>> from scorekit.schedules import cosine
+    >>> from scorekit.schedules import Cosine
     >>> x, ts = jnp.full(2, jnp.nan), jnp.array([1.0, 0.5])
-    >>> check_samples(x, schedule=cosine(), ts=ts, x_init=jnp.zeros(2))  # doctest: +ELLIPSIS
+    >>> check_samples(x, schedule=Cosine(), ts=ts, x_init=jnp.zeros(2))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: denoiser must be finite along ts, but 2 of 2 values of the samples are not; a network that predicts ...
     """

@@ -49,7 +49,7 @@ def probability_flow(
       coordinate: "flow", "angle" or "sigma".
 
     >>> from scorekit import densities, denoisers, schedules
-    >>> schedule = schedules.rectified_flow()
+    >>> schedule = schedules.RectifiedFlow()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
     >>> probability_flow(denoiser, schedule, 1.0, 0.0, jnp.ones((1, 1)))(jnp.array(0.5), jnp.ones((1, 1)))
     Array([[0.]], dtype=float32)

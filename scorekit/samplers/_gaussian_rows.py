@@ -9,7 +9,7 @@ def gaussian_rows(solver: Any, schedule: Schedule, ts: ArrayLike) -> Any:
     """The rows of a solver whose steps are ``N(solver.mean(...)[0], row.std^2)``.
 
     >>> from scorekit import schedules, solvers
-    >>> gaussian_rows(solvers.Ancestral(), schedules.rectified_flow(), [0.5, 0.0]).std
+    >>> gaussian_rows(solvers.Ancestral(), schedules.RectifiedFlow(), [0.5, 0.0]).std
     Array([0.], dtype=float32)
     """
     name = type(solver).__name__

@@ -35,8 +35,8 @@ def encloses(
 ) -> Array:
     """Whether the evaluations of :func:`few_steps` lie between these times.
 
-    >>> from scorekit.schedules import rectified_flow
-    >>> bool(encloses(rectified_flow(), 5, 0.5, 0.0, 1.0))
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> bool(encloses(RectifiedFlow(), 5, 0.5, 0.0, 1.0))
     False
     """
     levels = table(steps, guidance_scale)[0] - 2.0 * jnp.log(sigma_data)

@@ -119,7 +119,7 @@ def adaptive_ode(
       RuntimeError: if called eagerly and the end was not reached. After ``jit`` the state is NaN and ``success`` False.
 
     >>> from scorekit import densities, denoisers, schedules
-    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
+    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.Cosine()
     >>> solved = adaptive_ode(denoisers.exact_denoiser(data, schedule), schedule, jnp.ones((1, 1)))
     >>> float(solved.x[0, 0].round(3))
     0.5

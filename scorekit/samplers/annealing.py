@@ -39,7 +39,7 @@ from scorekit.numerics.meshes import scan, take_rows, unsplit
 from scorekit.predictions import bounded_log_snr
 from scorekit.samplers.resampling import log_mean_weight, resample_if_due, systematic_resample
 from scorekit.samplers.sampling import sample
-from scorekit.schedules import cosine
+from scorekit.schedules import Cosine
 from scorekit.trees import event_size, is_traced
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, PyTree, Schedule, Solver
 
@@ -118,7 +118,7 @@ def annealed_posterior(
         at ``t = 0``, and a prior without samples near the observation; traced, everything is NaN.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
-    >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    >>> schedule, data = schedules.Cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
     >>> prior, ts = denoisers.exact_denoiser(data, schedule), solvers.grids.uniform(20)
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
     >>> run = jax.jit(annealed_posterior, static_argnames=("operator", "num_stages", "steps"))
@@ -144,7 +144,7 @@ def annealed_posterior(
         allowed = f"> {limit:.3g}, the norm of the operator times the noise of the schedule at t = 0"
         check(lambda std: std > limit, allowed, noise_std=noise_std)
     most = jnp.exp(-0.5 * bounded_log_snr(schedule, times[0]))
-    grid, inner = (1.0 - jnp.arange(steps + 1) / steps) ** power, cosine()
+    grid, inner = (1.0 - jnp.arange(steps + 1) / steps) ** power, Cosine()
 
     def draw(key, u, level):
         """Of ``x0 | u``."""

@@ -229,7 +229,7 @@ def corrupt_denoise(
       The last state, shaped and typed like ``x``.
 
     >>> from scorekit import denoisers, densities, schedules, solvers
-    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
+    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.Cosine()
     >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), solvers.grids.uniform(8, 0.7)
     >>> start = jnp.full((2000, 1), 3.0)
     >>> run = jax.jit(corrupt_denoise, static_argnums=6)

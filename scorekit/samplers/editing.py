@@ -41,7 +41,7 @@ def sdedit(
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> schedule = schedules.cosine()
+    >>> schedule = schedules.Cosine()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.1), schedule)
     >>> x = sdedit(jax.random.key(0), denoiser, schedule, solvers.Euler(), jnp.ones((1, 1)), jnp.linspace(0.1, 0.0, 5))
     >>> 0.2 < float(x[0, 0]) < 0.8  # on its way to the data, at 0
@@ -84,7 +84,7 @@ def translate(
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
+    >>> schedule, ts = schedules.Cosine(), solvers.grids.uniform(64)
     >>> one, other = (denoisers.exact_denoiser(densities.gaussian(jnp.full(1, m), std=s), schedule)
     ...               for m, s in ((0.0, 1.0), (5.0, 0.5)))
     >>> translate(one, other, schedule, solvers.Heun(), jnp.array([[1.0]]), ts).round(1)  # 5 + 0.5 * 1

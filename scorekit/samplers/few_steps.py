@@ -128,8 +128,8 @@ def few_steps(
     Raises:
       ValueError: for times that do not enclose the evaluations.
 
-    >>> from scorekit.schedules import rectified_flow
-    >>> solver, ts = few_steps(rectified_flow(), 5)
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> solver, ts = few_steps(RectifiedFlow(), 5)
     >>> ts.shape, float(ts[0]), float(ts[-1])
     ((6,), 1.0, 0.0)
 

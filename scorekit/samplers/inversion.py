@@ -59,7 +59,7 @@ def invert(
       ValueError: for a stochastic, precomputed or tabulated solver; called eagerly, also for noise that is not finite.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
-    >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(64)
+    >>> schedule, ts = schedules.Cosine(), solvers.grids.uniform(64)
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
     >>> noise = invert(denoiser, schedule, solvers.Heun(), jnp.full((1, 1), 0.5), ts)
     >>> float(samplers.sample(denoiser, schedule, solvers.Heun(), noise, ts)[0, 0].round(2))

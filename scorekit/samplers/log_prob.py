@@ -69,7 +69,7 @@ def sample_with_log_probs(
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.denoisers import denoiser_from_network
-    >>> schedule, ts = schedules.cosine(), jnp.array([1.0, 0.5, 0.0])
+    >>> schedule, ts = schedules.Cosine(), jnp.array([1.0, 0.5, 0.0])
     >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, schedule, "x0")
     >>> out = sample_with_log_probs(jax.random.key(0), denoiser, schedule, solvers.Ancestral(), jnp.ones((3, 2)), ts)
     >>> out.trajectory.shape, out.log_probs.shape, out.log_probs[-1].tolist()
@@ -121,7 +121,7 @@ def trajectory_log_probs(
 
     >>> from scorekit import schedules, solvers
     >>> from scorekit.denoisers import denoiser_from_network
-    >>> schedule, ts = schedules.rectified_flow(), jnp.array([1.0, 0.5])
+    >>> schedule, ts = schedules.RectifiedFlow(), jnp.array([1.0, 0.5])
     >>> network = lambda gain: denoiser_from_network(lambda x, t: gain * x, schedule, "x0")
     >>> path, ddpm = jnp.ones((2, 1, 1)), solvers.Ancestral()
     >>> loss = lambda gain: trajectory_log_probs(network(gain), schedule, ddpm, path, ts).sum()

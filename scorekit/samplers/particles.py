@@ -116,7 +116,7 @@ def twisted_sample(
       ValueError: for a solver without noise or whose step is not one Gaussian.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
-    >>> schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    >>> schedule, data = schedules.Cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
     >>> denoiser, ts = denoisers.exact_denoiser(data, schedule), jnp.linspace(1, 0, 33)
     >>> y = lambda x: -0.5 * jnp.sum((x - 2.0) ** 2, -1)  # N(0, 1) times N(2, 1): the mean is half-way between
@@ -196,7 +196,7 @@ def product_sample(
       A :class:`ParticleResult`. It costs n evaluations of every denoiser.
 
     >>> from scorekit import denoisers, densities, process, schedules, solvers
-    >>> schedule, data = schedules.cosine(), [densities.gaussian(jnp.full(1, m), std=1.0) for m in (0.0, 1.0)]
+    >>> schedule, data = schedules.Cosine(), [densities.gaussian(jnp.full(1, m), std=1.0) for m in (0.0, 1.0)]
     >>> uncond, cond = (denoisers.exact_denoiser(density, schedule) for density in data)
     >>> noise = process.sample_prior(jax.random.key(0), schedule, jnp.zeros((1000, 1)))
     >>> arguments = schedule, solvers.Ancestral(), noise, jnp.linspace(1, 0, 33)

@@ -55,13 +55,13 @@ def recommended(
     Raises:
       ValueError: for times in the wrong order or, of the tabulated pair, too near each other.
 
-    >>> from scorekit.schedules import cosine
-    >>> solver, ts = recommended(cosine(), 25)
+    >>> from scorekit.schedules import Cosine
+    >>> solver, ts = recommended(Cosine(), 25)
     >>> solver, ts.shape
     (UniPC(predictor=3, coordinate='flow'), (26,))
-    >>> recommended(cosine(), 8, sigma_data=0.5)[0]
+    >>> recommended(Cosine(), 8, sigma_data=0.5)[0]
     FewSteps(sigma_data=0.5, guidance_scale=None)
-    >>> [f"{recommended(cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
+    >>> [f"{recommended(Cosine(), 8, target=target)[1][0]:.3f}" for target in ("v", "eps")]
     ['1.000', '0.999']
     """
     kind = None if target is None else as_target(target)

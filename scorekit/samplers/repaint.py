@@ -88,7 +88,7 @@ def repaint(
       ValueError: for a precomputed solver.
 
     >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> covariance, schedule = jnp.array([[1.0, 0.9], [0.9, 1.0]]), schedules.cosine()
+    >>> covariance, schedule = jnp.array([[1.0, 0.9], [0.9, 1.0]]), schedules.Cosine()
     >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
     >>> noise, ts = jax.random.normal(jax.random.key(0), (500, 2)), solvers.grids.uniform(10)
     >>> known, y = jnp.array([True, False]), jnp.full((500, 2), 2.0)

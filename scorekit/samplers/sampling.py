@@ -42,7 +42,7 @@ def sample(
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.cosine()
+    >>> data, schedule = densities.gaussian(jnp.zeros(1), std=0.5), schedules.Cosine()
     >>> denoiser = denoisers.exact_denoiser(data, schedule)
     >>> ts = solvers.grids.uniform(64)
     >>> x = sample(denoiser, schedule, solvers.DPMSolverPP2M(), jnp.ones((1, 1)), ts)
@@ -77,7 +77,7 @@ def trajectory(
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
-    >>> schedule = schedules.cosine()
+    >>> schedule = schedules.Cosine()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedule)
     >>> x, states = trajectory(denoiser, schedule, solvers.Heun(), jnp.ones((1, 1)), solvers.grids.uniform(4))
     >>> states.shape, bool((states[-1] == x).all())

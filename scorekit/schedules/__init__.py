@@ -5,24 +5,24 @@ Returns:
 """
 
 from scorekit.schedules._derivatives import time_derivative
-from scorekit.schedules._non_variance_preserving import edm, geometric_ve, rectified_flow, sub_vp
+from scorekit.schedules._non_variance_preserving import EDM, GeometricVE, RectifiedFlow, SubVP
 from scorekit.schedules._tables import from_betas, learned
-from scorekit.schedules._transforms import schedule_from_functions, shifted, zero_terminal_snr
-from scorekit.schedules._variance_preserving import cosine, laplace, linear_vp, sigmoid
+from scorekit.schedules._transforms import ZeroTerminalSNR, schedule_from_functions, shifted
+from scorekit.schedules._variance_preserving import Cosine, Laplace, LinearVP, Sigmoid
 
 __all__ = [
-    "cosine",
-    "edm",
+    "EDM",
+    "Cosine",
+    "GeometricVE",
+    "Laplace",
+    "LinearVP",
+    "RectifiedFlow",
+    "Sigmoid",
+    "SubVP",
+    "ZeroTerminalSNR",
     "from_betas",
-    "geometric_ve",
-    "laplace",
     "learned",
-    "linear_vp",
-    "rectified_flow",
     "schedule_from_functions",
     "shifted",
-    "sigmoid",
-    "sub_vp",
     "time_derivative",
-    "zero_terminal_snr",
 ]

@@ -1,16 +1,6 @@
 """Schedules in closed form with ``alpha^2 + sigma^2 != 1``: sub-VP, variance exploding, EDM and rectified flow.
 
 ``drift`` and ``diffusion_squared`` are f and g^2 of the forward SDE, as in the variance-preserving family.
-
-Args:
-  sigma_min: noise at t = 0, in units of the data.
-  sigma_max: noise at t = 1, > ``sigma_min``.
-
->>> print(geometric_ve(0.1, 10.0).time_at(0.0), edm().sigma(1.0).round(3), rectified_flow().log_snr(0.5))
-0.5 80.0 0.0
->>> schedule = sub_vp()
->>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
-True
 """
 
 import jax
@@ -22,12 +12,23 @@ from scorekit.checks import check
 from scorekit.numerics import wide
 from scorekit.schedules._variance_preserving import check_rates, integrated_beta, time_of_integrated_beta
 from scorekit.trees import pytree_dataclass
-from scorekit.typing import Number
+from scorekit.typing import Number, Schedule
 
 
 @pytree_dataclass
-class SubVP:
-    """See :func:`sub_vp`."""
+class SubVP(Schedule):
+    """Sub-VP schedule: the signal of :class:`LinearVP` with the smaller noise ``sigma = 1 - exp(-B)``.
+
+    Args:
+      beta_min: rate at t = 0, per unit time.
+      beta_max: rate at t = 1, >= ``beta_min``.
+
+    >>> schedule = SubVP()
+    >>> bool(schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2 < 1.0)
+    True
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
+    """
 
     beta_min: Positive = 0.1
     beta_max: Number = 20.0
@@ -50,9 +51,11 @@ class SubVP:
         return time_of_integrated_beta(self.beta_min, self.beta_max, total)
 
     def drift(self, t):
+        """f of the forward SDE ``dx = f x dt + g dw``, shaped like t."""
         return -0.5 * (self.beta_min + wide(t) * (self.beta_max - self.beta_min))
 
     def diffusion_squared(self, t):
+        """g^2 of the forward SDE, shaped like t."""
         total = integrated_beta(self.beta_min, self.beta_max, t)
         return 2.0 * self.drift(t) * jnp.expm1(-2.0 * total)
 
@@ -62,8 +65,18 @@ def _check_above(sigma_min: Number, sigma_max: Number) -> None:
 
 
 @pytree_dataclass
-class GeometricVE:
-    """See :func:`geometric_ve`."""
+class GeometricVE(Schedule):
+    """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
+
+    Args:
+      sigma_min: noise at t = 0, in units of the data.
+      sigma_max: noise at t = 1, > ``sigma_min``.
+
+    >>> GeometricVE(sigma_min=0.1, sigma_max=10.0).time_at(0.0)
+    Array(0.5, dtype=float32)
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
+    """
 
     sigma_min: Positive = 0.01
     sigma_max: Number = 50.0
@@ -89,16 +102,29 @@ class GeometricVE:
         return (-0.5 * wide(log_snr) - low) / (high - low)
 
     def drift(self, t):
+        """f of the forward SDE ``dx = f x dt + g dw``, shaped like t."""
         return jnp.zeros_like(wide(t))
 
     def diffusion_squared(self, t):
+        """g^2 of the forward SDE, shaped like t."""
         rate = jnp.log(self.sigma_max) - jnp.log(self.sigma_min)
         return 2.0 * rate * jnp.exp(2.0 * self._log_sigma(t))
 
 
 @pytree_dataclass
-class EDM:
-    """See :func:`edm`."""
+class EDM(Schedule):
+    """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
+
+    Args:
+      sigma_min: noise at t = 0, in units of the data.
+      sigma_max: noise at t = 1, > ``sigma_min``.
+      rho: exponent; 1 gives a linear sigma, larger values spend more time at low noise.
+
+    >>> EDM().sigma(1.0).round(3)
+    Array(80., dtype=float32)
+
+    Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
+    """
 
     sigma_min: NonNegative = 0.002
     sigma_max: Number = 80.0
@@ -127,16 +153,24 @@ class EDM:
         return (jnp.exp(-0.5 * wide(log_snr) / self.rho) - low) / width
 
     def drift(self, t):
+        """f of the forward SDE ``dx = f x dt + g dw``, shaped like t."""
         return jnp.zeros_like(wide(t))
 
     def diffusion_squared(self, t):
+        """g^2 of the forward SDE, shaped like t."""
         root, width = self._root(t)
         return 2.0 * self.rho * width * jnp.power(root, 2.0 * self.rho - 1.0)
 
 
 @pytree_dataclass
-class RectifiedFlow:
-    """See :func:`rectified_flow`."""
+class RectifiedFlow(Schedule):
+    """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
+
+    >>> RectifiedFlow().log_snr(0.5)
+    Array(0., dtype=float32)
+
+    Source: Liu et al. 2022 (https://arxiv.org/abs/2209.03003), Lipman et al. 2022 (https://arxiv.org/abs/2210.02747).
+    """
 
     def alpha(self, t):
         return 1.0 - wide(t)
@@ -152,47 +186,10 @@ class RectifiedFlow:
         return jax.nn.sigmoid(-0.5 * wide(log_snr))
 
     def drift(self, t):
+        """f of the forward SDE ``dx = f x dt + g dw``, shaped like t."""
         return -1.0 / (1.0 - wide(t))
 
     def diffusion_squared(self, t):
+        """g^2 of the forward SDE, shaped like t."""
         t = wide(t)
         return 2.0 * t / (1.0 - t)
-
-
-def sub_vp(beta_min: Positive = 0.1, beta_max: Number = 20.0) -> SubVP:
-    """Sub-VP schedule: the signal of :func:`linear_vp` with the smaller noise ``sigma = 1 - exp(-B)``.
-
-    Args:
-      beta_min: rate at t = 0, per unit time.
-      beta_max: rate at t = 1, >= ``beta_min``.
-
-    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
-    """
-    return SubVP(beta_min=beta_min, beta_max=beta_max)
-
-
-def geometric_ve(sigma_min: Positive = 0.01, sigma_max: Number = 50.0) -> GeometricVE:
-    """Variance-exploding schedule, ``alpha = 1``, ``sigma = sigma_min (sigma_max / sigma_min)^t``.
-
-    Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
-    """
-    return GeometricVE(sigma_min=sigma_min, sigma_max=sigma_max)
-
-
-def edm(sigma_min: NonNegative = 0.002, sigma_max: Number = 80.0, rho: Positive = 7.0) -> EDM:
-    """EDM schedule: ``alpha = 1`` and ``sigma^(1/rho)`` linear in t, so that uniform times are the Karras grid.
-
-    Args:
-      rho: exponent; 1 gives a linear sigma, larger values spend more time at low noise.
-
-    Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
-    """
-    return EDM(sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
-
-
-def rectified_flow() -> RectifiedFlow:
-    """Linear interpolant, ``alpha = 1 - t``, ``sigma = t``.
-
-    Source: Liu et al. 2022 (https://arxiv.org/abs/2209.03003), Lipman et al. 2022 (https://arxiv.org/abs/2210.02747).
-    """
-    return RectifiedFlow()

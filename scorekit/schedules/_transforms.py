@@ -1,5 +1,6 @@
 """Schedules derived from other schedules or from plain functions."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -15,7 +16,7 @@ from scorekit.typing import Array, Schedule
 
 
 @pytree_dataclass
-class Shifted:
+class Shifted(Schedule):
     """See :func:`shifted`."""
 
     base: Schedule
@@ -53,14 +54,14 @@ def shifted(base: Schedule, noise_factor: Positive) -> Shifted:
 
     ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma remain on the path of ``base`` (variance
     preserving, straight, ...). An image k times larger per side needs ``noise_factor`` of about k to mask the same
-    features; ``shifted(rectified_flow(), f)`` is the "flow shift" ``t -> f t / (1 + (f - 1) t)``.
+    features; ``shifted(RectifiedFlow(), f)`` is the "flow shift" ``t -> f t / (1 + (f - 1) t)``.
 
     Args:
       base: any schedule whose ``time_at`` covers the shifted range.
       noise_factor: factor of the noise-to-signal ratio; values above 1 add noise.
 
-    >>> from scorekit.schedules import rectified_flow
-    >>> float(shifted(rectified_flow(), 3.0).sigma(0.5).round(4))
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> float(shifted(RectifiedFlow(), 3.0).sigma(0.5).round(4))
     0.75
 
     Source: Hoogeboom et al. 2023 (https://arxiv.org/abs/2301.11093); Esser et al. 2024
@@ -71,9 +72,21 @@ def shifted(base: Schedule, noise_factor: Positive) -> Shifted:
 
 @pytree_dataclass
 class ZeroTerminalSNR(VariancePreserving):
-    """See :func:`zero_terminal_snr`."""
+    """Shifts and scales alpha of a variance-preserving schedule so that ``alpha(1) = 0``; ``alpha(0)`` is unchanged.
 
-    base: Schedule
+    ``alpha'(t) = (alpha(t) - alpha(1)) alpha(0) / (alpha(0) - alpha(1))``, ``sigma'^2 = 1 - alpha'^2``.
+
+    Args:
+      base: a variance-preserving schedule.
+
+    >>> from scorekit.schedules import LinearVP
+    >>> ZeroTerminalSNR(LinearVP()).alpha(1.0)
+    Array(0., dtype=float32)
+
+    Source: Lin et al. 2023, alg. 1 (https://arxiv.org/abs/2305.08891).
+    """
+
+    base: Schedule = dataclasses.field(kw_only=False)
 
     def __post_init__(self):
         check_kind(Schedule, "base", self.base)
@@ -114,26 +127,8 @@ class ZeroTerminalSNR(VariancePreserving):
         return self.base.time_at(base_log_snr)
 
 
-@checked
-def zero_terminal_snr(base: Schedule) -> ZeroTerminalSNR:
-    """Shifts and scales alpha of a variance-preserving schedule so that ``alpha(1) = 0``; ``alpha(0)`` is unchanged.
-
-    ``alpha'(t) = (alpha(t) - alpha(1)) alpha(0) / (alpha(0) - alpha(1))``, ``sigma'^2 = 1 - alpha'^2``.
-
-    Args:
-      base: a variance-preserving schedule.
-
-    >>> from scorekit.schedules import linear_vp
-    >>> zero_terminal_snr(linear_vp()).alpha(1.0)
-    Array(0., dtype=float32)
-
-    Source: Lin et al. 2023, alg. 1 (https://arxiv.org/abs/2305.08891).
-    """
-    return ZeroTerminalSNR(base=base)
-
-
 @pytree_dataclass
-class FromFunctions:
+class FromFunctions(Schedule):
     """See :func:`schedule_from_functions`."""
 
     alpha_fn: Callable[[Array], Array] = static()

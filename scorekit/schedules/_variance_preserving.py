@@ -2,7 +2,6 @@
 
 ``x_t = alpha(t) x0 + sigma(t) eps``, ``lambda(t) = log_snr(t) = log(alpha^2 / sigma^2)``. Each schedule is a frozen
 pytree whose hyper-parameters are leaves: changing a value does not recompile, and schedules are differentiable in them.
-The classes check their bounds, for the factories and for schedules read from a file.
 All formulas have full relative precision in float32 over [0, 1] including both ends: variances are computed from
 ``expm1`` and products of sines, never from ``1 - alpha^2``; ``log_snr`` is ``+inf`` (``-inf``) where sigma (alpha) is
 exactly 0.
@@ -24,10 +23,10 @@ from scorekit.arguments import Finite, NonNegative, Positive
 from scorekit.checks import check
 from scorekit.numerics import between_ends, sqrt, wide
 from scorekit.trees import pytree_dataclass
-from scorekit.typing import Array, ArrayLike, Number
+from scorekit.typing import Array, ArrayLike, Number, Schedule
 
 
-class VariancePreserving:
+class VariancePreserving(Schedule):
     """``alpha^2 = sigmoid(lambda)``, ``sigma^2 = sigmoid(-lambda)`` for a subclass that defines ``log_snr``."""
 
     def log_snr(self, t: ArrayLike) -> Array:
@@ -57,8 +56,21 @@ def time_of_integrated_beta(beta_min: Number, beta_max: Number, total: Array) ->
 
 
 @pytree_dataclass
-class LinearVP:
-    """See :func:`linear_vp`."""
+class LinearVP(Schedule):
+    """Variance-preserving schedule with a rate beta that grows linearly.
+
+    ``beta(t) = beta_min + t (beta_max - beta_min)``, ``B = int_0^t beta``, ``alpha = exp(-B/2)``,
+    ``sigma^2 = 1 - exp(-B)``.
+
+    Args:
+      beta_min: rate at t = 0, per unit time.
+      beta_max: rate at t = 1, >= ``beta_min``.
+
+    >>> LinearVP().alpha(0.0)
+    Array(1., dtype=float32)
+
+    Source: Song et al. 2021, eq. 32 (https://arxiv.org/abs/2011.13456).
+    """
 
     beta_min: Positive = 0.1
     beta_max: Number = 20.0
@@ -81,15 +93,26 @@ class LinearVP:
         return time_of_integrated_beta(self.beta_min, self.beta_max, total)
 
     def drift(self, t):
+        """f of the forward SDE ``dx = f x dt + g dw``, shaped like t."""
         return -0.5 * self.diffusion_squared(t)
 
     def diffusion_squared(self, t):
+        """g^2 of the forward SDE, shaped like t."""
         return self.beta_min + wide(t) * (self.beta_max - self.beta_min)
 
 
 @pytree_dataclass
-class Cosine:
-    """See :func:`cosine`."""
+class Cosine(Schedule):
+    """Cosine schedule, ``alpha = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s))``, variance preserving.
+
+    Args:
+      s: offset that slows the start; 0 is the plain cosine, 0.008 the published value.
+
+    >>> Cosine().sigma(1.0)
+    Array(1., dtype=float32)
+
+    Source: Nichol & Dhariwal 2021, eq. 17 (https://arxiv.org/abs/2102.09672).
+    """
 
     s: NonNegative = 0.0
 
@@ -123,16 +146,30 @@ class Cosine:
         return gap * (1.0 + self.s) / (0.5 * math.pi)
 
     def drift(self, t):
+        """f of the forward SDE ``dx = f x dt + g dw``, shaped like t."""
         _, _, rest = self._angles(t)
         return -0.5 * math.pi / (1.0 + self.s) / jnp.tan(rest)
 
     def diffusion_squared(self, t):
+        """g^2 of the forward SDE, shaped like t."""
         return -2.0 * self.drift(t)
 
 
 @pytree_dataclass
 class Sigmoid(VariancePreserving):
-    """See :func:`sigmoid`."""
+    """Sigmoid schedule: ``alpha^2`` is a sigmoid of ``-(start + t (end - start)) / tau``, rescaled to fall from 1 to 0.
+
+    Args:
+      start: argument at t = 0.
+      end: argument at t = 1, > ``start``.
+      tau: temperature; smaller is steeper.
+
+    >>> Sigmoid().log_snr(0.5)
+    Array(0., dtype=float32)
+
+    Source: Jabri et al. 2022, sigmoid schedule (https://arxiv.org/abs/2212.11972); Chen 2023
+    (https://arxiv.org/abs/2301.10972).
+    """
 
     start: Finite = -3.0
     end: Number = 3.0
@@ -167,7 +204,19 @@ class Sigmoid(VariancePreserving):
 
 @pytree_dataclass
 class Laplace(VariancePreserving):
-    """See :func:`laplace`."""
+    """Laplace schedule: uniform times give a Laplace-distributed log-SNR; variance preserving.
+
+    ``lambda(t) = mean - scale sign(1/2 - t) log(1 - 2 |t - 1/2|)``.
+
+    Args:
+      mean: log-SNR at t = 1/2, in nats.
+      scale: width of the distribution, in nats.
+
+    >>> Laplace(mean=1.0).log_snr(0.5)
+    Array(1., dtype=float32)
+
+    Source: Hang et al. 2024 (https://arxiv.org/abs/2407.03297).
+    """
 
     mean: Finite = 0.0
     scale: Positive = 0.5
@@ -184,69 +233,3 @@ class Laplace(VariancePreserving):
         z = (wide(log_snr) - self.mean) / self.scale
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         return jnp.where(z > 0, tail, 1.0 - tail)
-
-
-def linear_vp(beta_min: Positive = 0.1, beta_max: Number = 20.0) -> LinearVP:
-    """Variance-preserving schedule with a rate beta that grows linearly.
-
-    ``beta(t) = beta_min + t (beta_max - beta_min)``, ``B = int_0^t beta``, ``alpha = exp(-B/2)``,
-    ``sigma^2 = 1 - exp(-B)``.
-
-    Args:
-      beta_min: rate at t = 0, per unit time.
-      beta_max: rate at t = 1, >= ``beta_min``.
-
-    >>> linear_vp().alpha(0.0)
-    Array(1., dtype=float32)
-
-    Source: Song et al. 2021, eq. 32 (https://arxiv.org/abs/2011.13456).
-    """
-    return LinearVP(beta_min=beta_min, beta_max=beta_max)
-
-
-def cosine(s: NonNegative = 0.0) -> Cosine:
-    """Cosine schedule, ``alpha = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s))``, variance preserving.
-
-    Args:
-      s: offset that slows the start; 0 is the plain cosine, 0.008 the published value.
-
-    >>> cosine().sigma(1.0)
-    Array(1., dtype=float32)
-
-    Source: Nichol & Dhariwal 2021, eq. 17 (https://arxiv.org/abs/2102.09672).
-    """
-    return Cosine(s=s)
-
-
-def sigmoid(start: Finite = -3.0, end: Number = 3.0, tau: Positive = 1.0) -> Sigmoid:
-    """Sigmoid schedule: ``alpha^2`` is a sigmoid of ``-(start + t (end - start)) / tau``, rescaled to fall from 1 to 0.
-
-    Args:
-      start: argument at t = 0.
-      end: argument at t = 1, > ``start``.
-      tau: temperature; smaller is steeper.
-
-    >>> sigmoid().log_snr(0.5)
-    Array(0., dtype=float32)
-
-    Source: Jabri et al. 2022, sigmoid schedule (https://arxiv.org/abs/2212.11972); Chen 2023
-    (https://arxiv.org/abs/2301.10972).
-    """
-    return Sigmoid(start=start, end=end, tau=tau)
-
-
-def laplace(mean: Finite = 0.0, scale: Positive = 0.5) -> Laplace:
-    """Laplace schedule: uniform times give a Laplace-distributed log-SNR; variance preserving.
-
-    ``lambda(t) = mean - scale sign(1/2 - t) log(1 - 2 |t - 1/2|)``.
-
-    Args:
-      mean: log-SNR at t = 1/2, in nats.
-      scale: width of the distribution, in nats.
-
-    >>> laplace(mean=1.0).log_snr(0.5)
-    Array(1., dtype=float32)
-
-    Source: Hang et al. 2024 (https://arxiv.org/abs/2407.03297).
-    """
-    return Laplace(mean=mean, scale=scale)

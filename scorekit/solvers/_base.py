@@ -12,8 +12,8 @@ little but the network::
 :func:`scorekit.samplers.sample` is this loop as one ``lax.scan``. A single step at scalar or ``(B,)`` times uses
 ``solver.row(schedule, jnp.stack([s, t], axis=-1), 0)``.
 
->>> from scorekit.schedules import rectified_flow
->>> step: NoiseLevels = noise_levels(rectified_flow(), jnp.array([0.25, 0.5]))  # from t = 0.5 to s = 0.25
+>>> from scorekit.schedules import RectifiedFlow
+>>> step: NoiseLevels = noise_levels(RectifiedFlow(), jnp.array([0.25, 0.5]))  # from t = 0.5 to s = 0.25
 >>> float(step.at(0).alpha), float(step.at(1).alpha)
 (0.75, 0.5)
 """
@@ -105,7 +105,7 @@ class SolverBase(Solver):
     ...         x0, eps = denoiser(x_t, row.t)
     ...         return row.alpha_s * x0 + row.sigma_s * eps, state
     >>> denoiser = lambda x, t: Prediction(0.5 * x, x)
-    >>> samplers.sample(denoiser, schedules.rectified_flow(), DDIM(), jnp.ones(1), [1.0, 0.0])
+    >>> samplers.sample(denoiser, schedules.RectifiedFlow(), DDIM(), jnp.ones(1), [1.0, 0.0])
     Array([0.5], dtype=float32)
     """
 
@@ -150,7 +150,7 @@ class WrappedSolver(SolverBase):
     ...     def plan(self, schedule, ts):
     ...         return self.base.plan(schedule, jnp.full(len(ts), ts[0]))
     >>> solver = Repeated(base=solvers.Heun())
-    >>> solver.evals_per_step, solver.plan(schedules.rectified_flow(), jnp.array([0.5, 0.25]))[0].eps.tolist()
+    >>> solver.evals_per_step, solver.plan(schedules.RectifiedFlow(), jnp.array([0.5, 0.25]))[0].eps.tolist()
     (2, [0.5])
     """
 
@@ -189,8 +189,8 @@ class Row(NamedTuple):
       noise: factor of eps in the slope.
 
     >>> from scorekit import solvers
-    >>> from scorekit.schedules import rectified_flow
-    >>> row = solvers.Euler().row(rectified_flow(), jnp.array([0.25, 0.5]), 0)
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> row = solvers.Euler().row(RectifiedFlow(), jnp.array([0.25, 0.5]), 0)
     >>> float(row.x0), float(row.eps)  # x_s = 0.75 x0 + 0.25 eps
     (0.75, 0.25)
     """
@@ -212,12 +212,12 @@ class LinearSolver(SolverBase):
 
     Subclasses set ``coordinate``, the coordinate of their slopes.
 
-    >>> from scorekit.schedules import rectified_flow
+    >>> from scorekit.schedules import RectifiedFlow
     >>> class Halfway(LinearSolver):
     ...     def row(self, schedule, times, num_past):
     ...         return Row(t=times[..., 1], x=0.5, x0=0.5)
     >>> solver, x = Halfway(), jnp.zeros(1)
-    >>> row = solver.row(rectified_flow(), jnp.array([0.25, 0.5]), 0)
+    >>> row = solver.row(RectifiedFlow(), jnp.array([0.25, 0.5]), 0)
     >>> solver.step(solver.init(x), x, row, lambda x, t: Prediction(x + 2.0, x))[0]
     Array([1.], dtype=float32)
     >>> solver.combine(x, row, Prediction(x + 2.0, x), ())

@@ -30,7 +30,7 @@ class DPS(WrappedSolver):
       step_size: zeta', 0.1 to 1 in the paper for 1,000 steps; 0 is ``base`` alone.
 
     >>> from scorekit import denoisers, densities, samplers, schedules, solvers
-    >>> schedule, ts = schedules.cosine(), solvers.grids.uniform(50)
+    >>> schedule, ts = schedules.Cosine(), solvers.grids.uniform(50)
     >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedule)
     >>> solver = DPS(operator=lambda x: x[:, :1], observation=jnp.ones((1, 1)), base=solvers.Euler(), step_size=0.1)
     >>> x = samplers.sample(prior, schedule, solver, jnp.zeros((1, 2)), ts)

@@ -5,12 +5,12 @@ Returns:
 
 >>> uniform(2), quadratic(2)
 (Array([1. , 0.5, 0. ], dtype=float32), Array([1.  , 0.25, 0.  ], dtype=float32))
->>> from scorekit.schedules import edm, linear_vp, rectified_flow
->>> uniform_log_snr(rectified_flow(), 3, t_max=0.75, t_min=0.25)
+>>> from scorekit.schedules import EDM, LinearVP, RectifiedFlow
+>>> uniform_log_snr(RectifiedFlow(), 3, t_max=0.75, t_min=0.25)
 Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
->>> karras(edm(), 2, 1.0, 0.0, to_zero=False).round(4)
+>>> karras(EDM(), 2, 1.0, 0.0, to_zero=False).round(4)
 Array([1. , 0.5, 0. ], dtype=float32)
->>> for grid in vp_quadratic(rectified_flow(), 3), matching(rectified_flow(), linear_vp(), quadratic(3)):
+>>> for grid in vp_quadratic(RectifiedFlow(), 3), matching(RectifiedFlow(), LinearVP(), quadratic(3)):
 ...     print([round(float(t), 2) for t in grid])
 [1.0, 0.72, 0.27, 0.0]
 [0.99, 0.72, 0.27, 0.0]
@@ -25,7 +25,7 @@ import numpy as np
 from scorekit.arguments import Between, Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, nan_unless
 from scorekit.numerics.grids import check_grid
-from scorekit.schedules import linear_vp
+from scorekit.schedules import LinearVP
 from scorekit.trees import is_traced
 from scorekit.typing import Array, ArrayLike, Schedule
 
@@ -96,8 +96,8 @@ def from_sigmas(schedule: Schedule, sigmas: Annotated[ArrayLike, Between(0, infi
       schedule: the schedule to step on.
       sigmas: decreasing values ``(n + 1,)`` of ``sigma / alpha``, within the range of ``schedule``.
 
-    >>> from scorekit.schedules import edm
-    >>> from_sigmas(edm(sigma_min=0.0), [80.0, 5.0, 0.625, 0.0]).round(4)
+    >>> from scorekit.schedules import EDM
+    >>> from_sigmas(EDM(sigma_min=0.0), [80.0, 5.0, 0.625, 0.0]).round(4)
     Array([1.   , 0.673, 0.5  , 0.   ], dtype=float32)
     """
     if np.ndim(sigmas) != 1 or np.shape(sigmas)[0] < 2:
@@ -126,9 +126,9 @@ def _times_at(schedule: Schedule, log_snr: Array, allowed: str, **named: ArrayLi
 def vp_quadratic(
     schedule: Schedule, n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, power: Positive = 2.0
 ) -> Array:
-    """The noise levels of :func:`quadratic` on ``linear_vp``, on any schedule: a good grid for the smooth solvers.
+    """The noise levels of :func:`quadratic` on ``LinearVP``, on any schedule: a good grid for the smooth solvers.
 
-    Where the noise at ``t_max`` is above the highest of ``linear_vp``, or that at ``t_min`` below its lowest, the
+    Where the noise at ``t_max`` is above the highest of ``LinearVP``, or that at ``t_min`` below its lowest, the
     first or last step bridges the difference.
 
     Args:
@@ -136,7 +136,7 @@ def vp_quadratic(
       n: number of steps.
       t_max: first time of the grid, up to 1.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
-      power: exponent; 1 for steps equal in the t of ``linear_vp``, larger spends more steps at low noise.
+      power: exponent; 1 for steps equal in the t of ``LinearVP``, larger spends more steps at low noise.
     """
     _check_ends(t_max, t_min)
     is_plain = jax.tree_util.treedef_is_leaf(jax.tree.structure(schedule))  # an object that jit does not take
@@ -144,7 +144,7 @@ def vp_quadratic(
 
 
 def _vp_quadratic(schedule: Schedule, n: int, t_max: ArrayLike, t_min: ArrayLike, power: ArrayLike) -> Array:
-    vp, (t_max, t_min) = linear_vp(), jnp.asarray([t_max, t_min], float)
+    vp, (t_max, t_min) = LinearVP(), jnp.asarray([t_max, t_min], float)
     log_snr = jnp.clip(schedule.log_snr(jnp.stack([t_max, t_min])), vp.log_snr(1.0), vp.log_snr(0.0))
     first, last = vp.time_at(log_snr)
     ts = schedule.time_at(vp.log_snr(_quadratic(n, first, last, power)))

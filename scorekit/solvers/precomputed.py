@@ -1,7 +1,7 @@
 """A solver with given coefficients: the rows of another solver's plan, tuned or not.
 
 >>> from scorekit import schedules, solvers
->>> solver: PrecomputedSolver = precomputed(solvers.Euler(), schedules.rectified_flow(), jnp.array([1.0, 0.5, 0.0]))
+>>> solver: PrecomputedSolver = precomputed(solvers.Euler(), schedules.RectifiedFlow(), jnp.array([1.0, 0.5, 0.0]))
 >>> solver.rows.x0, solver.steps
 (Array([0.5, 1. ], dtype=float32), 2)
 """

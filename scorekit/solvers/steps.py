@@ -42,7 +42,7 @@ def integrate(
     >>> from scorekit import schedules, solvers
     >>> from scorekit.typing import Prediction
     >>> ts = jnp.array([0.5, 0.75])
-    >>> integrate(lambda x, t: Prediction(x, 3 * x), schedules.rectified_flow(), solvers.Euler(), jnp.ones(1), ts)[0]
+    >>> integrate(lambda x, t: Prediction(x, 3 * x), schedules.RectifiedFlow(), solvers.Euler(), jnp.ones(1), ts)[0]
     Array([2.5], dtype=float32)
     """
     once = _TracedOnce(denoiser)
@@ -72,7 +72,7 @@ def stacked_rows(solver: Solver, schedule: Schedule, times: ArrayLike, num_past:
       The rows, stacked.
 
     >>> from scorekit import schedules, solvers
-    >>> stacked_rows(solvers.Euler(), schedules.rectified_flow(), jnp.array([[0.5, 1.0], [0.25, 0.5]]), 0).x0
+    >>> stacked_rows(solvers.Euler(), schedules.RectifiedFlow(), jnp.array([[0.5, 1.0], [0.25, 0.5]]), 0).x0
     Array([0.5 , 0.75], dtype=float32)
     """
     rows = solver.row(schedule, times, num_past)

@@ -6,9 +6,9 @@ Args:
 Returns:
   A sampler of times.
 
->>> from scorekit.schedules import rectified_flow
+>>> from scorekit.schedules import RectifiedFlow
 >>> sampler: Band = band(1.0)
->>> sampler.quantile(jnp.array([0.5]), rectified_flow()).t
+>>> sampler.quantile(jnp.array([0.5]), RectifiedFlow()).t
 Array([0.5], dtype=float32)
 """
 

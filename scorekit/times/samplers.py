@@ -9,13 +9,13 @@ Args:
 Returns:
   A sampler of times.
 
->>> from scorekit.schedules import rectified_flow
->>> made = uniform(0.0, 0.5), log_normal_sigma(mean=0.0), logit_normal(), uniform_log_snr(0.25, 0.75)
+>>> from scorekit.schedules import RectifiedFlow
+>>> made = Uniform(t_min=0.0, t_max=0.5), LogNormalSigma(mean=0.0), LogitNormal(), UniformLogSNR(t_min=0.25, t_max=0.75)
 >>> [type(each) for each in made] == [Uniform, LogNormalSigma, LogitNormal, UniformLogSNR]
 True
->>> [round(float(each.quantile(jnp.array([0.5]), rectified_flow()).t[0]), 4) for each in made]
+>>> [round(float(each.quantile(jnp.array([0.5]), RectifiedFlow()).t[0]), 4) for each in made]
 [0.25, 0.5, 0.5, 0.5]
->>> times: Times = draw(jax.random.key(0), uniform(), rectified_flow(), 8)
+>>> times: Times = draw(jax.random.key(0), Uniform(), RectifiedFlow(), 8)
 >>> times.t.shape, float(times.weight.mean())
 ((8,), 1.0)
 """
@@ -32,7 +32,7 @@ from scorekit.checks import check
 from scorekit.schedules import time_derivative
 from scorekit.times._ranges import check_range
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array, Key, Number, Schedule
+from scorekit.typing import Array, Key, Schedule
 
 
 class Times(NamedTuple):
@@ -93,11 +93,20 @@ def draw(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt) -> 
 
 @pytree_dataclass
 class Uniform(TimeSampler):
-    """``t = t_min + (t_max - t_min) u``; build it with :func:`uniform`."""
+    """Uniform times: ``t = t_min + (t_max - t_min) u``.
 
-    t_min: Number = 1e-4
-    t_max: Number = 1.0
+    Args:
+      t_min: the smallest time.
+      t_max: the largest time, above ``t_min``.
+      stratified: one draw per stratum instead of independent draws.
+    """
+
+    t_min: BelowOne = 1e-4
+    t_max: AboveZero = 1.0
     stratified: bool = static(default=True)
+
+    def __post_init__(self):
+        check_range(self.t_min, self.t_max)
 
     def quantile(self, u, schedule):
         del schedule
@@ -106,15 +115,18 @@ class Uniform(TimeSampler):
 
 @pytree_dataclass
 class LogNormalSigma(TimeSampler):
-    """``log(sigma / alpha) = mean + std z`` with z normal; build it with :func:`log_normal_sigma`.
+    """Times at which ``log(sigma / alpha)`` is normal; noise levels outside the range of the schedule are clipped.
 
-    Attributes:
-      mean: mean of ``log(sigma / alpha)``.
-      std: standard deviation of ``log(sigma / alpha)``.
+    Args:
+      mean: mean of the natural log of the noise-to-signal ratio.
+      std: standard deviation of the logarithm.
+      stratified: one draw per stratum instead of independent draws.
+
+    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
 
-    mean: Number = -1.2
-    std: Number = 1.2
+    mean: Finite = -1.2
+    std: Positive = 1.2
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -124,15 +136,18 @@ class LogNormalSigma(TimeSampler):
 
 @pytree_dataclass
 class LogitNormal(TimeSampler):
-    """``t = sigmoid(mean + std z)`` with z normal; build it with :func:`logit_normal`.
+    """Times whose logit is normal: ``t = sigmoid(mean + std n)``.
 
-    Attributes:
-      mean: mean of ``logit t``.
-      std: standard deviation of ``logit t``.
+    Args:
+      mean: mean of the logit; larger values favour noise.
+      std: standard deviation of the logit.
+      stratified: one draw per stratum instead of independent draws.
+
+    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
 
-    mean: Number = 0.0
-    std: Number = 1.0
+    mean: Finite = 0.0
+    std: Positive = 1.0
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -142,11 +157,26 @@ class LogitNormal(TimeSampler):
 
 @pytree_dataclass
 class UniformLogSNR(TimeSampler):
-    """``log_snr(t)`` uniform, with importance weights; build it with :func:`uniform_log_snr`."""
+    """Importance sampling for the likelihood weighting: uniform in log-SNR, with the objective of :class:`Uniform`.
 
-    t_min: Number = 1e-4
-    t_max: Number = 1.0 - 1e-4
+    ``p(t) = |dlog_snr/dt| / (log_snr(t_min) - log_snr(t_max))`` and ``weight = 1 / (p (t_max - t_min))``, so that
+    ``lambda / p`` is constant for :func:`scorekit.weightings.likelihood`: the same objective with less variance.
+    The log-SNR of the schedule must be finite at both ends.
+
+    Args:
+      t_min: the smallest time.
+      t_max: the largest time, above ``t_min``.
+      stratified: one draw per stratum instead of independent draws.
+
+    Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
+    """
+
+    t_min: BelowOne = 1e-4
+    t_max: AboveZero = 1.0 - 1e-4
     stratified: bool = static(default=True)
+
+    def __post_init__(self):
+        check_range(self.t_min, self.t_max)
 
     def quantile(self, u, schedule):
         first, last = schedule.log_snr(self.t_min), schedule.log_snr(self.t_max)
@@ -159,50 +189,3 @@ class UniformLogSNR(TimeSampler):
 def _normal_quantile(u: Array) -> Array:
     tiny = jnp.finfo(u.dtype).tiny
     return ndtri(jnp.clip(u, tiny, 1.0 - jnp.finfo(u.dtype).epsneg))
-
-
-@checked
-def uniform(t_min: BelowOne = 1e-4, t_max: AboveZero = 1.0, *, stratified: bool = True) -> Uniform:
-    """Uniform times on ``[t_min, t_max]``."""
-    check_range(t_min, t_max)
-    return Uniform(t_min=t_min, t_max=t_max, stratified=stratified)
-
-
-@checked
-def log_normal_sigma(mean: Finite = -1.2, std: Positive = 1.2, *, stratified: bool = True) -> LogNormalSigma:
-    """Times at which ``log(sigma / alpha)`` is normal; noise levels outside the range of the schedule are clipped.
-
-    Args:
-      mean: mean of the natural log of the noise-to-signal ratio.
-      std: standard deviation of the logarithm.
-
-    Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
-    """
-    return LogNormalSigma(mean=mean, std=std, stratified=stratified)
-
-
-@checked
-def logit_normal(mean: Finite = 0.0, std: Positive = 1.0, *, stratified: bool = True) -> LogitNormal:
-    """Times whose logit is normal: ``t = sigmoid(mean + std n)``.
-
-    Args:
-      mean: mean of the logit; larger values favour noise.
-      std: standard deviation of the logit.
-
-    Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
-    """
-    return LogitNormal(mean=mean, std=std, stratified=stratified)
-
-
-@checked
-def uniform_log_snr(t_min: BelowOne = 1e-4, t_max: AboveZero = 1.0 - 1e-4, *, stratified: bool = True) -> UniformLogSNR:
-    """Importance sampling for the likelihood weighting: uniform in log-SNR, with the objective of :func:`uniform`.
-
-    ``p(t) = |dlog_snr/dt| / (log_snr(t_min) - log_snr(t_max))`` and ``weight = 1 / (p (t_max - t_min))``, so that
-    ``lambda / p`` is constant for :func:`scorekit.weightings.likelihood`: the same objective with less variance.
-    The log-SNR of the schedule must be finite at both ends.
-
-    Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
-    """
-    check_range(t_min, t_max)
-    return UniformLogSNR(t_min=t_min, t_max=t_max, stratified=stratified)

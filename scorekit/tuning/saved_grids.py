@@ -10,10 +10,10 @@ Returns:
 >>> from scorekit import schedules, solvers
 >>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
 >>> with tempfile.TemporaryDirectory() as folder:
-...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.rectified_flow()))
+...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.RectifiedFlow()))
 >>> isinstance(saved, SavedGrid), saved.steps, saved.ts, saved.solver
 (True, 2, Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
->>> restore_solver(saved, solvers.Heun(), schedules.rectified_flow())
+>>> restore_solver(saved, solvers.Heun(), schedules.RectifiedFlow())
 Traceback (most recent call last):
 ValueError: solver must be the one that the grid was tuned for, Euler(), got Heun(coordinate='flow')
 """

@@ -20,7 +20,7 @@ Returns:
   Pairs, distances, or the tuned grid.
 
 >>> from scorekit import densities, denoisers, schedules, solvers
->>> schedule, x = schedules.rectified_flow(), jnp.ones((16, 1))
+>>> schedule, x = schedules.RectifiedFlow(), jnp.ones((16, 1))
 >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
 >>> pairs, held_out = (Pairs(*fine_pairs(jax.random.key(i), denoiser, schedule, x, 1)) for i in (0, 1))
 >>> bool(jnp.allclose(pairs.end, 0.5 * pairs.noise, atol=1e-5))

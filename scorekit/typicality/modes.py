@@ -40,7 +40,7 @@ def seek_mode(
       The end points, with the shapes and dtypes of ``x``.
 
     >>> from scorekit import densities, denoisers, schedules
-    >>> schedule = schedules.cosine()
+    >>> schedule = schedules.Cosine()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.ones(2), std=1.0), schedule)
     >>> print(seek_mode(denoiser, schedule, jnp.zeros((1, 2)), 0.5).round(3))
     [[1. 1.]]

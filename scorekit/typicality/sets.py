@@ -113,7 +113,7 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
       The excess, ``(n, B)``.
 
     >>> from scorekit import densities, denoisers, schedules
-    >>> schedule = schedules.cosine()
+    >>> schedule = schedules.Cosine()
     >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(4), std=1.0), schedule)
     >>> local_typicality(denoiser, schedule, jnp.zeros((3, 1, 4)), jnp.array([0.9, 0.5, 0.1]))
     Array([[-2.],

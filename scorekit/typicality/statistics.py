@@ -23,7 +23,7 @@ Returns:
   One statistic per example and time, ``(B, n)``.
 
 >>> from scorekit import densities, denoisers, schedules
->>> data, schedule, half = densities.gaussian(jnp.zeros(64), std=1.0), schedules.cosine(), jnp.array([0.5])
+>>> data, schedule, half = densities.gaussian(jnp.zeros(64), std=1.0), schedules.Cosine(), jnp.array([0.5])
 >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))  # eps = sigma x_t
 >>> one, norms, curvature = jnp.ones((1, 64)), jax.jit(score_norms), jax.jit(score_curvature)
 >>> round(float(norms(denoiser, schedule, one, half)[0, 0]), 3)  # 8 alpha sigma

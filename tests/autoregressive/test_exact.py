@@ -12,7 +12,7 @@ from scorekit.densities import gaussian
 
 COEFFICIENTS, STD, LENGTH = np.array([0.9, -0.5, 0.2]), 0.7, 8
 MODEL = ar.ar_process(COEFFICIENTS, STD)
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 
 
 def covariance():

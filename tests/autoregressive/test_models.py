@@ -122,7 +122,7 @@ def test_coarse_to_fine_spectrograms_have_a_density():
 @pytest.mark.slow
 def test_a_network_of_noisy_sequences_is_a_diffusion_model():
     """Its loss is the likelihood at the drawn noise levels, and its score the gradient of an explicit density."""
-    schedule, family = schedules.cosine(), ar.Normal()
+    schedule, family = schedules.Cosine(), ar.Normal()
     network = CausalWaveNet(outputs=2, **ONE)
     x0 = jnp.asarray(RNG.normal(size=(3, 6, 1)), jnp.float32)
     params = perturbed(network, x0, scale=0.3)

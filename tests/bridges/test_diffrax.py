@@ -68,7 +68,7 @@ def test_ode_reaches_the_exact_flow_and_agrees_with_heun(name, solver):
 
 @pytest.mark.slow
 def test_gradients_through_the_ode_are_those_of_the_exact_flow():
-    schedule, x = schedules.rectified_flow(), jnp.array([[0.7], [-1.3]])
+    schedule, x = schedules.RectifiedFlow(), jnp.array([[0.7], [-1.3]])
 
     def solved(mean):
         denoiser = exact_denoiser(densities.gaussian(mean, std=0.5), schedule)
@@ -83,7 +83,7 @@ def test_gradients_through_the_ode_are_those_of_the_exact_flow():
 
 @pytest.mark.slow
 def test_terms_cross_jit_and_new_parameters_do_not_retrace():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
 
     def apply(params, x, t):
         del t
@@ -106,7 +106,7 @@ def test_terms_cross_jit_and_new_parameters_do_not_retrace():
 
 @pytest.mark.slow
 def test_low_precision_states_are_kept_in_float32():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     denoiser = exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)
     x = jnp.ones((2, 1), jnp.bfloat16)
     path = diffrax.VirtualBrownianTree(0.0, 1.0, 0.05, jax.eval_shape(lambda: x), jax.random.key(0))
@@ -146,7 +146,7 @@ N = 2000
 @pytest.mark.slow
 def test_samples_of_the_sde_have_the_mean_and_covariance_of_the_data():
     """ShARK, strong order 1.5 for additive noise, so that its bias at 100 steps is far below four standard errors."""
-    schedule, parts = schedules.edm(0.01, 20.0), data()
+    schedule, parts = schedules.EDM(sigma_min=0.01, sigma_max=20.0), data()
     x, t_min = draws(parts, schedule, 1.0, N), 0.01
 
     @jax.jit
@@ -168,4 +168,4 @@ def test_samples_of_the_sde_have_the_mean_and_covariance_of_the_data():
 def test_without_diffrax_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffrax", None)
     with pytest.raises(ImportError, match=r"scorekit\[diffrax\]"):
-        ode_term(lambda x, t: Prediction(x, x), schedules.cosine())
+        ode_term(lambda x, t: Prediction(x, x), schedules.Cosine())

@@ -14,7 +14,7 @@ from scorekit.bridges.blackjax import log_density
 from scorekit.bridges.numpyro import distribution
 from scorekit.denoisers import exact_denoiser
 
-COSINE, STD, NOISE = schedules.cosine(), 0.05, 1.0
+COSINE, STD, NOISE = schedules.Cosine(), 0.05, 1.0
 OPTIONS = {"rtol": 1e-3, "atol": 1e-3}
 
 

@@ -45,7 +45,7 @@ def sampler(solver):
 
     def run(denoiser, x, sigmas, rng):
         noise = np.stack([rng.standard_normal(x.shape) for _ in sigmas[1:]]) if solver.stochastic else None
-        edm = sk.schedules.edm(0.0, 80.0)
+        edm = sk.schedules.EDM(sigma_min=0.0, sigma_max=80.0)
         return np.asarray(integrate(denoiser, solver, edm, x, grids.from_sigmas(edm, sigmas), noise))
 
     return Sampler(run=run, order=solver.order, stochastic=solver.stochastic)
@@ -59,7 +59,7 @@ def density(problem):
 
 def loss(denoiser, x0, seed):
     """The loss of v for a network of x0, cosine schedule."""
-    made = sk.schedules.cosine()
+    made = sk.schedules.Cosine()
 
     def network(x, t):
         alpha, sigma = (np.asarray(each) for each in (made.alpha(t), made.sigma(t)))
@@ -70,14 +70,14 @@ def loss(denoiser, x0, seed):
 
 def log_prob(problem, x):
     """The exact log-likelihood of the probability-flow ODE."""
-    made = sk.schedules.linear_vp()
+    made = sk.schedules.LinearVP()
     exact = sk.denoisers.exact_denoiser(density(problem), made)
     return np.asarray(jax.jit(sk.likelihood.log_likelihood)(exact, made, jnp.asarray(x)).log_p)
 
 
 @jax.jit
 def _posterior(key, data, operator, observation, std, noise):
-    made = sk.schedules.cosine()
+    made = sk.schedules.Cosine()
     exact = sk.denoisers.exact_denoiser(data, made)
     guided = sk.guidance.mmps(exact, made, lambda x: x @ operator.T, observation, std, num_iterations=2)
     return sk.sample(guided, made, sk.solvers.DPMSolverPP2MSDE(), noise, grids.vp_quadratic(made, 64), key=key)
@@ -105,9 +105,9 @@ def tokens(denoiser, n, length, rng):
 
 
 SUBJECTS = {
-    "linear_vp": lambda: schedule(sk.schedules.linear_vp(), "vp"),
-    "geometric_ve": lambda: schedule(sk.schedules.geometric_ve(), "ve"),
-    "rectified_flow": lambda: schedule(sk.schedules.rectified_flow(), "flow"),
+    "linear_vp": lambda: schedule(sk.schedules.LinearVP(), "vp"),
+    "geometric_ve": lambda: schedule(sk.schedules.GeometricVE(), "ve"),
+    "rectified_flow": lambda: schedule(sk.schedules.RectifiedFlow(), "flow"),
     "denoising_loss": lambda: Loss(value=loss, weight=lambda sigma: 1 + sigma**-2),
     "Heun": lambda: sampler(sk.solvers.Heun()),
     "DPMSolverPP2M": lambda: sampler(sk.solvers.DPMSolverPP2M()),

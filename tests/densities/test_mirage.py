@@ -64,7 +64,7 @@ def test_the_denoiser_is_exact(dim, alpha, sigma):
 
 
 def test_gaussian_mirage_has_the_interface_of_densities():
-    mirage, schedule = gaussian_mirage(4), schedules.cosine()
+    mirage, schedule = gaussian_mirage(4), schedules.Cosine()
     denoiser = denoisers.exact_denoiser(mirage, schedule)
     x, t = mirage.sample(jax.random.key(0), (5,)), jnp.linspace(0.1, 0.9, 5)
     both = jax.jit(lambda x, t: denoiser(x, t))(x, t)

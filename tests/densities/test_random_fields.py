@@ -11,7 +11,7 @@ from tables import in_float64
 
 from scorekit.denoisers import exact_denoiser
 from scorekit.densities import random_fields
-from scorekit.schedules import cosine, rectified_flow
+from scorekit.schedules import Cosine, RectifiedFlow
 
 RNG = np.random.default_rng(0)
 GRIDS = {"signal": (5,), "image": (3, 4), "tall_image": (4, 3), "volume": (2, 2, 3)}
@@ -117,7 +117,7 @@ def test_exact_denoiser_of_a_field_is_a_jit_argument():
         return denoiser(x, t)
 
     x = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
-    make = lambda exponent: exact_denoiser(random_fields.power_law((4, 6), exponent, channels=3), cosine())
+    make = lambda exponent: exact_denoiser(random_fields.power_law((4, 6), exponent, channels=3), Cosine())
     one, two = run(make(1.0), x, jnp.float32(0.3)), run(make(2.0), x, jnp.float32(0.3))
     assert np.abs(one.x0 - two.x0).max() > 1e-3
     each = run(make(1.0), x, jnp.array([0.3, 0.6]))
@@ -130,7 +130,7 @@ def test_exact_denoiser_of_a_field_is_a_jit_argument():
 
 def test_parameters_vmap_and_differentiate():
     def loss(exponent):
-        denoiser = exact_denoiser(random_fields.power_law((6,), exponent), rectified_flow())
+        denoiser = exact_denoiser(random_fields.power_law((6,), exponent), RectifiedFlow())
         return denoiser(jnp.ones((1, 6, 1)).at[0, 2].set(3.0), jnp.float32(0.4)).x0.var()
 
     step = 1e-2

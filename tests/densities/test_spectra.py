@@ -9,7 +9,7 @@ from tables import in_float64
 
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.densities import random_fields, spectra
-from scorekit.schedules import cosine, geometric_ve
+from scorekit.schedules import Cosine, GeometricVE
 
 RNG = np.random.default_rng(0)
 GRIDS = [(7,), (8,), (1,), (4, 4), (5, 8), (3, 2), (2, 3, 4)]
@@ -74,7 +74,7 @@ def wiener(power, log_snr):
 @in_float64
 def test_wiener_gain_matches_the_textbook_filter_at_every_time():
     power = np.array([5.0, 1.0, 0.02, 0.0])
-    for schedule in (cosine(), geometric_ve()):
+    for schedule in (Cosine(), GeometricVE()):
         t = np.linspace(0.05, 0.95, 7)
         alpha, sigma = (np.asarray(f(t))[:, None] for f in (schedule.alpha, schedule.sigma))
         found_snr, gain, error = wiener(power, np.asarray(schedule.log_snr(t)))
@@ -90,7 +90,7 @@ def test_wiener_gain_matches_the_textbook_filter_at_every_time():
 
 @in_float64
 def test_transition_log_snr_is_where_the_snr_of_a_band_is_one():
-    power, schedule = np.array([5.0, 1.0, 0.02]), cosine()
+    power, schedule = np.array([5.0, 1.0, 0.02]), Cosine()
     t = schedule.time_at(spectra.transition_log_snr(power))
     snr = spectra.band_snr(power, schedule.log_snr(t))
     np.testing.assert_allclose(np.diag(snr), 1.0, rtol=1e-9)
@@ -117,7 +117,7 @@ def test_cutoff_frequency_is_where_the_snr_is_one():
 
 @pytest.mark.slow
 def test_errors_by_band_are_the_closed_form_within_their_error():
-    grid, schedule = (6, 5), cosine()
+    grid, schedule = (6, 5), Cosine()
     field, bands = random_fields.power_law(grid, 2.0), spectra.radial_bands(grid)
 
     @jax.jit
@@ -146,8 +146,8 @@ def test_errors_by_band_of_any_denoiser():
     """A network that answers 0 errs by the data themselves; the error of each example counts once."""
     x0 = jax.random.normal(jax.random.key(0), (5, 8, 2))
     bands = spectra.radial_bands((8,))
-    zero = denoiser_from_network(lambda x, t: 0 * x, cosine(), "x0")
-    measure = jax.jit(lambda x0: spectra.error_by_band(jax.random.key(1), zero, cosine(), x0, jnp.array([0.5]), bands))
+    zero = denoiser_from_network(lambda x, t: 0 * x, Cosine(), "x0")
+    measure = jax.jit(lambda x0: spectra.error_by_band(jax.random.key(1), zero, Cosine(), x0, jnp.array([0.5]), bands))
     found = measure(x0)
     each = np.asarray(spectra.band_power(x0, bands))
     np.testing.assert_allclose(found.mean[0], each.mean(axis=0), rtol=1e-6)

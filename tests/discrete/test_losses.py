@@ -52,7 +52,7 @@ def any_network(process, seed=3):
     return discrete.denoiser_from_network(lambda z, t: table[tuple(jnp.moveaxis(z, -1, 0))], process)
 
 
-@pytest.mark.parametrize(("noise", "schedule"), [("absorbing", "linear"), ("uniform", "cosine")])
+@pytest.mark.parametrize(("noise", "schedule"), [("absorbing", "Linear"), ("uniform", "Cosine")])
 def test_the_bound_of_the_exact_posterior_is_the_log_probability_of_every_sequence(noise, schedule):
     process = MAKE[noise](V, getattr(schedules, schedule)())
     found = integrated_loss(process, discrete.exact_denoiser(JOINT, process))
@@ -63,7 +63,7 @@ def test_the_bound_of_the_exact_posterior_is_the_log_probability_of_every_sequen
 def test_the_bound_with_masks_is_order_agnostic_autoregression_for_any_network():
     """``E_order sum_k -log p(x_k | the tokens before it in the order)``, for every schedule."""
     found = {}
-    for schedule in (schedules.linear(), schedules.cosine()):
+    for schedule in (schedules.Linear(), schedules.Cosine()):
         process = discrete.absorbing(V, schedule)
         found[type(schedule)] = integrated_loss(process, any_network(process))
     linear, cosine = found.values()
@@ -86,7 +86,7 @@ def test_the_bound_with_masks_is_order_agnostic_autoregression_for_any_network()
 def test_the_loss_of_uniform_noise_is_the_published_one():
     """Schiff et al. write it in the prediction from the other tokens, which replaces x0 in ``alpha V x0 + sigma``."""
     v, t = 3, 0.6
-    process = discrete.uniform(v, schedules.cosine())
+    process = discrete.uniform(v, schedules.Cosine())
     logits = jax.random.normal(jax.random.key(0), (9, 1, v))
     denoiser = discrete.denoiser_from_network(lambda z, t: logits, process)
     x0, z = (grid.reshape(-1, 1) for grid in jnp.meshgrid(jnp.arange(v), jnp.arange(v)))
@@ -134,7 +134,7 @@ def test_bounds_of_finer_grids_decrease_to_the_continuous_one(noise):
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", MAKE)
 def test_estimates_of_the_bounds_agree_with_enumeration(noise):
-    process = MAKE[noise](V, schedules.log_linear(1e-2))
+    process = MAKE[noise](V, schedules.LogLinear(alpha_min=1e-2))
     x0 = jnp.tile(X, (400, 1))
     denoiser = any_network(process)
     exact = integrated_loss(process, denoiser)
@@ -262,7 +262,7 @@ def test_tokens_of_small_integers_are_those_of_large_ones(process, dtype):
 
 
 def test_no_noise_of_an_infinitely_steep_schedule_costs_nothing():
-    process = discrete.uniform(3, schedules.polynomial(0.5))
+    process = discrete.uniform(3, schedules.Polynomial(power=0.5))
     denoiser = discrete.denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 3)), process)
     x, times = jnp.array([[1, 2]]), Times(jnp.zeros(1), jnp.ones(1))
     assert discrete.token_loss_at(denoiser, process, x, x, times)[0].tolist() == [0.0]

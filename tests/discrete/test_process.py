@@ -11,13 +11,13 @@ from scorekit.discrete import schedules
 from scorekit.schedules import time_derivative
 
 SCHEDULES = {
-    "linear": schedules.linear(),
-    "cosine": schedules.cosine(),
-    "polynomial": schedules.polynomial(1.7),
-    "log_linear": schedules.log_linear(),
+    "linear": schedules.Linear(),
+    "cosine": schedules.Cosine(),
+    "polynomial": schedules.Polynomial(power=1.7),
+    "log_linear": schedules.LogLinear(),
     "function": schedules.schedule_from_function(lambda t: (1.0 - t) ** 2),
 }
-PROCESSES = {"absorbing": discrete.absorbing(3, schedules.cosine()), "uniform": discrete.uniform(3)}
+PROCESSES = {"absorbing": discrete.absorbing(3, schedules.Cosine()), "uniform": discrete.uniform(3)}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -31,17 +31,17 @@ def test_schedules_keep_everything_at_the_data_and_nothing_at_the_noise(name):
     inner = t[1:-1]
     np.testing.assert_allclose(schedule.time_at(schedule.log_snr(inner)), inner, rtol=1e-5)
     np.testing.assert_allclose(time_derivative(schedule.sigma, inner), np.gradient(sigma, t)[1:-1], atol=0.02)
-    drawn = times.draw(jax.random.key(0), times.uniform_log_snr(t_min=0.01, t_max=0.99), schedule, 4)
+    drawn = times.draw(jax.random.key(0), times.UniformLogSNR(t_min=0.01, t_max=0.99), schedule, 4)
     assert np.all(np.isfinite(drawn.weight))
 
 
 def test_published_formulas_of_schedules():
     t = np.linspace(0.0, 1.0, 9)
-    np.testing.assert_allclose(schedules.cosine().alpha(t), 1 - np.cos(np.pi / 2 * (1 - t)), atol=1e-6)
-    np.testing.assert_allclose(-np.log(schedules.log_linear().alpha(t)), -np.log1p(-(1 - 1e-3) * t), atol=1e-4)
+    np.testing.assert_allclose(schedules.Cosine().alpha(t), 1 - np.cos(np.pi / 2 * (1 - t)), atol=1e-6)
+    np.testing.assert_allclose(-np.log(schedules.LogLinear().alpha(t)), -np.log1p(-(1 - 1e-3) * t), atol=1e-4)
     tiny = jnp.array(1e-9)
-    np.testing.assert_allclose(schedules.linear().sigma(tiny), 1e-9, rtol=1e-6)
-    np.testing.assert_allclose(schedules.linear().alpha(1 - 1e-4), 1e-4, rtol=1e-3)
+    np.testing.assert_allclose(schedules.Linear().sigma(tiny), 1e-9, rtol=1e-6)
+    np.testing.assert_allclose(schedules.Linear().alpha(1 - 1e-4), 1e-4, rtol=1e-3)
 
 
 def generator(process):

@@ -38,7 +38,7 @@ def test_the_exact_law_of_a_solver_converges_at_its_order(noise, name):
 
 @pytest.mark.parametrize("noise", MAKE)
 def test_ancestral_steps_are_exact_for_one_token_and_converge_for_several(noise):
-    process = MAKE[noise](V, schedules.cosine())
+    process = MAKE[noise](V, schedules.Cosine())
     one = jnp.log(jnp.array([0.3, 0.7]))
     assert distance(LAW(process, discrete.Ancestral(), discrete.exact_denoiser(one, process), 3, 1), one) < 1e-6
     denoiser = discrete.exact_denoiser(JOINT, process)
@@ -47,7 +47,7 @@ def test_ancestral_steps_are_exact_for_one_token_and_converge_for_several(noise)
 
 
 def test_tau_leaping_begins_where_the_noise_has_no_rate_of_change():
-    process, one = discrete.uniform(V, schedules.cosine()), jnp.log(jnp.array([0.3, 0.7]))
+    process, one = discrete.uniform(V, schedules.Cosine()), jnp.log(jnp.array([0.3, 0.7]))
     denoiser = discrete.exact_denoiser(one, process)
     first, second = (distance(LAW(process, discrete.TauLeaping(), denoiser, n, 1), one) for n in (32, 64))
     assert second < 0.55 * first < 0.02
@@ -64,7 +64,7 @@ def test_one_step_draws_the_tokens_independently():
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 def test_remasking_keeps_the_marginals_of_the_process(eta):
     """With a denoiser that knows x0 the tokens at s have the law ``q(z_s | x0)``; eta = 0 is the ancestral step."""
-    process = discrete.absorbing(2, schedules.cosine())
+    process = discrete.absorbing(2, schedules.Cosine())
     knows = lambda z, t: jnp.log(jnp.broadcast_to(jnp.array([0.0, 1.0]), (*z.shape, 2)))
     solver, z = discrete.Remasking(eta=eta), states(3, 1)
     p = jnp.array([0.0, 0.0, 1.0])
@@ -97,7 +97,7 @@ def test_samples_follow_the_exact_law(noise, solver):
 
 @pytest.mark.slow
 def test_one_mask_at_a_time_is_exact_and_keeps_a_condition():
-    process = discrete.absorbing(V, schedules.cosine())
+    process = discrete.absorbing(V, schedules.Cosine())
     denoiser = discrete.exact_denoiser(JOINT, process)
     run = jax.jit(discrete.first_hitting_sample)
     x = run(jax.random.key(0), denoiser, process, jnp.full((20_000, LENGTH), process.mask))

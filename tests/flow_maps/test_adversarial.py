@@ -36,7 +36,7 @@ def optimal_logits(real, fake, schedule, x_t, t):
 def test_adversarial_gradient_of_the_optimal_discriminator_is_the_reverse_kl_gradient(dim, kind):
     """To rounding, for a divergence of -D; for softplus, weighted by q / (p + q)."""
     real, fake = pair(dim, kind)
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     rng = np.random.default_rng(1)
     x, eps = jnp.asarray(rng.normal(size=(2, 6, dim)))
     t = jnp.linspace(0.02, 0.98, 6)

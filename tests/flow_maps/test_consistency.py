@@ -13,7 +13,7 @@ from scorekit import denoisers, densities, flow_maps, predictions, samplers, sch
 from scorekit.flow_maps import pseudo_huber, squared_error
 from scorekit.typing import Prediction
 
-TARGETS = ("x0", "eps", "score", "v", "velocity", predictions.edm_target(0.7))
+TARGETS = ("x0", "eps", "score", "v", "velocity", predictions.EDMTarget(sigma_data=0.7))
 
 
 def draws(n):
@@ -51,10 +51,10 @@ def test_consistency_function_satisfies_the_boundary_condition(name, target):
 @in_float64
 def test_the_coefficients_match_the_paper():
     """For the EDM network and no noise at the end: c_skip = s^2 / (w^2 + s^2), c_out = w s / sqrt(w^2 + s^2)."""
-    schedule, s = schedules.edm(0.0, 80.0), 0.5
+    schedule, s = schedules.EDM(sigma_min=0.0, sigma_max=80.0), 0.5
     t = jnp.linspace(0.0, 1.0, 9)
     w = schedule.sigma(t)
-    skip, out = coefficients(predictions.edm_target(s), t, schedule, 0.0)
+    skip, out = coefficients(predictions.EDMTarget(sigma_data=s), t, schedule, 0.0)
     np.testing.assert_allclose(skip, s**2 / (w**2 + s**2), rtol=1e-12)
     np.testing.assert_allclose(out, w * s / np.sqrt(w**2 + s**2), rtol=1e-12)
 
@@ -64,7 +64,7 @@ def test_the_coefficients_match_the_paper():
 @in_float64
 def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps(solver):
     """On a grid, the fixed point is the sampler itself, to rounding, whatever its error."""
-    schedule, ts = schedules.cosine(), solvers.grids.uniform(6)
+    schedule, ts = schedules.Cosine(), solvers.grids.uniform(6)
     teacher = denoisers.exact_denoiser(plane(), schedule)
     x0, eps = draws(8)
 
@@ -91,7 +91,7 @@ def test_consistency_distillation_learns_the_end_point_of_the_teachers_steps(sol
 @in_float64
 def test_consistency_training_has_the_gradient_of_distillation():
     """In the mean over data and noise, as the steps become short; both see the same error of a wrong student."""
-    schedule, std, t, width = schedules.rectified_flow(), 0.5, 0.6, 1e-3
+    schedule, std, t, width = schedules.RectifiedFlow(), 0.5, 0.6, 1e-3
     teacher = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=std), schedule)
     nodes, mass = np.polynomial.hermite_e.hermegauss(8)  # exact: everything is a polynomial in x0 and eps
     x0, eps = (jnp.asarray(a).reshape(-1, 1) for a in np.meshgrid(std * nodes, nodes))
@@ -165,17 +165,17 @@ def test_the_curriculum_doubles_at_equal_intervals():
 
 
 def test_step_weights():
-    schedule, t, s = schedules.edm(), jnp.array([0.5, 1.0]), jnp.array([0.4, 0.9])
+    schedule, t, s = schedules.EDM(), jnp.array([0.5, 1.0]), jnp.array([0.4, 0.9])
     got = flow_maps.step_weight(schedule, t, s, "sigma")
     np.testing.assert_allclose(got, 1 / (schedule.sigma(t) - schedule.sigma(s)), rtol=1e-5)
-    flow = flow_maps.step_weight(schedules.cosine(), t, s)
+    flow = flow_maps.step_weight(schedules.Cosine(), t, s)
     assert np.isfinite(flow).all()
-    assert flow_maps.step_weight(schedules.cosine(), t, s, "sigma")[1] == 0
-    assert np.all(flow_maps.step_weight(schedules.cosine(), t, s, "signal") > 0)  # alpha / sigma, which falls with t
+    assert flow_maps.step_weight(schedules.Cosine(), t, s, "sigma")[1] == 0
+    assert np.all(flow_maps.step_weight(schedules.Cosine(), t, s, "signal") > 0)  # alpha / sigma, which falls with t
 
 
 def test_times_before_the_end_of_the_paths_are_nan_if_traced():
-    model, schedule = lambda x, t: Prediction(x, x), schedules.cosine()
+    model, schedule = lambda x, t: Prediction(x, x), schedules.Cosine()
     run = lambda s: flow_maps.consistency_training_loss(model, model, schedule, X, X, T, s, t_min=0.2)
     losses = jax.jit(run)(jnp.array([0.1, 0.2]))
     assert np.isnan(losses).tolist() == [True, False]
@@ -191,6 +191,6 @@ test_invalid_arguments_raise = raising(
     },
     lambda changes: flow_maps.consistency_distillation_loss(
         *[lambda x, t: Prediction(x, x)] * 3,
-        **{"schedule": schedules.cosine(), "x0": X, "eps": X, "t": T, "s": T / 2, **changes},
+        **{"schedule": schedules.Cosine(), "x0": X, "eps": X, "t": T, "s": T / 2, **changes},
     ),
 )

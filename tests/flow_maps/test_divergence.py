@@ -14,7 +14,7 @@ from scorekit.denoisers import exact_denoiser
 from scorekit.flow_maps import divergence_loss, exact_log_det, exact_map, jacobian_log_det, log_det_from_network
 
 SOME = {"mixture": lambda: densities.ring(3, std=0.4), **GAUSSIANS}
-COSINE = schedules.cosine()
+COSINE = schedules.Cosine()
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "mixture" else n for n in SOME])
@@ -34,7 +34,7 @@ def test_exact_log_determinant_is_that_of_the_jacobian_in_both_directions(name):
 @in_float64
 def test_the_mean_target_of_a_head_is_the_integral_of_the_divergence(name, t, s):
     """Over a grid of places on the jump and all signs of the probe; the target is found by the gradient at 0."""
-    data, schedule, n = SOME[name](), schedules.rectified_flow(), 300
+    data, schedule, n = SOME[name](), schedules.RectifiedFlow(), 300
     signs = jnp.array(list(itertools.product([-1.0, 1.0], repeat=2)))
     places, probe = jnp.repeat((jnp.arange(n) + 0.5) / n, 4), jnp.tile(signs, (n, 1))
     x0, eps = (jnp.tile(jnp.array(value), (4 * n, 1)) for value in ([1.0, -0.3], [0.2, 0.5]))

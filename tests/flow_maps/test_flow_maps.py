@@ -48,7 +48,7 @@ def test_chord_of_gaussian_data_ends_where_its_flow_does_on_every_schedule():
 @pytest.mark.slow
 @in_float64
 def test_map_of_a_mixture_is_what_a_solver_converges_to():
-    schedule, ring = schedules.edm(), densities.ring(3, std=0.4)
+    schedule, ring = schedules.EDM(), densities.ring(3, std=0.4)
     flow_map, x = flow_maps.exact_map(ring, schedule, 64), states(ring, schedule)[:4]
     clocks = jnp.linspace(flow_maps.clock(schedule, 0.9), flow_maps.clock(schedule, 0.1), 201)
     ts = schedule.time_at(log_snr_at("flow", clocks))
@@ -82,13 +82,16 @@ def test_exact_map_is_a_semigroup_and_another_is_not(name, data):
     "target",
     [
         "velocity",
-        *(pytest.param(t, marks=pytest.mark.slow) for t in ("x0", "eps", "score", "v", predictions.edm_target(0.7))),
+        *(
+            pytest.param(t, marks=pytest.mark.slow)
+            for t in ("x0", "eps", "score", "v", predictions.EDMTarget(sigma_data=0.7))
+        ),
     ],
     ids=str,
 )
 @in_float64
 def test_network_of_any_target_has_the_map_of_its_chord(target):
-    schedule, data = schedules.linear_vp(), plane()
+    schedule, data = schedules.LinearVP(), plane()
     exact, kind, t, s = flow_maps.exact_map(data, schedule), predictions.as_target(target), TIMES[1:5], ENDS[1:5]
     network = lambda x, t, s: kind.from_prediction(exact(x, t, s), t, schedule)
     x = states(data, schedule)[1:5]
@@ -102,7 +105,7 @@ def test_network_of_any_target_has_the_map_of_its_chord(target):
 def test_clocks_of_a_network_do_not_depend_on_the_schedule():
     network = lambda x, level, span: jnp.stack([level, span])
     seen = []
-    for schedule in (schedules.cosine(), schedules.rectified_flow()):
+    for schedule in (schedules.Cosine(), schedules.RectifiedFlow()):
         t, s = (schedule.time_at(log_snr_at("flow", tau)) for tau in (0.8, 0.3))
         seen.append(flow_maps.condition_on_clocks(network, schedule, 4.0)(jnp.zeros(1), t, s))
     np.testing.assert_allclose(seen, [[3.2, 2.0]] * 2, rtol=1e-9)
@@ -146,7 +149,7 @@ def test_steps_with_fresh_noise_keep_the_marginal(name):
 @pytest.mark.slow
 @in_float64
 def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
-    schedule, data, key = schedules.linear_vp(), plane(), jax.random.key(2)
+    schedule, data, key = schedules.LinearVP(), plane(), jax.random.key(2)
     flow_map, x, ts = flow_maps.exact_map(data, schedule), jnp.ones((3, 2)), [1.0, 0.6, 0.2, 0.05]
     run = lambda solver, d: jax.jit(lambda: samplers.sample(d, schedule, solver, x, ts, key=key))()
     ends = lambda x, t: flow_map(x, t, 0.05)
@@ -161,7 +164,7 @@ def test_gamma_of_one_is_multistep_consistency_sampling_and_of_zero_the_map():
 
 @pytest.mark.parametrize("change", [{"t": 1.5}, {"s": -0.5}, {"s": np.nan}, {"t": np.nan}])
 def test_times_outside_the_path_are_named(change):
-    schedule = schedules.sigmoid()
+    schedule = schedules.Sigmoid()
     flow_map, times = flow_maps.exact_map(plane(), schedule), {"t": 0.5, "s": 0.25, **change}
     of_network = flow_maps.flow_map_from_network(lambda x, t, s: x, schedule)
     for evaluate in (flow_map, of_network, lambda x, t, s: transport(flow_map, schedule, x, t, s)):
@@ -173,7 +176,7 @@ def test_times_outside_the_path_are_named(change):
 
 @pytest.mark.slow
 def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
-    schedule, flow_map = schedules.cosine(), flow_maps.exact_map(plane(), schedules.cosine())
+    schedule, flow_map = schedules.Cosine(), flow_maps.exact_map(plane(), schedules.Cosine())
     assert not FlowMapSolver().stochastic
     with pytest.raises(ValueError, match="key must be a PRNG key for the stochastic solver FlowMapSolver"):
         samplers.sample(flow_map, schedule, FlowMapSolver(gamma=0.5), jnp.ones((1, 2)), [1.0, 0.0])
@@ -184,7 +187,7 @@ def test_solver_has_no_noise_to_draw_without_gamma_and_wants_a_key_with_it():
 
 
 def test_bfloat16_states_keep_their_type():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: jnp.tanh(x).astype(jnp.float32), schedule, "v")
     x = jnp.ones((2, 3), jnp.bfloat16)
     assert transport(flow_map, schedule, x, 0.9, 0.2).dtype == jnp.bfloat16

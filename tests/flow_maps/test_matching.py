@@ -64,7 +64,7 @@ def test_the_gradient_between_gaussians_is_that_of_the_divergence(name):
 @in_float64
 def test_matching_loss_has_the_gradient_of_the_reverse_kl_divergence():
     """The difference of the scores times alpha and the importance weight."""
-    schedule, rng = schedules.cosine(), np.random.default_rng(0)
+    schedule, rng = schedules.Cosine(), np.random.default_rng(0)
     fake, real = normal(1.0, 0.5, schedule), normal(-1.0, 0.8, schedule)
     x, eps = (jnp.asarray(rng.normal(size=(4, 1))) for _ in range(2))
     t, w = jnp.array([0.1, 0.4, 0.6, 0.95]), jnp.array([1.0, 2.0, 0.5, 0.0])
@@ -79,7 +79,7 @@ def test_matching_loss_has_the_gradient_of_the_reverse_kl_divergence():
 
 
 def test_fake_score_loss_is_the_denoising_loss():
-    schedule, x = schedules.cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+    schedule, x = schedules.Cosine(), jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     times, eps = Times(jnp.linspace(0.1, 0.9, 4), jnp.arange(4.0)), x[::-1]
     network = lambda a: lambda x, t: jnp.tanh(a * x)
     run = jax.jit(lambda a, x: flow_maps.fake_score_loss(network(a), schedule, x, eps, times)[0].sum())
@@ -88,7 +88,7 @@ def test_fake_score_loss_is_the_denoising_loss():
 
 
 def test_matching_loss_of_trees_and_invalid_times():
-    schedule, times = schedules.cosine(), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
+    schedule, times = schedules.Cosine(), Times(jnp.array([0.3, 0.6]), jnp.ones(2))
     d = lambda scale: denoisers.denoiser_from_network(lambda x, t: jax.tree.map(lambda a: scale * a, x), schedule)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)
     tree = lambda x: {"p": x[:, :2], "q": x[:, 2:].reshape(2, 3, 1)}

@@ -45,7 +45,7 @@ def test_two_step_prediction_step_equals_two_teacher_steps(name):
 @in_float64
 def test_the_chord_of_the_exact_path_is_exact_in_one_step():
     """Any teacher will do for a chord; with the exact map of the ODE a student of one step is exact."""
-    schedule, data, x = schedules.cosine(), plane(), jnp.asarray(X)
+    schedule, data, x = schedules.Cosine(), plane(), jnp.asarray(X)
     end = moved(data, schedule, x, 1.0, 0.0)
     pair = flow_maps.chord(schedule, x, end, 1.0, 0.0)
     np.testing.assert_allclose(pair.x0, end, rtol=1e-12)
@@ -54,7 +54,7 @@ def test_the_chord_of_the_exact_path_is_exact_in_one_step():
 
 def test_two_step_prediction_of_short_steps_is_precise_in_float32():
     """Where the difference of two states has lost them."""
-    schedule, x = schedules.cosine(), jnp.asarray(X, jnp.float32)
+    schedule, x = schedules.Cosine(), jnp.asarray(X, jnp.float32)
     teacher = denoisers.exact_denoiser(plane(), schedule)
     t, middle, s = 0.5, 0.499995, 0.49999
     exact = teacher(x, t)
@@ -67,7 +67,7 @@ def test_two_step_prediction_of_short_steps_is_precise_in_float32():
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["x0", "eps", "v", "velocity"])
 def test_progressive_loss_vanishes_at_the_target(target):
-    schedule, rng = schedules.linear_vp(), np.random.default_rng(1)
+    schedule, rng = schedules.LinearVP(), np.random.default_rng(1)
     teacher = denoisers.exact_denoiser(plane(), schedule)
     x0, eps = (jnp.asarray(rng.normal(size=(6, 2)), jnp.float32) for _ in range(2))
     steps = flow_maps.student_steps(jax.random.key(0), jnp.linspace(1.0, 0.0, 7), 6)

@@ -62,7 +62,7 @@ def test_losses_vanish_in_any_dimension_and_for_mixtures(data):
     kinds = {**GAUSSIANS, "mixture": lambda: densities.ring(3, std=0.4)}
     rough = 1e-8 if data == "mixture" else 1e-18
     names = ("eulerian", "angle", "lagrangian", "semigroup")
-    for value, slope in values_and_gradients(schedules.cosine(), kinds[data](), names, steps=32).values():
+    for value, slope in values_and_gradients(schedules.Cosine(), kinds[data](), names, steps=32).values():
         np.testing.assert_allclose(value, 0.0, atol=rough)
         np.testing.assert_allclose(slope, 0.0, atol=np.sqrt(rough))
 
@@ -70,7 +70,7 @@ def test_losses_vanish_in_any_dimension_and_for_mixtures(data):
 @pytest.mark.slow
 @in_float64
 def test_no_loss_vanishes_at_another_map():
-    found = values_and_gradients(schedules.cosine(), plane(), LOSSES, factor=1.1)
+    found = values_and_gradients(schedules.Cosine(), plane(), LOSSES, factor=1.1)
     for name, (value, _) in found.items():
         assert value[1] > 1e-5, name
 
@@ -79,7 +79,7 @@ def test_no_loss_vanishes_at_another_map():
 @in_float64
 def test_training_from_scratch_has_the_exact_map_as_its_mean_target():
     """Examples of the posterior of one state, whose mean is exact: their mean gradient vanishes, but no single one."""
-    schedule, std, t, s = schedules.linear_vp(), 0.6, np.array([0.7, 0.7]), np.array([0.2, 0.2])
+    schedule, std, t, s = schedules.LinearVP(), 0.6, np.array([0.7, 0.7]), np.array([0.2, 0.2])
     data = densities.gaussian(jnp.array([0.4]), std=std)
     exact, alpha, sigma = flow_maps.exact_map(data, schedule), schedule.alpha(0.7), schedule.sigma(0.7)
     x_t = jnp.ones((2, 1))
@@ -107,7 +107,7 @@ def test_losses_are_the_published_ones_on_their_own_schedules():
     wide = lambda a: a[:, None]
     f = lambda x, t, s: jnp.tanh(x * wide(1 + t) + wide(s)) - wide(t * s)
 
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     flow_map = flow_maps.flow_map_from_network(f, schedule, "velocity")
     x, v = wide(1 - t) * x0 + wide(t) * eps, eps - x0
     slope = (f(x + h * v, t + h, s) - f(x - h * v, t - h, s)) / (2 * h)
@@ -137,7 +137,7 @@ def test_losses_are_the_published_ones_on_their_own_schedules():
     found = semigroup_loss(flow_map, schedule, x0, eps, t, m, s, shortest=0.5)
     np.testing.assert_allclose(found[:2], expected[:2], rtol=1e-9)
 
-    schedule, r, zero = schedules.cosine(), 0.3, 0 * t  # TrigFlow
+    schedule, r, zero = schedules.Cosine(), 0.3, 0 * t  # TrigFlow
     cos, sin = wide(jnp.cos(t * np.pi / 2)), wide(jnp.sin(t * np.pi / 2))
     flow_map = flow_maps.flow_map_from_network(f, schedule, "v")
     x, v = cos * x0 + sin * eps, cos * eps - sin * x0
@@ -153,7 +153,7 @@ def test_losses_are_the_published_ones_on_their_own_schedules():
 @pytest.mark.slow
 @in_float64
 def test_equal_times_and_no_warm_up_are_flow_matching():
-    schedule, rng = schedules.linear_vp(), np.random.default_rng(0)
+    schedule, rng = schedules.LinearVP(), np.random.default_rng(0)
     x0, eps = jnp.asarray(rng.normal(size=(2, 3, 2)))
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: jnp.tanh(x) * (1 + s)[:, None], schedule, "v")
     t = jnp.array([1.0, 0.5, 0.01])
@@ -173,7 +173,7 @@ def test_adaptive_weight_scales_the_gradient_and_not_its_direction():
 
 
 def test_a_middle_time_outside_of_the_jump_raises_and_traced_gives_nan():
-    schedule, x, t = schedules.cosine(), jnp.ones((2, 1)), jnp.array([0.5, 0.2])
+    schedule, x, t = schedules.Cosine(), jnp.ones((2, 1)), jnp.array([0.5, 0.2])
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: x, schedule)
     run = lambda middle: semigroup_loss(flow_map, schedule, x, x, t, middle, jnp.array([0.1, 0.3]))
     with pytest.raises(ValueError, match="middle must be between s = "):
@@ -187,7 +187,7 @@ def test_network_without_forward_derivative_is_named():
         return jnp.tanh(x)
 
     fused.defvjp(lambda x: (fused(x), x), lambda x, g: (g,))
-    schedule, x, t = schedules.cosine(), jnp.ones((2, 1)), jnp.array([0.5, 0.2])
+    schedule, x, t = schedules.Cosine(), jnp.ones((2, 1)), jnp.array([0.5, 0.2])
     flow_map = flow_maps.flow_map_from_network(lambda x, t, s: fused(x), schedule)
     with pytest.raises(ValueError, match="flow_map must have a forward-mode derivative"):
         eulerian_loss(flow_map, schedule, x, x, t, 0 * t)

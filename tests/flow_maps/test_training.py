@@ -9,12 +9,12 @@ from tables import SCHEDULES
 from scorekit import flow_maps, schedules
 from scorekit.denoisers import denoiser_from_network
 from scorekit.flow_maps.progressive import Steps
-from scorekit.times import Times, uniform
+from scorekit.times import Times, Uniform
 from scorekit.typing import Prediction
 
 
 def test_two_times_are_ordered_and_equal_in_the_given_part():
-    jumps = flow_maps.two_times(jax.random.key(0), uniform(), schedules.cosine(), 400, 0.25)
+    jumps = flow_maps.two_times(jax.random.key(0), Uniform(), schedules.Cosine(), 400, 0.25)
     assert np.all(jumps.s[:100] == jumps.t[:100])
     assert np.all(jumps.s[100:] < jumps.t[100:])
     np.testing.assert_allclose(jumps.t[100:].mean(), 2 / 3, atol=0.05)  # the larger of two uniform times
@@ -22,7 +22,7 @@ def test_two_times_are_ordered_and_equal_in_the_given_part():
 
 
 def test_shortcut_steps_halve_the_steps_of_dyadic_grids_of_the_clock():
-    for schedule in (schedules.rectified_flow(), schedules.edm()):
+    for schedule in (schedules.RectifiedFlow(), schedules.EDM()):
         steps = flow_maps.shortcut_steps(jax.random.key(1), schedule, 200, num_levels=4)
         ends = [flow_maps.clock(schedule, u) for u in (1.0, 0.0)]
         part = [(flow_maps.clock(schedule, u) - ends[1]) / (ends[0] - ends[1]) for u in steps]
@@ -51,7 +51,7 @@ def test_all_halves_of_the_shortest_jumps_and_no_others_are_steps_along_the_velo
 
 
 def test_tuning_times_are_those_of_the_paper_and_approach_t():
-    schedule, t = schedules.edm(0.0, 80.0), jnp.array([0.01, 0.3, 0.6, 0.9])
+    schedule, t = schedules.EDM(sigma_min=0.0, sigma_max=80.0), jnp.array([0.01, 0.3, 0.6, 0.9])
     w = np.asarray(schedule.sigma(t))
     for stage in (0, 1, 3, 8):
         expected = np.maximum(w * (1 - (1 + 8 / (1 + np.exp(w))) / 2.0**stage), 0)
@@ -61,19 +61,19 @@ def test_tuning_times_are_those_of_the_paper_and_approach_t():
 
 WRONG_ORDER = {
     "shortcut_steps": (
-        lambda low, high: flow_maps.shortcut_steps(jax.random.key(0), schedules.cosine(), 3, t_max=low, t_min=high),
+        lambda low, high: flow_maps.shortcut_steps(jax.random.key(0), schedules.Cosine(), 3, t_max=low, t_min=high),
         "t_min must be <= t_max = 0.2, got 0.8",
     ),
-    "middle_time": (lambda low, high: flow_maps.middle_time(schedules.cosine(), low, high), "s must be <= t = 0.2"),
+    "middle_time": (lambda low, high: flow_maps.middle_time(schedules.Cosine(), low, high), "s must be <= t = 0.2"),
     "semigroup_error": (
         lambda low, high: flow_maps.semigroup_error(
-            lambda x, t, s: Prediction(x, x), schedules.cosine(), jnp.ones((1, 1)), low, high, 0.0
+            lambda x, t, s: Prediction(x, x), schedules.Cosine(), jnp.ones((1, 1)), low, high, 0.0
         ),
         "middle must be between s = 0.0 and t = 0.2, got 0.8",
     ),
     "semigroup_error of encoding": (
         lambda low, high: flow_maps.semigroup_error(
-            lambda x, t, s: Prediction(x, x), schedules.cosine(), jnp.ones((1, 1)), high, low, 1.0
+            lambda x, t, s: Prediction(x, x), schedules.Cosine(), jnp.ones((1, 1)), high, low, 1.0
         ),
         "middle must be between s = 1.0 and t = 0.8, got 0.2",
     ),
@@ -100,7 +100,7 @@ def test_guided_velocity_is_the_mean_of_example_cond_and_uncond():
 
 # ---- gradients -------------------------------------------------------------------------------------------------------
 
-COSINE, X = schedules.cosine(), jnp.array([[0.3, -1.0], [0.5, 0.2]])
+COSINE, X = schedules.Cosine(), jnp.array([[0.3, -1.0], [0.5, 0.2]])
 T, S, WEIGHT = jnp.array([0.5, 0.9]), jnp.array([0.3, 0.6]), jnp.array([1.0, 2.0])
 DATA, TIMES, STEPS = (COSINE, X, -X), Times(T, jnp.ones(2)), Steps(T, T - 0.1, S)
 denoiser = lambda a: denoiser_from_network(lambda x, t: jnp.tanh(a * x), COSINE)

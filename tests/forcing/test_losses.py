@@ -9,10 +9,10 @@ from problems import lagged
 
 from scorekit import denoisers, forcing, guidance, losses, predictions, schedules, weightings
 from scorekit.densities import gaussian
-from scorekit.times import Times, uniform
+from scorekit.times import Times, Uniform
 from scorekit.typing import Prediction
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 FRAMES, CHANNELS = 3, 2
 C = np.kron(lagged(FRAMES, 0.8), [[1.0, 0.5], [0.5, 2.0]])
 DENSITY = gaussian(jnp.zeros(FRAMES * CHANNELS), covariance=jnp.asarray(C, jnp.float32))
@@ -55,7 +55,7 @@ def network(x, t):
 @pytest.mark.slow
 def test_equal_levels_are_the_ordinary_loss():
     x0, eps = jax.random.normal(KEY, (2, 4, 3, 2))
-    options = {"target": "v", "weighting": weightings.min_snr}
+    options = {"target": "v", "weighting": weightings.min_snr()}
     t, one = jnp.array([0.1, 0.3, 0.6, 0.9]), jnp.ones(4)
 
     @jax.jit
@@ -99,7 +99,7 @@ test_a_mask_without_frames_is_an_error = raising(
 
 
 def test_levels_of_frames_are_independent_and_stratified():
-    t = np.asarray(forcing.draw_times(KEY, uniform(t_min=0.0), SCHEDULE, 400, 3).t)
+    t = np.asarray(forcing.draw_times(KEY, Uniform(t_min=0.0), SCHEDULE, 400, 3).t)
     assert np.abs(np.corrcoef(t.T) - np.eye(3)).max() < 0.12
     assert np.array_equal(np.sort((t.reshape(-1) * 1200).astype(int)), np.arange(1200))
 

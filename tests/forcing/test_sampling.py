@@ -12,7 +12,7 @@ from scorekit import denoisers, forcing, samplers, schedules, solvers
 from scorekit.densities import gaussian
 from scorekit.typing import Prediction
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 COEFFICIENT = 0.8
 BETWEEN = np.array([[1.0, 0.5], [0.5, 2.0]])
 
@@ -80,7 +80,7 @@ def test_gradients_into_the_schedule_are_those_of_the_ordinary_sampler():
     ts, x = solvers.grids.uniform(3), jax.random.normal(jax.random.key(1), (2, 2, 1))
 
     def total(sample, times, s):
-        schedule = schedules.cosine(s=s)
+        schedule = schedules.Cosine(s=s)
         denoiser = forcing.exact_denoiser(density(2), schedule, 2)
         return jnp.sum(sample(denoiser, schedule, SOLVERS[0], x, times) ** 2)
 

@@ -102,7 +102,7 @@ def slope(data: densities.Mixture, in_class: Array, scale: Array, u: Array, angl
 
 def exact_flow(data: densities.Mixture, in_class: Array, scale: Array, noise: Array, steps: int = 160) -> Array:
     """The end of the probability-flow ODE from this noise at ``sigma / alpha = 80``, by Runge-Kutta on fine steps."""
-    vp = schedules.linear_vp()  # on which u is x
+    vp = schedules.LinearVP()  # on which u is x
     ts = jnp.linspace(vp.time_at(jnp.asarray(-2.0 * np.log(80.0))) ** (1 / 3.0), 0.0, steps + 1) ** 3.0
 
     def x0(x, t):

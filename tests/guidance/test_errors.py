@@ -7,7 +7,7 @@ from errors import raising
 from scorekit import Prediction, guidance, schedules
 from scorekit.guidance import operators, sequences, windows
 
-X, EYE, FLOW = jnp.ones((2, 3)), np.eye(3), schedules.rectified_flow()
+X, EYE, FLOW = jnp.ones((2, 3)), np.eye(3), schedules.RectifiedFlow()
 SIGNALS, IMAGES = jnp.ones((2, 8, 1)), jnp.ones((2, 6, 4, 1))
 
 

@@ -20,7 +20,7 @@ from scorekit.guidance import (
 )
 from scorekit.guidance._pyramids import from_pyramid, laplacian_pyramid
 
-FLOW = schedules.rectified_flow()
+FLOW = schedules.RectifiedFlow()
 
 
 def flat(x):
@@ -192,7 +192,7 @@ RULES = {"static": static_threshold, "dynamic": dynamic_threshold}
 
 
 @pytest.mark.parametrize("t", [LATE, 1.0, np.float32([0.1, 0.5, 0.9, 1.0])], ids=["inside", "end", "per_example"])
-@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sub_vp()])
+@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.RectifiedFlow(), schedules.EDM(), schedules.SubVP()])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_thresholds_bound_x0_and_preserve_x_t(rule, schedule, t):
     wide = denoisers.denoiser_from_network(lambda x, t: 2 * x, schedule, "x0")

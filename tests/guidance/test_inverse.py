@@ -27,7 +27,7 @@ RULES = {
     "mmps": partial(mmps, num_iterations=M),
     "dps": dps,
 }
-COSINE = schedules.cosine()
+COSINE = schedules.Cosine()
 
 
 def project(x):
@@ -74,7 +74,7 @@ def test_mmps_is_exact_for_gaussian_data(name):
 @in_float64
 def test_pigdm_and_replacement_are_exact_for_round_data_of_matched_std(rule, noise_std):
     std = 0.7
-    for schedule in (COSINE, schedules.edm(), schedules.sub_vp()):
+    for schedule in (COSINE, schedules.EDM(), schedules.SubVP()):
         prior = denoisers.exact_denoiser(densities.gaussian(jnp.asarray(MEAN), std=std), schedule)
         guided = rule(prior, schedule, project, jnp.asarray(Y), noise_std, data_std=std, num_iterations=M)
         for t in (0.1, 0.5, 0.97):
@@ -134,7 +134,7 @@ def test_noiseless_observations_are_satisfied():
 def test_inverse_methods_are_finite_at_both_ends_and_preserve_x_t(name, t):
     times = jnp.linspace(0.0, 1.0, B) if t == "each" else t
     x = jnp.asarray(X, jnp.float32)
-    for schedule in (COSINE, schedules.edm(0.0, 80.0)):
+    for schedule in (COSINE, schedules.EDM(sigma_min=0.0, sigma_max=80.0)):
         for noise_std in (0.5, 0.0)[: 1 if name == "dps" else 2]:
             found = RULES[name](full(schedule), schedule, project, jnp.asarray(Y, jnp.float32), noise_std)(x, times)
             assert all(bool(jnp.isfinite(leaf).all()) for leaf in found)

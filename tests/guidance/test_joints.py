@@ -196,7 +196,7 @@ def test_metropolis_langevin_reaches_the_guided_joint_of_an_autoregressive_model
 
 
 def test_guided_log_density_with_a_noise_level_matches_guided_denoisers():
-    schedule, modes = schedules.cosine(), [densities.gaussian(jnp.array([m, 0.3]), std=0.7) for m in (-1.0, 1.0)]
+    schedule, modes = schedules.Cosine(), [densities.gaussian(jnp.array([m, 0.3]), std=0.7) for m in (-1.0, 1.0)]
     data = densities.mixture([0.5, 0.5], modes)
     noisy = lambda density: lambda x, t: density.marginal(schedule.alpha(t), schedule.sigma(t)).log_density(x)
     guided = classifier_free_log_density(noisy(modes[1]), noisy(data), 3.0)

@@ -95,6 +95,6 @@ def test_clip_moves_estimates_up_to_the_level_and_not_beyond():
     np.testing.assert_allclose(y - operator(estimate), [[0, 0.3, 0.2, -1.6], [-1, 0.3, 0.7, -2.4]], atol=1e-6)
     slope = jax.grad(lambda x: operator(x).sum())(estimate)
     np.testing.assert_array_equal(slope, [[0, 1, 1, 1], [1, 1, 1, 1]])
-    prior = denoisers.denoiser_from_network(lambda x, t: estimate, schedules.cosine(), "x0")
-    found = guidance.replacement(prior, schedules.cosine(), operator, jnp.asarray(y))(jnp.zeros((2, 4)), 0.5).x0
+    prior = denoisers.denoiser_from_network(lambda x, t: estimate, schedules.Cosine(), "x0")
+    found = guidance.replacement(prior, schedules.Cosine(), operator, jnp.asarray(y))(jnp.zeros((2, 4)), 0.5).x0
     np.testing.assert_allclose(found, [[-4, 0.5, 1, 0.1], [-2, 0.5, 1.5, 0.1]], atol=1e-6)

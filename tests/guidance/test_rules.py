@@ -204,7 +204,7 @@ def counted(name, calls, value):
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.4, "plain"), (0.51, "guided"), (2.0, "guided"), (2.1, "plain")])
 def test_interval_skips_the_guided_call_outside(noise, expected):
-    calls, schedule = [], schedules.geometric_ve(0.01, 10.0)
+    calls, schedule = [], schedules.GeometricVE(sigma_min=0.01, sigma_max=10.0)
     rule = interval(counted("guided", calls, 1.0), counted("plain", calls, 0.0), schedule, 0.5, 2.001)
     t = schedule.time_at(-2.0 * jnp.log(noise))
     out = jax.jit(lambda x, t: rule(x, t))(X, t)
@@ -236,11 +236,11 @@ def test_interval_excludes_the_lower_and_includes_the_upper_bound():
     half = jnp.array([0.5, 0.5])  # where the noise of the rectified flow is exactly its signal
     for t in (half[0], half):
         for bounds, expected in (((0.5, 1.0), 1.0), ((1.0, 2.0), 0.0)):
-            rule = interval(GUIDED, PLAIN, schedules.rectified_flow(), *bounds)
+            rule = interval(GUIDED, PLAIN, schedules.RectifiedFlow(), *bounds)
             assert np.all(rule(X[:2], t).x0 == expected)
 
 
-@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.rectified_flow(), schedules.edm(), schedules.sigmoid()])
+@pytest.mark.parametrize("schedule", [SCHEDULE, schedules.RectifiedFlow(), schedules.EDM(), schedules.Sigmoid()])
 def test_interval_without_bounds_always_guides(schedule):
     for t in (1e-4, 0.5, 1.0):
         assert np.all(interval(GUIDED, PLAIN, schedule)(X, t).x0 == 1.0)

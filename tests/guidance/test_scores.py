@@ -159,7 +159,7 @@ def test_classifier_guidance_of_trees_and_of_a_constant_classifier():
 
 # ---- temperature -----------------------------------------------------------------------------------------------------
 
-EXPLODING = schedules.geometric_ve(0.01, 10.0)
+EXPLODING = schedules.GeometricVE(sigma_min=0.01, sigma_max=10.0)
 VARIANCE, START = 0.5, 0.5 + 100.0  # of the data, and of the noisy state at t = 1
 
 

@@ -14,7 +14,7 @@ from scorekit import denoisers, densities, schedules
 from scorekit.guidance import several_observations
 from scorekit.typing import Prediction
 
-SCHEDULES = {"vp": schedules.cosine(), "ve": schedules.edm(), "flow": schedules.rectified_flow()}
+SCHEDULES = {"vp": schedules.Cosine(), "ve": schedules.EDM(), "flow": schedules.RectifiedFlow()}
 METHODS = ("gaussian", "jacobian", "sum")
 TIMES = np.array([0.0, 0.02, 0.3, 0.8, 1.0])
 

@@ -12,7 +12,7 @@ from scorekit import denoisers, densities, guidance, schedules
 from scorekit.guidance import windows
 from scorekit.typing import Prediction
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 PHI = 0.95
 
 

@@ -16,8 +16,8 @@ STD = 0.8
 JOINT = np.array([[1.0, 0.3], [0.3, 1.5]])
 SCHEDULES = {
     "brownian": lambda: brownian_schedule(STD),
-    "geometric": lambda: schedules.geometric_ve(0.05, 3.0),
-    "vp": lambda: schedules.linear_vp(0.1, 3.0),
+    "geometric": lambda: schedules.GeometricVE(sigma_min=0.05, sigma_max=3.0),
+    "vp": lambda: schedules.LinearVP(beta_min=0.1, beta_max=3.0),
 }
 
 
@@ -128,9 +128,7 @@ def test_without_x1_the_marginal_is_right_and_the_pairs_are_not():
 ONES = jnp.ones((2, 3))
 test_bad_arguments_are_named = raising(
     {
-        r"schedule.log_snr\(1\) must be finite": lambda: bridge_noise(
-            schedules.rectified_flow(), ONES, ONES, ONES, 0.5
-        ),
+        r"schedule.log_snr\(1\) must be finite": lambda: bridge_noise(schedules.RectifiedFlow(), ONES, ONES, ONES, 0.5),
         "x1": lambda: bridge_noise(brownian_schedule(), ONES, ONES[:1], ONES, 0.5),
         r"t must be in \[0, 1\], got 1.5": lambda: bridge_noise(brownian_schedule(), ONES, ONES, ONES, 1.5),
     }

@@ -110,7 +110,7 @@ def test_a_traced_assignment_that_is_no_permutation_gives_nan_in_its_block():
 @in_float64
 def test_straightness_of_gaussian_paths_is_their_integral():
     """``x_t = sqrt(K_t) x_1`` of data N(0, s^2), of which the integral is computed by quadrature."""
-    s, schedule = 0.5, schedules.rectified_flow()
+    s, schedule = 0.5, schedules.RectifiedFlow()
     data, ts = densities.gaussian(jnp.zeros(1), std=s), solvers.grids.uniform(64)
     x = jnp.array([[1.0], [2.0]])
     run = lambda x: samplers.trajectory(exact_denoiser(data, schedule), schedule, solvers.RK4(), x, ts)

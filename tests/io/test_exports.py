@@ -33,7 +33,7 @@ LOADED = Loaded(MODULE, PARAMS, edm(), (2,))
 V = predictions.V()
 MEANINGS = {
     "edm": edm(),
-    "shifted": Preconditioning(schedules.shifted(schedules.cosine(), 2.0), V, LogSNRInput()),
+    "shifted": Preconditioning(schedules.shifted(schedules.Cosine(), 2.0), V, LogSNRInput()),
     "ddpm": ddpm(np.linspace(0.1, 0.2, 4)),
     "learned": Preconditioning(schedules.learned(2), V, ClockInput(), 0.5),
 }

@@ -16,7 +16,7 @@ from scorekit import guidance, likelihood, samplers
 from scorekit.likelihood import bits_per_dim
 
 pytestmark = pytest.mark.external
-SCHEDULE = sk.schedules.linear_vp(10.0, 10.0)  # of a VP SDE with rate 1 on [0, 10]
+SCHEDULE = sk.schedules.LinearVP(beta_min=10.0, beta_max=10.0)  # of a VP SDE with rate 1 on [0, 10]
 SIZE, T1 = 32, 10.0
 RUN = jax.jit(sk.sample)
 LOG_LIKELIHOOD = jax.jit(likelihood.log_likelihood, static_argnames=("divergence", "chunk"))

@@ -23,7 +23,7 @@ from scorekit.io import loading
 from scorekit.io.loading import Loaded
 from scorekit.io.preconditioning import LogSNRInput, Preconditioning, ddpm, edm, precondition, ve, vp
 from scorekit.networks import EDM2, MLP, DiT, UNet
-from scorekit.schedules import cosine, shifted
+from scorekit.schedules import Cosine, shifted
 
 TENSORS, ABOUT, ARRAYS = random_tensors.load("dit")
 FIRST = "transformer_blocks.0."
@@ -217,7 +217,7 @@ def small(preconditioning):
 
 
 CASES = [
-    Preconditioning(shifted(cosine(), 2.0), sk.predictions.V(), LogSNRInput(scale=0.25)),
+    Preconditioning(shifted(Cosine(), 2.0), sk.predictions.V(), LogSNRInput(scale=0.25)),
     ve(),
     ddpm("squaredcos_cap_v2"),
 ]

@@ -10,7 +10,7 @@ from scorekit.denoisers import denoiser_from_network
 from scorekit.io.formats import terrain
 from scorekit.io.tensors import Tensors
 from scorekit.samplers import sample
-from scorekit.schedules import edm
+from scorekit.schedules import EDM
 from scorekit.solvers import MultistepConsistency
 
 pytestmark = pytest.mark.external
@@ -44,7 +44,7 @@ def test_output_is_that_of_onnxruntime_at_seven_noise_levels(model, path):
 
 
 def test_samples_are_smooth_and_higher_where_the_difficulty_is_higher(model):
-    schedule, difficulty = edm(sigma_min=0.0), np.linspace(0, 1, 7, dtype=np.float32)
+    schedule, difficulty = EDM(sigma_min=0.0), np.linspace(0, 1, 7, dtype=np.float32)
     network = lambda x, t: model(x, jnp.full(7, schedule.sigma(t)), difficulty)
     noise = 80 * jax.random.normal(jax.random.key(1), (7, 128, 128, 1))
     denoiser, ts = denoiser_from_network(network, schedule, "x0"), jnp.array([1.0, 0.0])

@@ -14,7 +14,7 @@ from scorekit import Prediction, denoisers, densities, schedules
 from scorekit.likelihood import boundary_terms, discrete_variational_bound, variational_bound
 from scorekit.trees import normal_like
 
-SCHEDULES = {"cosine": schedules.cosine(), "linear_vp": schedules.linear_vp(), "flow": schedules.rectified_flow()}
+SCHEDULES = {"cosine": schedules.Cosine(), "linear_vp": schedules.LinearVP(), "flow": schedules.RectifiedFlow()}
 DATA = plane()
 T_MIN, T_MAX = 0.02, 0.97
 
@@ -53,7 +53,7 @@ def test_variational_bound_terms_match_the_exact_denoiser_of_a_gaussian(name):
 @pytest.mark.slow
 def test_variational_bound_integrates_a_given_error_over_stratified_times():
     """At x0 = 0 the noise is known, so a denoiser can be wrong by ``sqrt(log_snr - last)``: the integral is W^2 / 2."""
-    schedule, n, dim = schedules.cosine(), 16, 3
+    schedule, n, dim = schedules.Cosine(), 16, 3
     first, last = (float(schedule.log_snr(t)) for t in (T_MIN, T_MAX))
 
     def denoiser(x, t):
@@ -89,7 +89,7 @@ def discrete_denoiser(schedule, bins):
 @functools.cache
 def bound_of_discrete_data(bins):
     """``(key, x0, t_min) -> bound``, compiled once for all times."""
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
 
     @jax.jit
     def run(key, x0, t_min):
@@ -112,7 +112,7 @@ def test_variational_bound_of_discrete_data_is_their_entropy(bins, t_min):
 @pytest.mark.slow
 def test_discrete_decoder_matches_quadrature():
     """At t = 0.3 the bins overlap: -E log p(x0 | x_t) by numerical integration."""
-    schedule, bins, t = schedules.cosine(), 3, 0.3
+    schedule, bins, t = schedules.Cosine(), 3, 0.3
     noise = math.exp(-0.5 * float(schedule.log_snr(t)))
     values, eps = np.linspace(-1, 1, bins), np.linspace(-8, 8, 4001)
     density = np.exp(-0.5 * eps**2) / math.sqrt(2 * math.pi)
@@ -127,7 +127,7 @@ def test_discrete_decoder_matches_quadrature():
 
 @pytest.mark.slow
 def test_variational_bound_of_trees():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     denoiser = denoisers.denoiser_from_network(lambda x, t: jax.tree.map(jnp.zeros_like, x), schedule, "v")
     x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     run = jax.jit(lambda key, x0: variational_bound(key, denoiser, schedule, x0, num_times=2))
@@ -146,7 +146,7 @@ def exact_terms(bins):
 @pytest.mark.parametrize("steps", [3, 40])
 def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
     """From alpha = 0 on, so that both forms of a term are used."""
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     ts = np.linspace(1.0, 0.1, steps + 1)
 
     @jax.jit
@@ -167,7 +167,7 @@ def test_the_discrete_bound_is_the_sum_of_the_kl_terms(steps):
 @pytest.mark.slow
 def test_the_discrete_bound_tends_to_the_continuous_one():
     """With one key for all: the same x0, so the difference of the means is that of the diffusion terms."""
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     denoiser = denoisers.exact_denoiser(DATA, schedule)
 
     @jax.jit
@@ -192,7 +192,7 @@ def test_the_discrete_bound_tends_to_the_continuous_one():
 @pytest.mark.slow
 @pytest.mark.parametrize("bins", [2, 5])
 def test_discrete_variational_bound_of_discrete_data_is_at_least_their_entropy(bins):
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     x0 = np.random.default_rng(0).choice(np.linspace(-1, 1, bins), (4000, 2)).astype(np.float32)
 
     @jax.jit
@@ -255,5 +255,5 @@ def test_the_terms_at_the_ends_are_those_of_the_bound(bins):
 
 
 def test_traced_values_that_are_not_of_the_data_are_nan():
-    run = jax.jit(lambda x0: boundary_terms(schedules.cosine(), x0, jnp.zeros((4, 1)), t_min=0.1, bins=2)[1])
+    run = jax.jit(lambda x0: boundary_terms(schedules.Cosine(), x0, jnp.zeros((4, 1)), t_min=0.1, bins=2)[1])
     assert np.isfinite(run(jnp.array([[-1.0], [1.0], [-1.4], [0.3]]))).tolist() == [True, True, False, False]

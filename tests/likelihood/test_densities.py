@@ -13,7 +13,7 @@ from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.densities import gaussian, mixture
 from scorekit.likelihood import flow_density, line_density, log_likelihood, score_density
 
-COSINE, NOISE = schedules.cosine(), 0.05
+COSINE, NOISE = schedules.Cosine(), 0.05
 
 
 def two_modes():

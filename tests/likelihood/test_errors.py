@@ -8,7 +8,7 @@ from errors import raising
 from scorekit import denoisers, densities, likelihood, schedules
 from scorekit.typing import Prediction
 
-KEY, COSINE = jax.random.key(0), schedules.cosine()
+KEY, COSINE = jax.random.key(0), schedules.Cosine()
 NORMAL = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), COSINE)
 
 
@@ -48,7 +48,7 @@ test_errors_name_the_argument = raising(
         ("t_max must", exact(t_min=0.5, t_max=0.4)),
         ("ts must", exact(ts=[0.5])),
         ("ts must", exact(ts=[0.1, 0.5])),
-        ("noise_std must", lambda: scored(schedules.edm(), 0.001)),
+        ("noise_std must", lambda: scored(schedules.EDM(), 0.001)),
         ("noise_std must", lambda: scored(noise_std=2.0, t_max=0.5)),
         ("x must", lambda: scored().log_density(jnp.ones((2, 3)))),
         ("key must", lambda: likelihood.flow_density(NORMAL, COSINE, (2,), divergence="rademacher")),

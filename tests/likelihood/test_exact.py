@@ -19,11 +19,11 @@ from scorekit.numerics.divergence import draw_probes, with_divergence
 KEY = jax.random.key(0)
 GRID = np.linspace(1.0, 0.0, 65)  # compiles several times faster than adaptive steps
 SCHEDULES = {
-    "linear_vp": schedules.linear_vp,
-    "cosine": schedules.cosine,
-    "edm": schedules.edm,
-    "edm_from_zero": lambda: schedules.edm(0.0, 80.0, 2.0),
-    "rectified_flow": schedules.rectified_flow,
+    "linear_vp": schedules.LinearVP,
+    "cosine": schedules.Cosine,
+    "edm": schedules.EDM,
+    "edm_from_zero": lambda: schedules.EDM(sigma_min=0.0, sigma_max=80.0, rho=2.0),
+    "rectified_flow": schedules.RectifiedFlow,
 }
 
 
@@ -92,7 +92,7 @@ def on_cosine(make, n, dtype=None, **options):
 
     @jax.jit
     def run(key):
-        data, schedule = make(), schedules.cosine()
+        data, schedule = make(), schedules.Cosine()
         x = data.sample(key, (n,))
         x = x if dtype is None else x.astype(dtype)
         found = log_likelihood(denoisers.exact_denoiser(data, schedule), schedule, x, key=key, **options)
@@ -118,7 +118,7 @@ def over_an_interval():
 
     @jax.jit
     def run(key, t_min, t_max):
-        data, schedule = DATA["gaussian"](), schedules.linear_vp()
+        data, schedule = DATA["gaussian"](), schedules.LinearVP()
         before, after = level(schedule, t_min), level(schedule, t_max)
         x = data.marginal(*before).sample(key, (5,))
         denoiser = denoisers.exact_denoiser(data, schedule)
@@ -144,7 +144,7 @@ def test_trees_and_chunks_and_few_traces():
 
     @jax.jit
     def run(key):
-        data, schedule = DATA["gaussian"](), schedules.cosine()
+        data, schedule = DATA["gaussian"](), schedules.Cosine()
         denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(key, (6,))
 
         @chex.assert_max_traces(n=1)
@@ -198,7 +198,7 @@ def test_the_standard_error_is_that_of_the_estimate(name):
 
     @functools.partial(jax.jit, static_argnums=1)
     def run(key, n, **kwargs):
-        data, schedule = DATA["gaussian"](), schedules.cosine()
+        data, schedule = DATA["gaussian"](), schedules.Cosine()
         x = jnp.tile(data.sample(jax.random.key(0), (4,)), (100, 1))
         denoiser = denoisers.exact_denoiser(data, schedule)
         found = log_likelihood(denoiser, schedule, x, divergence=name, num_probes=n, key=key, **kwargs)
@@ -245,7 +245,7 @@ def test_a_fixed_grid_is_fourth_order():
 @in_float64
 def test_gradients_with_respect_to_parameters_and_data():
     """For the exact denoiser they are those of the closed form; the prior of the cosine schedule is exact."""
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     x = np.array([[0.5, -1.0], [0.2, 0.1]])
 
     def density(params):
@@ -265,7 +265,7 @@ def test_gradients_with_respect_to_parameters_and_data():
 @in_float64
 def test_gradients_of_a_network_against_finite_differences():
     """A network of ``(x, t, label)`` under Hutchinson's estimator, with labels that are traced integers."""
-    schedule = schedules.linear_vp()
+    schedule = schedules.LinearVP()
     rng = np.random.default_rng(0)
     table = np.array([[0.3, -0.2], [0.1, 0.4], [0.0, 0.2]])
     params, x = 0.5 * rng.normal(size=(2, 2)), rng.normal(size=(3, 2))
@@ -290,7 +290,7 @@ def test_vmap_over_examples():
 
     @jax.jit
     def run(key):
-        data, schedule = densities.ring(), schedules.cosine()
+        data, schedule = densities.ring(), schedules.Cosine()
         x, denoiser = data.sample(key, (6,)), denoisers.exact_denoiser(data, schedule)
         return jax.vmap(lambda x: log_likelihood(denoiser, schedule, x[None]))(x), data.log_density(x)
 
@@ -308,7 +308,7 @@ def test_half_precision_data():
 @pytest.mark.slow
 def test_log_likelihood_failure_raises():
     """Eagerly; under jit the result says so."""
-    schedule, x = schedules.cosine(), np.ones((3, 2), np.float32)
+    schedule, x = schedules.Cosine(), np.ones((3, 2), np.float32)
     denoiser = denoisers.denoiser_from_network(lambda x, t: jnp.sin(9.0 * x), schedule, "v")
     run = functools.partial(log_likelihood, denoiser, schedule, max_steps=4)
     with pytest.raises(RuntimeError, match="raise max_steps"):

@@ -6,7 +6,7 @@ import numpy as np
 from errors import raising
 
 from scorekit import losses, times
-from scorekit.schedules import cosine, rectified_flow
+from scorekit.schedules import Cosine, RectifiedFlow
 
 
 def test_classification_loss_matches_numpy():
@@ -19,7 +19,7 @@ def test_classification_loss_matches_numpy():
     with jax.enable_x64(True):
         drawn = times.Times(jnp.asarray(t), jnp.asarray(importance))
         loss, aux = losses.classification_loss_at(
-            lambda x, t: x @ weights + t[:, None], rectified_flow(), x0, eps, drawn, labels
+            lambda x, t: x @ weights + t[:, None], RectifiedFlow(), x0, eps, drawn, labels
         )
         np.testing.assert_allclose(aux.cross_entropy, -log_p[np.arange(5), labels], rtol=1e-12)
         np.testing.assert_allclose(loss, -importance * log_p[np.arange(5), labels], rtol=1e-12)
@@ -34,8 +34,8 @@ def test_classification_loss_draws_like_the_denoising_loss():
     def run(key, x0):
         seen = []
         network = lambda x, t: (seen.append((x, t)), x)[1]
-        losses.denoising_loss(key, network, cosine(), x0)
-        loss, aux = losses.classification_loss(key, network, cosine(), x0, np.arange(6) % 3)
+        losses.denoising_loss(key, network, Cosine(), x0)
+        loss, aux = losses.classification_loss(key, network, Cosine(), x0, np.arange(6) % 3)
         return seen, loss, aux.cross_entropy
 
     (plain, classified), loss, cross_entropy = run(jax.random.key(0), np.random.default_rng(0).normal(size=(6, 3)))
@@ -50,7 +50,7 @@ def test_classification_loss_of_bfloat16_logits_and_trees_at_both_ends():
 
     def run(w):
         loss, aux = losses.classification_loss_at(
-            lambda x, t: w * x["a"], cosine(), x0, x0, drawn, jnp.array([0, 1, 1])
+            lambda x, t: w * x["a"], Cosine(), x0, x0, drawn, jnp.array([0, 1, 1])
         )
         return loss.mean(), (loss, aux)
 
@@ -62,7 +62,7 @@ def test_classification_loss_of_bfloat16_logits_and_trees_at_both_ends():
 
 def test_traced_labels_out_of_range_give_nan():
     x0, drawn = np.ones((4, 3), np.float32), times.Times(np.full(4, 0.5, np.float32), np.ones(4, np.float32))
-    at = lambda labels: losses.classification_loss_at(lambda x, t: x, cosine(), x0, x0, drawn, labels)[0]
+    at = lambda labels: losses.classification_loss_at(lambda x, t: x, Cosine(), x0, x0, drawn, labels)[0]
     labels = np.array([0, 2, -1, 3])
     np.testing.assert_array_equal(np.isnan(jax.jit(at)(labels)), [False, False, True, True])
 
@@ -71,13 +71,13 @@ def test_labels_of_small_integers_count_all_classes():
     x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(2), jnp.ones(2))
     for dtype in (np.uint8, np.int8, np.uint32):
         labels = np.array([0, 3], dtype)
-        loss, _ = losses.classification_loss_at(lambda x, t: jnp.zeros((2, 256)), cosine(), x0, x0, drawn, labels)
+        loss, _ = losses.classification_loss_at(lambda x, t: jnp.zeros((2, 256)), Cosine(), x0, x0, drawn, labels)
         np.testing.assert_allclose(loss, np.log(256), rtol=1e-6)
 
 
 def at(classifier=lambda x, t: x, labels=np.ones(2, int), n=2):  # noqa: B008
     x0, drawn = jnp.ones((2, 3)), times.Times(jnp.ones(n), jnp.ones(n))
-    return losses.classification_loss_at(classifier, cosine(), x0, x0, drawn, labels)
+    return losses.classification_loss_at(classifier, Cosine(), x0, x0, drawn, labels)
 
 
 test_invalid_arguments_raise = raising(

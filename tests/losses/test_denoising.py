@@ -10,18 +10,22 @@ from errors import raising
 from tables import B, D, in_float64
 
 from scorekit import losses, schedules, times, weightings
-from scorekit.predictions import TARGETS, edm_target
-from scorekit.schedules import cosine, rectified_flow
+from scorekit.predictions import TARGETS, EDMTarget
+from scorekit.schedules import Cosine, RectifiedFlow
 from scorekit.typing import Prediction
 
-FORMS = {**TARGETS, "edm": edm_target(0.5)}
-PLAIN = ("cosine", "sub_vp", "geometric_ve", "rectified_flow")
-SCHEDULES = {name: getattr(schedules, name) for name in PLAIN}
-SCHEDULES["shifted"] = lambda: schedules.shifted(cosine(0.008), 2.0)
-NAMES = ("eps", "x0", "v", "score", "truncated_snr", "min_snr", "p2", "edm", "flow", "logit_normal")
-WEIGHTINGS = {name: getattr(weightings, name) for name in NAMES}
-WEIGHTINGS["sigmoid"] = partial(weightings.sigmoid, bias=-1.0)
-UNIFORM, KEY = times.uniform(0.02, 0.98), jax.random.key(0)
+FORMS = {**TARGETS, "edm": EDMTarget(sigma_data=0.5)}
+SCHEDULES = {
+    "cosine": schedules.Cosine,
+    "sub_vp": schedules.SubVP,
+    "geometric_ve": schedules.GeometricVE,
+    "rectified_flow": schedules.RectifiedFlow,
+}
+SCHEDULES["shifted"] = lambda: schedules.shifted(Cosine(s=0.008), 2.0)
+WEIGHTINGS = {name: getattr(weightings, name) for name in ("eps", "x0", "v", "score", "truncated_snr", "flow")}
+WEIGHTINGS |= {name: getattr(weightings, name)() for name in ("min_snr", "p2", "edm", "logit_normal")}
+WEIGHTINGS["sigmoid"] = weightings.sigmoid(bias=-1.0)
+UNIFORM, KEY = times.Uniform(t_min=0.02, t_max=0.98), jax.random.key(0)
 
 
 @pytest.mark.slow
@@ -54,7 +58,7 @@ def test_the_loss_is_the_weighted_error_of_the_noise_for_every_target(name):
 
 
 @pytest.mark.parametrize("target", ["x0", "v", "velocity", "edm"])
-@pytest.mark.parametrize("factory", [cosine, rectified_flow])
+@pytest.mark.parametrize("factory", [Cosine, RectifiedFlow])
 def test_both_ends_are_finite_for_every_weighting(target, factory):
     schedule, rng = factory(), np.random.default_rng(0)
     x0, eps = (jnp.asarray(rng.normal(size=(B, D)), jnp.float32) for _ in range(2))
@@ -74,7 +78,7 @@ def test_both_ends_are_finite_for_every_weighting(target, factory):
 def test_plain_losses_are_exact_at_both_ends():
     x0, eps = np.float32([[1.0, -2.0], [0.5, 0.3]]), np.float32([[0.4, 1.0], [-1.0, 2.0]])
     drawn = times.Times(np.float32([0.0, 1.0]), np.ones(2, np.float32))
-    run = partial(losses.denoising_loss_at, lambda x, t: 0.5 * x, rectified_flow())
+    run = partial(losses.denoising_loss_at, lambda x, t: 0.5 * x, RectifiedFlow())
     kinds = {"velocity": weightings.flow, "x0": weightings.x0, "v": weightings.v}
     found = jax.jit(lambda *data: {k: run(*data, target=k, weighting=w)[0] for k, w in kinds.items()})(x0, eps, drawn)
     for target, truth in {"velocity": eps - x0, "x0": x0, "v": np.array([eps[0], -x0[1]])}.items():
@@ -99,9 +103,9 @@ def losses_of_a_tree():
         eps = {"a": jax.random.normal(key_a, (4, 8, 2)), "b": jax.random.normal(key_b, (4,), jnp.bfloat16)}
         found = {}
         for target, form in FORMS.items():
-            loss, aux = losses.denoising_loss(key, network, cosine(), x0, target=form, times=UNIFORM)
+            loss, aux = losses.denoising_loss(key, network, Cosine(), x0, target=form, times=UNIFORM)
             drawn = times.Times(aux.t, jnp.ones(4))
-            vectors = cosine(), flat(x0), flat(eps), drawn
+            vectors = Cosine(), flat(x0), flat(eps), drawn
             same, _ = losses.denoising_loss_at(lambda x, t: 0.1 * x, *vectors, target=form)
             found[target] = loss, aux, same
         return found
@@ -121,7 +125,7 @@ def test_trees_and_bfloat16_data(target):
 
 
 def test_default_times_are_stratified_over_the_interval():
-    run = jax.jit(lambda key, x0: losses.denoising_loss(key, lambda x, t: x, cosine(), x0)[1])
+    run = jax.jit(lambda key, x0: losses.denoising_loss(key, lambda x, t: x, Cosine(), x0)[1])
     aux = run(jax.random.key(0), np.ones((128, 1), np.float32))
     np.testing.assert_array_equal(np.sort(np.floor((np.asarray(aux.t) - 1e-4) / (1 - 1e-4) * 128)), np.arange(128))
 
@@ -152,9 +156,9 @@ X0 = jnp.ones((2, 3))
 test_invalid_arguments_raise = raising(
     {
         "times.t must": lambda: losses.denoising_loss_at(
-            lambda x, t: x, cosine(), X0, X0, times.Times(jnp.ones(3), jnp.ones(3))
+            lambda x, t: x, Cosine(), X0, X0, times.Times(jnp.ones(3), jnp.ones(3))
         ),
-        "target must be one of": lambda: losses.denoising_loss(KEY, lambda x, t: x, cosine(), X0, target="noise"),
-        "share a leading batch axis": lambda: losses.denoising_loss(KEY, lambda x, t: x, cosine(), [X0, jnp.ones(3)]),
+        "target must be one of": lambda: losses.denoising_loss(KEY, lambda x, t: x, Cosine(), X0, target="noise"),
+        "share a leading batch axis": lambda: losses.denoising_loss(KEY, lambda x, t: x, Cosine(), [X0, jnp.ones(3)]),
     }
 )

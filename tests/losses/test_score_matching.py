@@ -102,7 +102,7 @@ def test_finite_differences_are_of_second_order():
 @pytest.mark.parametrize("dim", [1, 16])
 def test_denoising_is_implicit_score_matching_of_noisy_data(dim):
     """``E|s + eps / sigma|^2 / 2 = E loss(x_t) + D / (2 sigma^2)``, of the loss of the library and of FD-DSM."""
-    schedule, n = schedules.rectified_flow(), 40_000
+    schedule, n = schedules.RectifiedFlow(), 40_000
     x0 = data("mixture", dim).sample(jax.random.key(1), (n,))
     eps, t = jax.random.normal(jax.random.key(2), x0.shape), jnp.full(n, 0.4)
     sigma, drawn = schedule.sigma(t), times.Times(t, jnp.ones(n))

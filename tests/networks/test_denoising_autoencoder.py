@@ -10,7 +10,7 @@ from tables import in_float64
 from scorekit import weightings
 from scorekit.denoisers import denoiser_from_network
 from scorekit.losses import denoising_loss, denoising_loss_at
-from scorekit.schedules import cosine, geometric_ve, rectified_flow
+from scorekit.schedules import Cosine, GeometricVE, RectifiedFlow
 from scorekit.times import Times, discrete
 
 RNG = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def network(params, x, t):
     return jnp.tanh(x @ params["a"] + t[:, None]) @ params["b"]
 
 
-@pytest.mark.parametrize("schedule", [cosine(), rectified_flow(), geometric_ve()], ids=["vp", "flow", "ve"])
+@pytest.mark.parametrize("schedule", [Cosine(), RectifiedFlow(), GeometricVE()], ids=["vp", "flow", "ve"])
 @in_float64
 def test_noise_prediction_is_data_prediction_with_a_skip_connection(schedule):
     """``x0_hat = (x_t - sigma F(x_t)) / alpha`` has the same denoiser, loss and gradient under every weighting."""
@@ -56,7 +56,7 @@ def test_noise_prediction_is_data_prediction_with_a_skip_connection(schedule):
 
 def test_loss_at_one_noise_level_is_that_of_a_denoising_autoencoder():
     """The loss at a single time is the reconstruction error of the corrupted input."""
-    key, schedule = jax.random.key(0), cosine()
+    key, schedule = jax.random.key(0), Cosine()
     reconstruct = lambda x, t: 0.5 * x
     options = {"target": "x0", "weighting": weightings.x0, "times": discrete(0.3)}
     loss, aux = jax.jit(lambda key: denoising_loss(key, reconstruct, schedule, X0, **options))(key)

@@ -44,7 +44,7 @@ def test_networks_equal_their_linen_selves_in_graph_and_tree_mode(name):
 @pytest.mark.parametrize("graph", [True, False])
 def test_a_module_is_the_network_of_a_loss_and_of_a_denoiser(graph):
     """Its gradient in nnx.grad is that of the Linen network in jax.grad, and its samples are the same."""
-    schedule, x = sk.schedules.cosine(), np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    schedule, x = sk.schedules.Cosine(), np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     network, noise = sk.networks.MLP(features=8, blocks=1), np.zeros(8, np.float32)
     model = nnx.bridge.lazy_init(
         nnx.bridge.ToNNX(network), x, noise, rngs=nnx.Rngs(0)

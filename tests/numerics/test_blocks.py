@@ -82,7 +82,7 @@ def test_blocks_that_do_not_divide_the_batch(length):
 
 @functools.cache
 def solver():
-    data, schedule = densities.ring(), schedules.cosine()
+    data, schedule = densities.ring(), schedules.Cosine()
 
     @functools.partial(jax.jit, static_argnums=1)
     def solve(x, block_size):
@@ -110,7 +110,7 @@ def test_the_sampler_in_blocks():
 
 # ---- the exact log-density in blocks ---------------------------------------------------------------------------------
 
-SCHEDULE = schedules.cosine()  # its prior is exact, and so is the density of the model
+SCHEDULE = schedules.Cosine()  # its prior is exact, and so is the density of the model
 GRID = np.linspace(1.0, 0.0, 33)
 
 

@@ -63,7 +63,7 @@ def test_hutch_plus_plus_has_less_error_than_hutchinson_and_says_how_much():
 
     @functools.partial(jax.jit, static_argnums=1)
     def run(keys, name):
-        data, schedule = low_rank_mixture(0.5), schedules.cosine()
+        data, schedule = low_rank_mixture(0.5), schedules.Cosine()
         x, denoiser = data.sample(jax.random.key(0), (8,)), denoisers.exact_denoiser(data, schedule)
         given = {"divergence": name, "num_probes": 24, "ts": np.linspace(1.0, 0.0, 25)}
         found = jax.vmap(lambda key: log_likelihood(denoiser, schedule, x, key=key, **given))(keys)

@@ -70,7 +70,7 @@ def test_tolerances_and_inversion_in_float64(name, coordinate):
 
 @pytest.mark.slow
 def test_saved_states_of_the_sampler():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     times = np.array([1.0, 0.7, 0.31, 0.3, 0.0])
     x = {"a": start_of(schedule)}
     denoiser = of_leaves(a=denoisers.exact_denoiser(plane(), schedule))
@@ -83,7 +83,7 @@ def test_saved_states_of_the_sampler():
 
 @pytest.mark.slow
 def test_vmap_gives_each_example_its_own_steps():
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     ring = densities.ring()
     denoiser = denoisers.exact_denoiser(ring, schedule)
     x = jax.random.normal(jax.random.key(3), (16, 2))
@@ -97,7 +97,7 @@ def test_vmap_gives_each_example_its_own_steps():
 
 
 def test_half_precision_states_keep_their_dtype():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     denoiser = denoisers.exact_denoiser(plane(), schedule)
     seen = []
 
@@ -113,7 +113,7 @@ def test_half_precision_states_keep_their_dtype():
 
 
 def test_changing_a_number_does_not_recompile():
-    schedule, count = schedules.cosine(), []
+    schedule, count = schedules.Cosine(), []
 
     @jax.jit
     def run(x, rtol, t_min):
@@ -129,7 +129,7 @@ def test_changing_a_number_does_not_recompile():
 
 @pytest.mark.slow
 def test_a_failure_is_told_and_never_returned():
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
     x = start_of(schedule)
     solve = functools.partial(adaptive_ode, denoiser, schedule, rtol=1e-6, max_steps=5)
@@ -151,7 +151,7 @@ def test_a_failure_is_told_and_never_returned():
 
 def test_the_slope_is_a_function_of_the_clock_for_any_solver():
     """In every coordinate Euler from the same point is DDIM."""
-    schedule = schedules.linear_vp()
+    schedule = schedules.LinearVP()
     denoiser = denoisers.exact_denoiser(plane(), schedule)
     t, s = 0.6, 0.5
     alpha, sigma = np.array([level(schedule, u) for u in (t, s)]).T

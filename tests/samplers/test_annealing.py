@@ -36,7 +36,7 @@ OPERATORS = {
 
 @pytest.mark.parametrize("name", ["mask", "singular", "ill-conditioned"])
 def test_gaussian_posterior_and_evidence(name):
-    schedule = schedules.edm() if name == "mask" else schedules.cosine()
+    schedule = schedules.EDM() if name == "mask" else schedules.Cosine()
     operator, s = OPERATORS[name], 0.4
     covariance = np.array([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]])
     mean = np.array([0.3, -0.5, 0.1])
@@ -61,7 +61,7 @@ def test_gaussian_posterior_and_evidence(name):
 
 def test_mixture_posterior_by_quadrature():
     """The second coordinate alone leaves both modes."""
-    schedule, s, observed = schedules.cosine(), 0.3, (False, True)
+    schedule, s, observed = schedules.Cosine(), 0.3, (False, True)
     y = jnp.where(jnp.array(observed), jnp.array([0.1, 0.25]), 0.0)
     found = run(exact_denoiser(DATA, schedule), schedule, noise(schedule, 2), operators.mask(jnp.array(observed)), y, s)
     line = jnp.linspace(-3.5, 3.5, 281)
@@ -84,7 +84,7 @@ def test_mixture_posterior_by_quadrature():
 @pytest.mark.slow
 def test_bias_of_few_steps():
     """The variance of a Gaussian posterior; where all of x is observed, one draw has no other error."""
-    schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    schedule, data = schedules.Cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
     x_init, errors = noise(schedule, 1, count=20_000), []
     for steps in (4, 6, 16):
         problem = exact_denoiser(data, schedule), schedule, x_init, OPERATORS["identity"], jnp.ones(1), 1.0
@@ -94,7 +94,7 @@ def test_bias_of_few_steps():
 
 @pytest.mark.slow
 def test_trees_of_arrays_and_mapped_observations():
-    schedule, data = schedules.cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
+    schedule, data = schedules.Cosine(), densities.gaussian(jnp.zeros(1), std=1.0)
     prior = exact_denoiser(data, schedule)
 
     def both(x, t):
@@ -112,20 +112,20 @@ def test_trees_of_arrays_and_mapped_observations():
 
 @pytest.mark.slow
 def test_particles_in_half_precision_are_annealed_in_single():
-    x_init, y = noise(schedules.cosine(), 2, count=400), jnp.array([1.0, 0.0])
+    x_init, y = noise(schedules.Cosine(), 2, count=400), jnp.array([1.0, 0.0])
     half, single = (
-        run(exact_denoiser(DATA, schedules.cosine()), schedules.cosine(), x, OPERATORS["identity"], y, 0.5).x
+        run(exact_denoiser(DATA, schedules.Cosine()), schedules.Cosine(), x, OPERATORS["identity"], y, 0.5).x
         for x in (x_init.astype(jnp.bfloat16), x_init)
     )
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32).mean(0), single.mean(0), atol=0.02)
 
 
-_POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.cosine(), "x0")
+_POINT = denoiser_from_network(lambda x, t: jnp.zeros_like(x), schedules.Cosine(), "x0")
 
 
 def test_a_traced_noise_that_is_impossible_or_out_of_reach_gives_nan():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     given = schedule, solvers.DPMSolverPP2M(), noise(schedule, 2, count=16), TS, OPERATORS["identity"]
     run = lambda s: annealed_posterior(KEY, _POINT, *given, jnp.array([3.0, 0.0]), s, num_stages=2, steps=2)
     found = jax.jit(jax.vmap(run))(jnp.array([-1.0, 0.0, 1e-9, 1e-4]))

@@ -163,7 +163,7 @@ def test_proposals_outside_the_support_are_rejected():
 # ---- corrupt and denoise -------------------------------------------------------------------------------------------
 
 GAUSSIAN = densities.gaussian(jnp.array([0.5, -1.0]), covariance=jnp.array([[0.8, 0.3], [0.3, 0.4]]))
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 EXACT = denoisers.exact_denoiser(GAUSSIAN, SCHEDULE)
 
 

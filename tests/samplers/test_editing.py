@@ -19,7 +19,7 @@ D = 3
 FACTORS = [RNG.normal(size=(D, D)) for _ in range(2)]
 ONE, OTHER = ((RNG.normal(size=D), f @ f.T / D + 0.1 * np.eye(D)) for f in FACTORS)
 X = RNG.normal(size=(4, D))
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 
 
 def exact(mean, covariance):

@@ -11,7 +11,7 @@ from scorekit.samplers import few_steps
 from scorekit.solvers import grids
 from scorekit.typing import Prediction
 
-KEY, FLOW, COSINE, TS = jax.random.key(0), schedules.rectified_flow(), schedules.cosine(), grids.uniform(4)
+KEY, FLOW, COSINE, TS = jax.random.key(0), schedules.RectifiedFlow(), schedules.Cosine(), grids.uniform(4)
 X, EULER, ANCESTRAL = jnp.ones((3, 2)), solvers.Euler(), solvers.Ancestral()
 OF_A_GRID = solvers.precomputed(EULER, COSINE, TS)
 NORMAL = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), COSINE)
@@ -82,7 +82,10 @@ test_errors_name_the_argument = raising(
         ("save_at must", lambda: adaptive(save_at=[0.2, 0.5])),
         ("save_at must", lambda: adaptive(save_at=[0.5, 0.2], t_min=0.3)),
         ("noise_std must", lambda: annealed(noise_std=jnp.array([0.1, 1.0]))),
-        ("noise_std must", lambda: annealed(noise_std=0.005, schedule=schedules.geometric_ve(0.01, 50.0))),
+        (
+            "noise_std must",
+            lambda: annealed(noise_std=0.005, schedule=schedules.GeometricVE(sigma_min=0.01, sigma_max=50.0)),
+        ),
         ("operator must", lambda: annealed(operator=operators.mask(jnp.zeros(2, bool)))),
         ("operator must", lambda: annealed(operator=jnp.tanh)),
         ("ts\\[-1\\] must", lambda: annealed(ts=jnp.linspace(1.0, 0.2, 9))),

@@ -62,7 +62,7 @@ def round_trips(solver, schedule, data, x, grids):
 @functools.cache
 def states_and_grids():
     """The two densities, four states of each at a log-SNR of 3, and a coarse and a fine grid."""
-    schedule, data = schedules.cosine(), pair()
+    schedule, data = schedules.Cosine(), pair()
 
     @jax.jit
     def draw(data, keys):
@@ -77,7 +77,7 @@ def states_and_grids():
 @in_float64
 def test_round_trip_converges_at_the_order_of_the_solver(name):
     solver, order = ORDERS[name]
-    coarse, fine = np.asarray(jax.jit(round_trips)(solver, schedules.cosine(), *states_and_grids()))
+    coarse, fine = np.asarray(jax.jit(round_trips)(solver, schedules.Cosine(), *states_and_grids()))
     slopes = np.log2(coarse / fine)
     assert np.all((np.abs(slopes - order) < 0.15) | (fine < 1e-12)), (coarse, fine, slopes)
     assert np.all(fine < (0.01 if order == 1 else 1e-5)), fine
@@ -90,7 +90,7 @@ FROM_CLEAN = ("euler", "rk4_flow", "dpm_3_x0", "dpmpp_2m", "exp_3_x0", "ab_3_flo
 @in_float64
 def test_inverted_clean_data_are_the_noise_of_the_exact_flow():
     """From exactly t = 0 to exactly t = 1."""
-    data, schedule = densities.gaussian(jnp.array([0.5, -0.3]), std=0.7), schedules.cosine()
+    data, schedule = densities.gaussian(jnp.array([0.5, -0.3]), std=0.7), schedules.Cosine()
     noise, ts = np.random.default_rng(0).normal(size=(3, 2)), np.linspace(1.0, 0.0, 49)
     x, exact = np.array([0.5, -0.3]) + 0.7 * noise, noise
 
@@ -107,7 +107,7 @@ def test_inverted_clean_data_are_the_noise_of_the_exact_flow():
 @pytest.mark.slow
 def test_inversion_of_clean_data_is_differentiable():
     ts, x = jnp.array([0.8, 0.5, 0.2, 0.0]), jnp.array([[0.3, -1.2]])
-    schedule = jax.tree.map(jnp.asarray, schedules.linear_vp())
+    schedule = jax.tree.map(jnp.asarray, schedules.LinearVP())
 
     @jax.jit
     def gradients(schedule, x):
@@ -159,7 +159,7 @@ class HalfWay(solvers.SolverBase):
     "solver", [pytest.param(solvers.UniPC(), id="unipc", marks=pytest.mark.slow), pytest.param(HalfWay(), id="user")]
 )
 def test_invert_steps_the_solver_backwards(solver):
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     denoiser = denoisers.exact_denoiser(densities.ring(), schedule)
     ts, up = np.float32([0.9, 0.6, 0.4, 0.1]), [0.1, 0.4, 0.6, 0.9]
 

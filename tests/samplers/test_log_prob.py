@@ -18,7 +18,7 @@ SOLVERS = {
     "3m_sde": solvers.DPMSolverPP3MSDE(eta=0.7),
     "sa": solvers.SASolver(steps=3),
 }
-KEY, SCHEDULE = jax.random.key(0), schedules.linear_vp()
+KEY, SCHEDULE = jax.random.key(0), schedules.LinearVP()
 TS = np.array([0.9, 0.7, 0.4, 0.3, 0.1])
 X = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
 

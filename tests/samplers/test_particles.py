@@ -12,7 +12,7 @@ from scorekit.samplers import product_sample, twisted_sample
 from scorekit.solvers import Ancestral, DPMSolverPP2MSDE, EulerMaruyama, grids
 from scorekit.trees import sum_per_example
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 MODES = [densities.gaussian(jnp.array([-1.2]), std=0.4), densities.gaussian(jnp.array([0.9]), std=0.6)]
 DATA = densities.mixture([1.0, 2.0], MODES)
 UNCOND, COND, OTHER = (exact_denoiser(d, SCHEDULE) for d in (DATA, MODES[1], densities.gaussian(jnp.zeros(1), std=1.0)))

@@ -34,7 +34,7 @@ def rmse(x, exact):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("dim", "schedule"),
-    [(1, schedules.cosine()), (2, schedules.rectified_flow())],
+    [(1, schedules.Cosine()), (2, schedules.RectifiedFlow())],
     ids=["1d_cosine", "2d_flow"],
 )
 def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_used_pair(dim, schedule):
@@ -52,7 +52,7 @@ def test_recommended_converges_and_is_nearer_to_the_exact_path_than_a_widely_use
 @pytest.mark.parametrize("steps", [1, 4, 9, 20])
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_recommended_has_one_evaluation_a_step_and_the_given_ends(steps, stochastic):
-    solver, ts = recommended(schedules.edm(), steps, stochastic=stochastic, t_max=0.9, t_min=0.1)
+    solver, ts = recommended(schedules.EDM(), steps, stochastic=stochastic, t_max=0.9, t_min=0.1)
     assert samplers.nfe(solver, ts) == steps
     assert (ts.shape, ts[0], ts[-1]) == ((steps + 1,), np.float32(0.9), np.float32(0.1))
     assert solver.stochastic == stochastic
@@ -77,7 +77,7 @@ def first_of_eps(schedule):
 
 @pytest.mark.slow
 def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     tabulated = lambda steps: few_steps(schedule, steps, sigma_data=0.5)
     plain = lambda steps: recommended(schedule, steps)
     for steps, pair in [*((n, tabulated) for n in counts()), *((n, plain) for n in (3, 9, 22, 25))]:
@@ -97,10 +97,10 @@ def test_with_the_scale_of_the_data_few_steps_are_the_tabulated_ones():
 # ---- the tabulated sampler -------------------------------------------------------------------------------------------
 
 KINDS = {
-    "vp": schedules.linear_vp(),
-    "edm": schedules.edm(1e-4, 80.0),
-    "flow": schedules.rectified_flow(),
-    "cosine": schedules.cosine(),
+    "vp": schedules.LinearVP(),
+    "edm": schedules.EDM(sigma_min=1e-4, sigma_max=80.0),
+    "flow": schedules.RectifiedFlow(),
+    "cosine": schedules.Cosine(),
 }
 
 
@@ -190,7 +190,7 @@ def test_traced_few_steps_of_another_grid_are_nan():
 @pytest.mark.slow
 @pytest.mark.parametrize("dim", DATA)
 def test_stochastic_pair_draws_the_variance_of_gaussian_data(dim):
-    data, schedule = densities.gaussian(jnp.full(dim, 0.5), std=0.5), schedules.cosine()
+    data, schedule = densities.gaussian(jnp.full(dim, 0.5), std=0.5), schedules.Cosine()
     solver, ts = recommended(schedule, 40, stochastic=True)
     assert solver.stochastic
 

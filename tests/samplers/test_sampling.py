@@ -9,7 +9,7 @@ from errors import raising
 from scorekit import denoisers, densities, forcing, samplers, schedules, solvers
 from scorekit.solvers.steps import integrate
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 DATA = densities.gaussian(jnp.array([1.0, -0.5]), std=0.5)
 DENOISER = denoisers.exact_denoiser(DATA, SCHEDULE)
 X = jax.random.normal(jax.random.key(0), (3, 2))

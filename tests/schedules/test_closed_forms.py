@@ -36,7 +36,7 @@ def test_zero_terminal_snr_is_the_published_table_algorithm(betas):
     alphas = np.sqrt(np.cumprod(1 - betas))  # Lin et al. 2023, algorithm 1
     shifted = alphas - alphas[-1]
     rescaled = shifted * alphas[0] / (alphas[0] - alphas[-1])
-    schedule = schedules.zero_terminal_snr(schedules.from_betas(betas))
+    schedule = schedules.ZeroTerminalSNR(schedules.from_betas(betas))
     alpha, sigma, _ = table_values(schedule, np.linspace(0, 1, len(betas), dtype=np.float32))
     np.testing.assert_allclose(alpha, rescaled, rtol=1e-5, atol=3e-7)
     np.testing.assert_allclose(sigma, np.sqrt(1 - rescaled**2), rtol=1e-5)
@@ -47,7 +47,7 @@ def test_zero_terminal_snr_is_the_published_table_algorithm(betas):
 def test_shift_moves_log_snr_and_is_the_flow_shift():
     @jax.jit
     def values(factor, t):
-        flow, base, inner = schedules.shifted(schedules.rectified_flow(), factor), schedules.cosine(), t[1:-1]
+        flow, base, inner = schedules.shifted(schedules.RectifiedFlow(), factor), schedules.Cosine(), t[1:-1]
         both = [(s.sigma(inner) / s.alpha(inner), s.log_snr(inner)) for s in (base, schedules.shifted(base, factor))]
         return flow.sigma(t), *both
 
@@ -94,12 +94,12 @@ def test_learned_is_valid_for_any_leaves_and_once_differentiable():
 
 
 def test_derivatives_at_a_kink_and_at_an_end():
-    assert time_derivative(schedules.laplace(scale=0.5).log_snr, 0.5) == pytest.approx(-1.0)
-    assert time_derivative(schedules.cosine().sigma, 0.0) == pytest.approx(np.pi / 2)
+    assert time_derivative(schedules.Laplace(scale=0.5).log_snr, 0.5) == pytest.approx(-1.0)
+    assert time_derivative(schedules.Cosine().sigma, 0.0) == pytest.approx(np.pi / 2)
 
 
 def test_steep_sigmoid_does_not_overflow():
-    steep = schedules.sigmoid(tau=0.02)
+    steep = schedules.Sigmoid(tau=0.02)
     t = np.float32([0.06, 0.25, 0.5, 0.75, 0.94])
     np.testing.assert_allclose(steep.log_snr(t), (0.5 - t) * 300, rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(steep.time_at(steep.log_snr(t)), t, rtol=1e-5)

@@ -231,7 +231,7 @@ def test_changing_a_parameter_does_not_retrace(name):
 
 def test_vmap_over_a_parameter():
     rates = np.float32([5.0, 10.0, 20.0])
-    sigma = lambda b: schedules.shifted(schedules.linear_vp(beta_max=b), 2.0).sigma(0.5)
+    sigma = lambda b: schedules.shifted(schedules.LinearVP(beta_max=b), 2.0).sigma(0.5)
     batched, single = jax.jit(jax.vmap(sigma))(rates), jax.jit(sigma)
     one_by_one = [single(b) for b in rates]
     np.testing.assert_allclose(batched, one_by_one, rtol=1e-6)
@@ -239,14 +239,14 @@ def test_vmap_over_a_parameter():
 
 def test_low_precision_parameters_and_times_are_computed_in_float32():
     t = jnp.asarray(0.5, jnp.bfloat16)
-    assert schedules.cosine().alpha(t).dtype == jnp.float32
+    assert schedules.Cosine().alpha(t).dtype == jnp.float32
     assert time_derivative(lambda t: t**2, t).dtype == jnp.float32
 
 
 def test_edm_uniform_times_are_the_karras_grid():
     i = np.arange(18)
     sigma = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    np.testing.assert_allclose(schedules.edm().sigma(jnp.linspace(1, 0, 18)), sigma, rtol=4e-6)
+    np.testing.assert_allclose(schedules.EDM().sigma(jnp.linspace(1, 0, 18)), sigma, rtol=4e-6)
 
 
 def test_every_schedule_has_a_case():
@@ -256,7 +256,7 @@ def test_every_schedule_has_a_case():
 
 def test_bisected_time_is_differentiable_so_a_shift_keeps_its_drift():
     plain = schedules.schedule_from_functions(lambda t: 1.0 - t, lambda t: t)
-    exact = schedules.rectified_flow()
+    exact = schedules.RectifiedFlow()
     grad = lambda s: jax.jit(jax.vmap(jax.grad(s.time_at)))(np.float32([-3.0, 0.5, 4.0]))
     np.testing.assert_allclose(grad(plain), grad(exact), rtol=1e-5)
     np.testing.assert_allclose(
@@ -277,18 +277,18 @@ def test_bounds_are_those_of_the_classes_too(name):
 INVALID = {
     "betas must have shape": lambda: schedules.from_betas([0.1]),
     "log_snr must decrease": lambda: schedules.schedule_from_functions(lambda t: t, lambda t: 1.0 - t),
-    "beta_max must be finite and >= beta_min = 0.1": lambda: replace(schedules.linear_vp(), beta_max=0.0),
-    "end must be finite and > start = -3.0": lambda: replace(schedules.sigmoid(), end=-4.0),
-    "sigma_max must be finite and > sigma_min = 0.01": lambda: replace(schedules.geometric_ve(), sigma_max=0.01),
-    "sigma_max must be finite and > sigma_min = 0.002": lambda: replace(schedules.edm(), sigma_max="80"),
-    "sigma_max must be finite and > sigma_min = 0.1": lambda: schedules.edm(0.1, np.inf),
+    "beta_max must be finite and >= beta_min = 0.1": lambda: replace(schedules.LinearVP(), beta_max=0.0),
+    "end must be finite and > start = -3.0": lambda: replace(schedules.Sigmoid(), end=-4.0),
+    "sigma_max must be finite and > sigma_min = 0.01": lambda: replace(schedules.GeometricVE(), sigma_max=0.01),
+    "sigma_max must be finite and > sigma_min = 0.002": lambda: replace(schedules.EDM(), sigma_max="80"),
+    "sigma_max must be finite and > sigma_min = 0.1": lambda: schedules.EDM(sigma_min=0.1, sigma_max=np.inf),
     "log_snr_max must be finite and > log_snr_min = 5": lambda: schedules.learned(log_snr_max=4.0, log_snr_min=5.0),
     "table must have shape": lambda: replace(schedules.from_betas([0.1, 0.2]), table=1.0),
     "table must be finite and decrease strictly": lambda: replace(schedules.from_betas([0.1, 0.2]), table=[1.0, 1.0]),
     "slopes must have shape": lambda: replace(schedules.learned(2), slopes=np.zeros(2)),
     "heights must be finite": lambda: replace(schedules.learned(2), heights=[np.nan, 0.0]),
-    "base must be variance preserving": lambda: schedules.zero_terminal_snr(schedules.rectified_flow()),
-    "base must be variance": lambda: replace(schedules.zero_terminal_snr(schedules.cosine()), base=schedules.edm()),
+    "base must be variance preserving": lambda: schedules.ZeroTerminalSNR(schedules.RectifiedFlow()),
+    "base must be variance": lambda: replace(schedules.ZeroTerminalSNR(schedules.Cosine()), base=schedules.EDM()),
 }
 
 
@@ -301,13 +301,13 @@ def test_invalid_arguments_raise(message):
 def test_factories_accept_traced_parameters():
     def alpha(x):
         parts = [
-            schedules.linear_vp(x, 20.0),
-            schedules.edm(x, 80.0),
-            schedules.geometric_ve(x, 2 * x),
-            schedules.sigmoid(-x, x),
-            schedules.shifted(schedules.cosine(x), x),
+            schedules.LinearVP(beta_min=x, beta_max=20.0),
+            schedules.EDM(sigma_min=x, sigma_max=80.0),
+            schedules.GeometricVE(sigma_min=x, sigma_max=2 * x),
+            schedules.Sigmoid(start=-x, end=x),
+            schedules.shifted(schedules.Cosine(s=x), x),
             schedules.learned(3, x, -x),
-            schedules.zero_terminal_snr(schedules.linear_vp(x)),
+            schedules.ZeroTerminalSNR(schedules.LinearVP(beta_min=x)),
         ]
         return sum(p.alpha(0.5) + p.sigma(0.5) for p in parts)
 

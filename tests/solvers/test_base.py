@@ -19,7 +19,7 @@ from scorekit.solvers import NoiseLevels, SolverBase, noise_levels
 from scorekit.solvers.precomputed import precomputed
 from scorekit.solvers.steps import stacked_rows
 
-SCHEDULE = schedules.cosine()
+SCHEDULE = schedules.Cosine()
 NETWORK = lambda x, t: jnp.tanh(x[..., ::-1]) + 0.3 * jnp.sin(5.0 * (t[:, None] if t.ndim else t))
 DENOISER = x0_denoiser(NETWORK, SCHEDULE)
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)

@@ -29,7 +29,7 @@ SOLVERS = {
 )
 def test_two_steps_equal_a_manual_computation(solver, final):
     """``x0 = x / 2`` on ``x_t = (1 - t) x0 + t eps`` from x = 1 over the times 0.8, 0.5, 0.2."""
-    schedule = schedules.rectified_flow()
+    schedule = schedules.RectifiedFlow()
     denoiser = denoiser_from_network(lambda x, t: 0.5 * x, schedule, "x0")
     got = sample(denoiser, schedule, SOLVERS[solver], jnp.ones((1, 1)), [0.8, 0.5, 0.2])
     np.testing.assert_allclose(got, [[final]], rtol=2e-6)
@@ -102,7 +102,9 @@ def test_gradients_are_those_of_finite_differences(solver):
     def loss(values, x):
         scale, beta_max, eta = values
         chosen = Ancestral(eta=eta) if solver == "eta_half" else ENDS[solver]
-        return jnp.sum(jnp.square(to_the_end(chosen, schedules.linear_vp(0.1, beta_max), scale, x)[-1]))
+        return jnp.sum(
+            jnp.square(to_the_end(chosen, schedules.LinearVP(beta_min=0.1, beta_max=beta_max), scale, x)[-1])
+        )
 
     values, x, h = jnp.array([2.0, 8.0, 0.5]), jnp.array([[0.3, -1.2]]), 1e-6
     numeric = [(loss(values + h * d, x) - loss(values - h * d, x)) / (2 * h) for d in jnp.eye(3)]
@@ -115,8 +117,8 @@ def test_x0_target_never_divides_by_a_vanishing_sigma():
 
     def denoiser(x, t):
         seen.append(float(t))
-        return Prediction(0.5 * x, x / schedules.rectified_flow().sigma(t))
+        return Prediction(0.5 * x, x / schedules.RectifiedFlow().sigma(t))
 
-    final = step_once(Heun(), None, jnp.ones((1, 1)), 0.5, 0.0, denoiser, schedules.cosine())
+    final = step_once(Heun(), None, jnp.ones((1, 1)), 0.5, 0.0, denoiser, schedules.Cosine())
     assert seen == [0.5, 0.5]
     np.testing.assert_allclose(final, [[0.5]])

@@ -10,7 +10,7 @@ from errors import raising
 from scorekit import schedules
 from scorekit.solvers import grids
 
-SCHEDULES = {"vp": schedules.linear_vp(), "flow": schedules.rectified_flow(), "ve": schedules.geometric_ve()}
+SCHEDULES = {"vp": schedules.LinearVP(), "flow": schedules.RectifiedFlow(), "ve": schedules.GeometricVE()}
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
@@ -23,9 +23,9 @@ def test_quadratic_has_equal_steps_in_the_root(n, power):
     np.testing.assert_allclose(grids.uniform(n, 0.9, 0.1), np.linspace(0.9, 0.1, n + 1), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cosine", "edm", "rectified_flow", "geometric_ve"])
+@pytest.mark.parametrize("name", ["Cosine", "EDM", "RectifiedFlow", "GeometricVE"])
 def test_matching_has_the_log_snr_of_the_other_schedule(name):
-    schedule, other = getattr(schedules, name)(), schedules.linear_vp()
+    schedule, other = getattr(schedules, name)(), schedules.LinearVP()
     ts = grids.quadratic(8, t_max=0.85, t_min=0.05)
     np.testing.assert_allclose(schedule.log_snr(grids.matching(schedule, other, ts)), other.log_snr(ts), atol=5e-3)
 
@@ -46,16 +46,16 @@ def test_from_sigmas_inverts_the_ratio_of_the_reference(name, x64):
 
 
 def test_from_sigmas_of_a_traced_schedule():
-    draw = jax.jit(lambda low, sigmas: grids.from_sigmas(schedules.geometric_ve(low, 50.0), sigmas))
+    draw = jax.jit(lambda low, sigmas: grids.from_sigmas(schedules.GeometricVE(sigma_min=low, sigma_max=50.0), sigmas))
     np.testing.assert_allclose(draw(0.5, jnp.array([50.0, 5.0, 0.5])), [1.0, 0.5, 0.0], atol=1e-6)
     for low, sigmas in (0.5, [50.0, 5.0, 0.0]), (1.0, [50.0, 5.0, 0.5]), (0.5, [5.0, 50.0, 0.5]), (0.5, [60.0, 9.0, 1]):
         assert np.isnan(draw(low, jnp.array(sigmas))).all()
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
-@pytest.mark.parametrize("name", ["cosine", "edm", "rectified_flow", "geometric_ve", "linear_vp"])
+@pytest.mark.parametrize("name", ["Cosine", "EDM", "RectifiedFlow", "GeometricVE", "LinearVP"])
 def test_vp_quadratic_has_the_log_snr_of_quadratic_and_exact_ends(name, power):
-    schedule, vp = getattr(schedules, name)(), schedules.linear_vp()
+    schedule, vp = getattr(schedules, name)(), schedules.LinearVP()
     ts = grids.vp_quadratic(schedule, 8, power=power)
     assert (ts[0], ts[-1]) == (1.0, 0.0)
     low = np.clip(schedule.log_snr(jnp.array([1.0, 0.0])), vp.log_snr(1.0), vp.log_snr(0.0))
@@ -64,7 +64,11 @@ def test_vp_quadratic_has_the_log_snr_of_quadratic_and_exact_ends(name, power):
     np.testing.assert_allclose(schedule.log_snr(ts[1:-1]), vp.log_snr(inner), atol=5e-3)
 
 
-@pytest.mark.parametrize("schedule", [schedules.edm(1.0, 2.0), schedules.edm(0.0, 500.0)], ids=["narrow", "wide"])
+@pytest.mark.parametrize(
+    "schedule",
+    [schedules.EDM(sigma_min=1.0, sigma_max=2.0), schedules.EDM(sigma_min=0.0, sigma_max=500.0)],
+    ids=["narrow", "wide"],
+)
 def test_vp_quadratic_has_decreasing_times_on_any_range_of_noise(schedule):
     ts = jax.jit(lambda schedule: grids.vp_quadratic(schedule, 12, 0.9, 0.1))(schedule)
     assert (ts[0], ts[-1]) == (np.float32(0.9), np.float32(0.1))
@@ -86,14 +90,14 @@ def test_uniform_log_snr_has_equal_steps_and_exact_ends(schedule):
 
 @pytest.mark.parametrize("rho", [1.0, 3.0, 7.0])
 def test_karras_has_equal_steps_in_the_root_of_the_noise(rho):
-    t = np.asarray(grids.karras(schedules.rectified_flow(), 8, 0.9, 0.1, rho=rho, to_zero=False), np.float64)
+    t = np.asarray(grids.karras(schedules.RectifiedFlow(), 8, 0.9, 0.1, rho=rho, to_zero=False), np.float64)
     np.testing.assert_allclose((t / (1 - t)) ** (1 / rho), np.linspace(9 ** (1 / rho), 9 ** (-1 / rho), 9), rtol=1e-5)
-    ts = grids.karras(schedules.linear_vp(), 9, 0.95, 0.05, rho=rho, to_zero=False)
-    noise = np.exp(-0.5 * np.asarray(schedules.linear_vp().log_snr(ts), np.float64)) ** (1 / rho)
+    ts = grids.karras(schedules.LinearVP(), 9, 0.95, 0.05, rho=rho, to_zero=False)
+    noise = np.exp(-0.5 * np.asarray(schedules.LinearVP().log_snr(ts), np.float64)) ** (1 / rho)
     np.testing.assert_allclose(np.diff(noise), np.diff(noise).mean(), rtol=1e-2)
 
 
-MORE = ("cosine", "sub_vp", "edm", "sigmoid", "laplace")
+MORE = ("Cosine", "SubVP", "EDM", "Sigmoid", "Laplace")
 EVERY = {**SCHEDULES, **{name: getattr(schedules, name)() for name in MORE}}
 
 
@@ -111,35 +115,37 @@ def test_every_schedule_has_decreasing_times_with_exact_ends(grid, n):
 
 
 def test_uniform_times_of_edm_are_the_karras_grid_of_the_paper():
-    sigma = np.asarray(schedules.edm().sigma(grids.uniform(17)), np.float64)
+    sigma = np.asarray(schedules.EDM().sigma(grids.uniform(17)), np.float64)
     i = np.arange(18)
     paper = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     np.testing.assert_allclose(sigma, paper, rtol=1e-4)
-    again = grids.karras(schedules.edm(), 17, 1.0, 0.0, to_zero=False)
+    again = grids.karras(schedules.EDM(), 17, 1.0, 0.0, to_zero=False)
     np.testing.assert_allclose(again, grids.uniform(17), atol=1e-6)
 
 
 test_errors = raising(
     {
-        "ts must have noise levels": lambda: grids.matching(schedules.edm(1.0, 2.0), schedules.linear_vp(), [0.9, 0.1]),
-        "sigmas must have shape .n . 1,.": lambda: grids.from_sigmas(schedules.edm(), [80.0]),
-        "sigmas must have decreasing": lambda: grids.from_sigmas(schedules.cosine(), [0.1, 1.0]),
+        "ts must have noise levels": lambda: grids.matching(
+            schedules.EDM(sigma_min=1.0, sigma_max=2.0), schedules.LinearVP(), [0.9, 0.1]
+        ),
+        "sigmas must have shape .n . 1,.": lambda: grids.from_sigmas(schedules.EDM(), [80.0]),
+        "sigmas must have decreasing": lambda: grids.from_sigmas(schedules.Cosine(), [0.1, 1.0]),
         r"schedule, 80 to 0.002 .leave the last 0 out: denoiser.* got \[80\.  0\.\]": lambda: grids.from_sigmas(
-            schedules.edm(), [80.0, 0.0]
+            schedules.EDM(), [80.0, 0.0]
         ),
         r"in the range of schedule, 80 to 0, got \[81\.  0\.\]": lambda: grids.from_sigmas(
-            schedules.edm(0.0), [81.0, 0.0]
+            schedules.EDM(sigma_min=0.0), [81.0, 0.0]
         ),
-        "t_max must be a time with finite log-SNR": lambda: grids.uniform_log_snr(schedules.cosine(), 5, t_max=1.0),
-        "t_min must be": lambda: grids.karras(schedules.linear_vp(), 5, 1.0, 0.0),
-        "t_min must be > 0 unless to_zero is False, got 0.0": lambda: grids.karras(schedules.edm(), 5, 1.0, 0.0),
-        "t_min must be < t_max": lambda: grids.uniform_log_snr(schedules.linear_vp(), 5, 0.1, 0.9),
-        "t_min must be < t_max = 0.1": lambda: grids.vp_quadratic(schedules.cosine(), 5, 0.1, 0.9),
+        "t_max must be a time with finite log-SNR": lambda: grids.uniform_log_snr(schedules.Cosine(), 5, t_max=1.0),
+        "t_min must be": lambda: grids.karras(schedules.LinearVP(), 5, 1.0, 0.0),
+        "t_min must be > 0 unless to_zero is False, got 0.0": lambda: grids.karras(schedules.EDM(), 5, 1.0, 0.0),
+        "t_min must be < t_max": lambda: grids.uniform_log_snr(schedules.LinearVP(), 5, 0.1, 0.9),
+        "t_min must be < t_max = 0.1": lambda: grids.vp_quadratic(schedules.Cosine(), 5, 0.1, 0.9),
     }
 )
 
 
 def test_grids_follow_a_traced_schedule():
-    traced = jax.jit(lambda s: grids.uniform_log_snr(s, 5))(schedules.linear_vp())
-    np.testing.assert_allclose(traced, grids.uniform_log_snr(schedules.linear_vp(), 5), rtol=1e-5)
+    traced = jax.jit(lambda s: grids.uniform_log_snr(s, 5))(schedules.LinearVP())
+    np.testing.assert_allclose(traced, grids.uniform_log_snr(schedules.LinearVP(), 5), rtol=1e-5)
     assert bool(jnp.all(jnp.diff(traced) < 0))

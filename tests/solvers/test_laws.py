@@ -20,7 +20,7 @@ NOISE = 1.95 / np.sqrt(N)  # the distance that exact samples exceed once in a th
 LARGEST = NOISE + 0.006  # with the error of the steps
 WEIGHTS, STDS = np.array([0.2, 0.3, 0.5]), np.array([0.3, 0.2, 0.5])
 MEANS = {1: np.array([[-2.0], [0.0], [1.5]]), 2: np.array([[-2.0, 0.5], [0.0, -1.0], [1.5, 1.0]])}
-SCHEDULE = schedules.linear_vp()
+SCHEDULE = schedules.LinearVP()
 FIRST, LAST = 0.95, 0.02
 TS = np.linspace(FIRST**0.5, LAST**0.5, STEPS + 1) ** 2  # finer at the end
 # What is not at its defaults.

@@ -50,15 +50,15 @@ def reverse_sde(drift, rate):
 
 BETA = lambda t: 0.1 + t * 19.9
 STEPS = {
-    "reverse_diffusion": (solvers.ReverseDiffusion(), schedules.linear_vp, ddpm_predictor),
+    "reverse_diffusion": (solvers.ReverseDiffusion(), schedules.LinearVP, ddpm_predictor),
     "euler_maruyama": (
         solvers.EulerMaruyama(),
-        schedules.linear_vp,
+        schedules.LinearVP,
         reverse_sde(lambda t: -0.5 * BETA(t), lambda t, sigma: BETA(t)),
     ),
     "euler_maruyama of an exploding schedule": (
         solvers.EulerMaruyama(),
-        lambda: schedules.geometric_ve(0.05, 5.0),
+        lambda: schedules.GeometricVE(sigma_min=0.05, sigma_max=5.0),
         reverse_sde(lambda t: 0.0, lambda t, sigma: 2 * sigma**2 * np.log(100.0)),
     ),
 }
@@ -101,7 +101,7 @@ def test_ddim_with_eta_zero_is_euler_and_with_more_ancestral():
 @pytest.mark.parametrize("t_min", [0.0, 0.1])
 @in_float64
 def test_multistep_consistency_is_the_forward_kernel_from_the_end_of_the_path(t_min):
-    schedule = schedules.linear_vp()
+    schedule = schedules.LinearVP()
     d = denoisers.denoiser_from_network(lambda x, t: jnp.tanh(x), schedule)
     solver, x, key = solvers.MultistepConsistency(t_min=t_min), jnp.asarray([[0.3], [-2.0]]), jax.random.key(0)
     f = flow_maps.consistency_function(d, schedule, t_min)(x, jnp.array(0.8))

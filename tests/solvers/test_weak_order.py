@@ -143,7 +143,7 @@ def table(page, header):
 @pytest.mark.slow
 @in_float64
 def test_the_pages_state_the_exact_law_by_the_width_of_the_data():
-    schedule = schedules.cosine()
+    schedule = schedules.Cosine()
     rows = table("solvers.md", "| standard deviation of the data | 16 steps | 32 | 64 |")
     assert {"0.5", "1"} < {std for std, _ in rows}
     for std, shown in rows:
@@ -170,7 +170,7 @@ def test_the_page_of_particles_states_the_error_of_the_evidence():
     assert len(laws) == 3
     for name, shown in laws:
         solver, std = eval(re.findall(r"`(\w+\(\))`", name)[0], vars(S)), float(name.split()[-1])
-        law = [error_of_law(solver, schedules.cosine(), S.grids.uniform(n), std) for n in (32, 64, 96, 128, 256)]
+        law = [error_of_law(solver, schedules.Cosine(), S.grids.uniform(n), std) for n in (32, 64, 96, 128, 256)]
         found = [evidence(std**2 * (1 + error)) - evidence(std**2) for error in law]
         np.testing.assert_allclose(found, shown, atol=0.00051, err_msg=name)
 

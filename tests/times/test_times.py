@@ -10,7 +10,7 @@ from scipy import integrate, stats
 from tables import U, in_float64
 
 from scorekit import times
-from scorekit.schedules import cosine, geometric_ve, laplace, linear_vp, rectified_flow
+from scorekit.schedules import Cosine, GeometricVE, Laplace, LinearVP, RectifiedFlow
 
 
 @pytest.mark.parametrize("n", [1, 2, 49, 103, 1000])
@@ -39,8 +39,8 @@ def test_stratified_is_permuted_with_a_uniform_marginal_and_less_variance():
 
 @pytest.mark.parametrize("stratified", [True, False])
 def test_draw_uses_the_sampler(stratified):
-    sampler = times.uniform(0.25, 0.75, stratified=stratified)
-    drawn = times.draw(jax.random.key(0), sampler, cosine(), 64)
+    sampler = times.Uniform(t_min=0.25, t_max=0.75, stratified=stratified)
+    drawn = times.draw(jax.random.key(0), sampler, Cosine(), 64)
     assert drawn.t.shape == drawn.weight.shape == (64,)
     assert 0.25 <= float(drawn.t.min()) < float(drawn.t.max()) <= 0.75
     occupied = len(np.unique(np.floor((np.asarray(drawn.t) - 0.25) * 128)))
@@ -50,8 +50,8 @@ def test_draw_uses_the_sampler(stratified):
 @pytest.mark.slow
 @in_float64
 def test_log_normal_sigma_is_normal_in_log_sigma():
-    for schedule in (cosine(), rectified_flow(), linear_vp()):
-        t = times.log_normal_sigma(-1.2, 1.2).quantile(jnp.asarray(U), schedule).t
+    for schedule in (Cosine(), RectifiedFlow(), LinearVP()):
+        t = times.LogNormalSigma(mean=-1.2, std=1.2).quantile(jnp.asarray(U), schedule).t
         log_sigma = -0.5 * np.asarray(schedule.log_snr(t))
         inside = (U > 1e-3) & (U < 0.999)
         np.testing.assert_allclose(log_sigma[inside], stats.norm.ppf(U, -1.2, 1.2)[inside], atol=1e-7)
@@ -59,23 +59,23 @@ def test_log_normal_sigma_is_normal_in_log_sigma():
 
 def test_log_normal_sigma_is_clipped_to_the_range_of_the_schedule():
     u = jnp.array([0.0, 0.5, 1.0 - 2**-24])
-    for schedule in (geometric_ve(0.1, 1.0), linear_vp()):
-        t = times.log_normal_sigma(0.0, 40.0).quantile(u, schedule).t
+    for schedule in (GeometricVE(sigma_min=0.1, sigma_max=1.0), LinearVP()):
+        t = times.LogNormalSigma(mean=0.0, std=40.0).quantile(u, schedule).t
         assert (t[0], t[2]) == (0.0, 1.0)
 
 
 @in_float64
 def test_logit_normal_is_normal_in_the_logit():
-    t = np.asarray(times.logit_normal(0.3, 0.8).quantile(jnp.asarray(U), cosine()).t)
+    t = np.asarray(times.LogitNormal(mean=0.3, std=0.8).quantile(jnp.asarray(U), Cosine()).t)
     np.testing.assert_allclose(np.log(t / (1 - t)), stats.norm.ppf(U, 0.3, 0.8), atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    "sampler", [times.log_normal_sigma(), times.logit_normal(), times.uniform_log_snr(), times.band(0.3)]
+    "sampler", [times.LogNormalSigma(), times.LogitNormal(), times.UniformLogSNR(), times.band(0.3)]
 )
 def test_quantiles_are_finite_increasing_and_in_range_for_every_u(sampler):
     u = jnp.concatenate([jnp.array([0.0, 1e-30, 1e-7]), jnp.linspace(0.01, 0.99, 50), jnp.array([1.0 - 2**-24])])
-    drawn = sampler.quantile(u, cosine())
+    drawn = sampler.quantile(u, Cosine())
     assert np.all(np.isfinite(drawn.t))
     assert np.all(np.isfinite(drawn.weight))
     assert np.all(np.diff(drawn.t) >= 0)
@@ -87,8 +87,8 @@ def some_moments(bins):
 
 
 SAMPLERS = {
-    "uniform": lambda low, high: times.uniform(low, high),
-    "uniform_log_snr": lambda low, high: times.uniform_log_snr(low, high),
+    "uniform": lambda low, high: times.Uniform(t_min=low, t_max=high),
+    "uniform_log_snr": lambda low, high: times.UniformLogSNR(t_min=low, t_max=high),
     "adaptive": lambda low, high: times.Adaptive(second_moment=some_moments(7), floor=0.1, t_min=low, t_max=high),
 }
 
@@ -99,7 +99,7 @@ def test_importance_samplers_do_not_change_the_objective(name):
     bounds = 0.2, 0.7
     f = lambda t: np.exp(-t) * (2 + np.sin(9 * t))
     expected = integrate.quad(f, *bounds)[0] / (bounds[1] - bounds[0])
-    for schedule in (cosine(), laplace()):
+    for schedule in (Cosine(), Laplace()):
         drawn = SAMPLERS[name](*bounds).quantile(jnp.asarray(U), schedule)
         t, weight = np.asarray(drawn.t), np.asarray(drawn.weight)
         assert np.mean(weight * f(t)) == pytest.approx(expected, rel=1e-4)
@@ -111,8 +111,8 @@ def test_importance_samplers_do_not_change_the_objective(name):
 def test_uniform_log_snr_makes_the_likelihood_weighting_constant():
     from scorekit.weightings import likelihood
 
-    schedule = linear_vp()
-    drawn = times.uniform_log_snr(0.01, 0.99).quantile(jnp.asarray(U[::1600]), schedule)
+    schedule = LinearVP()
+    drawn = times.UniformLogSNR(t_min=0.01, t_max=0.99).quantile(jnp.asarray(U[::1600]), schedule)
     constant = np.asarray(likelihood(schedule)(schedule.log_snr(drawn.t)) * drawn.weight)
     expected = 0.5 * (schedule.log_snr(0.01) - schedule.log_snr(0.99)) / 0.98
     np.testing.assert_allclose(constant, expected, rtol=1e-9)
@@ -158,7 +158,7 @@ def test_discrete_draws_times_with_their_weights():
     for t, share in ((0.7, 1 / 8), (0.2, 2 / 8), (0.4, 5 / 8)):
         assert np.mean(np.asarray(drawn.t) == t) == pytest.approx(share, abs=2e-5)
     np.testing.assert_array_equal(drawn.weight, 1.0)
-    batch = times.draw(jax.random.key(0), sampler, cosine(), 64).t
+    batch = times.draw(jax.random.key(0), sampler, Cosine(), 64).t
     assert sorted(np.asarray(batch).tolist()) == [0.2] * 16 + [0.4] * 40 + [0.7] * 8
     np.testing.assert_array_equal(times.discrete(0.3).quantile(jnp.array([0.0, 1.0]), None).t, 0.3)
 
@@ -170,26 +170,26 @@ def test_band_times_are_the_band_weighting_over_log_snr():
     power, count, f = np.array([3.0, 0.2, 0.01]), np.array([1.0, 5.0, 2.0]), lambda level: np.tanh(level) + 2
     level, sampler = 80 * U - 40, times.band(power, count)
     expected = 80 * np.mean(np.asarray(band(power, count)(level)) * f(level))
-    for schedule in (cosine(), geometric_ve(1e-6, 1e6)):
+    for schedule in (Cosine(), GeometricVE(sigma_min=1e-6, sigma_max=1e6)):
         drawn = sampler.quantile(jnp.asarray(U), schedule)
         assert np.mean(f(np.asarray(schedule.log_snr(drawn.t)))) == pytest.approx(expected, rel=1e-4)
         np.testing.assert_array_equal(drawn.weight, 1.0)
-    single = times.band(0.2).quantile(jnp.asarray(U), cosine()).t
-    spread = -0.5 * np.asarray(cosine().log_snr(single))
+    single = times.band(0.2).quantile(jnp.asarray(U), Cosine()).t
+    spread = -0.5 * np.asarray(Cosine().log_snr(single))
     assert (np.mean(spread), np.std(spread)) == pytest.approx((np.log(0.2) / 2, np.pi / np.sqrt(12)), rel=1e-3)
 
 
 def test_at_progress_changes_annealed_samplers_only():
     sampler, u = times.annealed(0.9, 0.1), jnp.linspace(0.0, 0.9, 4)
     for progress, t in ((0.0, 0.9), (0.25, 0.7), (1.0, 0.1)):
-        drawn = times.at_progress(sampler, progress).quantile(u, cosine())
+        drawn = times.at_progress(sampler, progress).quantile(u, Cosine())
         np.testing.assert_allclose(drawn.t, np.full(4, t), rtol=1e-6)
         np.testing.assert_array_equal(drawn.weight, 1.0)
-    each = times.at_progress(sampler, jnp.array([0.0, 0.5, 0.5, 1.0])).quantile(u, cosine()).t
+    each = times.at_progress(sampler, jnp.array([0.0, 0.5, 0.5, 1.0])).quantile(u, Cosine()).t
     np.testing.assert_allclose(each, [0.9, 0.5, 0.5, 0.1], rtol=1e-6)
-    np.testing.assert_allclose(sampler.quantile(u, cosine()).t, 0.1, rtol=1e-6)  # without a progress: the end
+    np.testing.assert_allclose(sampler.quantile(u, Cosine()).t, 0.1, rtol=1e-6)  # without a progress: the end
     assert times.at_progress(times.discrete(0.3), 0.5).quantile(u, None).t[0] == jnp.float32(0.3)
-    run = jax.jit(chex.assert_max_traces(lambda s: s.quantile(u, cosine()).t, n=1))
+    run = jax.jit(chex.assert_max_traces(lambda s: s.quantile(u, Cosine()).t, n=1))
     run(times.at_progress(sampler, 0.2)), run(times.at_progress(times.annealed(0.5, 0.2), 0.3))
 
 
@@ -197,19 +197,19 @@ def test_samplers_are_pytrees_that_do_not_retrace():
     @jax.jit
     @chex.assert_max_traces(n=2)  # of two kinds
     def run(sampler, u):
-        return sampler.quantile(u, cosine()).t
+        return sampler.quantile(u, Cosine()).t
 
     u = jnp.array([0.3])
-    assert run(times.logit_normal(0.0), u) != run(times.logit_normal(1.0), u)
+    assert run(times.LogitNormal(mean=0.0), u) != run(times.LogitNormal(mean=1.0), u)
     sampler = times.adaptive(4)
     run(sampler, u), run(times.update_adaptive(sampler, jnp.array([0.3]), jnp.array([9.0])), u)
 
 
 test_errors_name_the_argument = raising(
     {
-        "t_max must": lambda: times.uniform(0.5, 0.5),
-        r"log_snr\(t_min\) must": lambda: times.uniform_log_snr(0.0).quantile(jnp.array([0.5]), cosine()),
-        r"log_snr\(t_max\) must": lambda: times.uniform_log_snr(t_max=1.0).quantile(jnp.array([0.5]), cosine()),
+        "t_max must": lambda: times.Uniform(t_min=0.5, t_max=0.5),
+        r"log_snr\(t_min\) must": lambda: times.UniformLogSNR(t_min=0.0).quantile(jnp.array([0.5]), Cosine()),
+        r"log_snr\(t_max\) must": lambda: times.UniformLogSNR(t_max=1.0).quantile(jnp.array([0.5]), Cosine()),
         "ts must": lambda: times.discrete([]),
         "ts and weights must": lambda: times.discrete([0.5], [1.0, 2.0]),
     }

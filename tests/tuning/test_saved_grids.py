@@ -11,7 +11,7 @@ import pytest
 from scorekit import schedules, solvers
 from scorekit.tuning import Tuned, load_grid, restore_solver, save_grid
 
-FLOW = schedules.rectified_flow()
+FLOW = schedules.RectifiedFlow()
 
 
 @pytest.mark.parametrize("coefficients", [False, True])
@@ -60,7 +60,7 @@ def test_load_grid_raises_for_a_damaged_file(saved_path, damage, message):
 def test_restore_solver_raises_for_another_solver_or_schedule(saved_path):
     saved = load_grid(saved_path)
     assert restore_solver(saved, solvers.Euler(), FLOW) == solvers.Euler()
-    damaged, euler, cosine = saved._replace(rows=(np.zeros(3),)), solvers.Euler(), schedules.cosine()
+    damaged, euler, cosine = saved._replace(rows=(np.zeros(3),)), solvers.Euler(), schedules.Cosine()
     of_other = {"solver": (saved, solvers.Heun(), FLOW), "schedule": (saved, euler, cosine)}
     for name, arguments in {**of_other, "saved": (damaged, euler, FLOW)}.items():
         with pytest.raises(ValueError, match=f"^{name} must"):

@@ -17,7 +17,7 @@ from scorekit.tuning._unconstrained import adjusted, grid_to_logits, logits_to_g
 from scorekit.tuning.tuned import _log_power_mean
 from scorekit.typing import Prediction
 
-FLOW = schedules.rectified_flow()
+FLOW = schedules.RectifiedFlow()
 RING = densities.ring(num_modes=3)
 RING_DENOISER = denoisers.exact_denoiser(RING, FLOW)
 UNEVEN = (1.0, 0.8, 0.55, 0.3, 0.0)
@@ -218,11 +218,11 @@ test_tune_validates_its_arguments = raising(
     ("schedule", "t_max", "t_min"),
     [
         (FLOW, 1.0, 0.0),
-        (schedules.edm(), 1.0, 0.0),
-        (schedules.edm(0.0), 1.0, 0.0),
-        (schedules.cosine(), 1.0, 0.0),
-        (schedules.linear_vp(), 1.0, 1e-3),
-        (schedules.geometric_ve(), 0.9, 0.0),
+        (schedules.EDM(), 1.0, 0.0),
+        (schedules.EDM(sigma_min=0.0), 1.0, 0.0),
+        (schedules.Cosine(), 1.0, 0.0),
+        (schedules.LinearVP(), 1.0, 1e-3),
+        (schedules.GeometricVE(), 0.9, 0.0),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from scorekit import typicality
 from scorekit.typicality import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
 
 D = 16
-SCHEDULE = sk.schedules.cosine()
+SCHEDULE = sk.schedules.Cosine()
 DATA = sk.densities.gaussian(np.linspace(-1.0, 1.0, D), factor=np.eye(D)[:, :3] * 2.0, std=0.5)
 TS = np.array([0.2, 0.6])
 

@@ -16,7 +16,7 @@ from scorekit import typicality
 from scorekit.densities import gaussian, gaussian_mirage
 
 K = 64
-SCHEDULE = sk.schedules.cosine()
+SCHEDULE = sk.schedules.Cosine()
 SHELL = sk.densities.gaussian(jnp.full(K, 0.5), std=2.0)
 LOG_DENSITY = jax.jit(SHELL.log_density)
 

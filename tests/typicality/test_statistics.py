@@ -13,7 +13,7 @@ from scorekit import typicality
 from scorekit.typicality.complexity import _paeth
 
 D, B = 5, 4
-SCHEDULE = sk.schedules.cosine()
+SCHEDULE = sk.schedules.Cosine()
 RNG = np.random.default_rng(0)
 FACTOR = RNG.normal(size=(D, D)) / 2
 COVARIANCE, MEAN = FACTOR @ FACTOR.T + 0.2 * np.eye(D), RNG.normal(size=D)

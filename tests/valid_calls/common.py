@@ -9,7 +9,7 @@ from scorekit.typing import Prediction
 from valid_calls.kinds import Data, Shaped, Time
 
 KEY = jax.random.key(0)
-FLOW, COSINE = schedules.rectified_flow(), schedules.cosine()
+FLOW, COSINE = schedules.RectifiedFlow(), schedules.Cosine()
 
 
 def floats(*values):

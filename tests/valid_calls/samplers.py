@@ -9,7 +9,7 @@ from scorekit.typing import Prediction
 from valid_calls.common import COSINE, EACH, ENDS, OUTPUT, PREDICTION, SAME, TS, X, denoiser, fixed, floats
 from valid_calls.kinds import Classes, Data, Shaped, Time, call
 
-_SCHEDULE, _ANCESTRAL, _TS = schedules.linear_vp(), solvers.Ancestral(), floats(1.0, 0.5, 0.1)
+_SCHEDULE, _ANCESTRAL, _TS = schedules.LinearVP(), solvers.Ancestral(), floats(1.0, 0.5, 0.1)
 _STATE = Data(X, "shape")
 _GIVEN_X = floats([1.0, -1.0])
 _RANGE = {"t_min": 0.01, "t_max": 0.9}

@@ -142,7 +142,7 @@ def main(config: Config) -> None:
     measure, errors = make_measure(dataset, bands, edges), {}
     for band in (None, *bands):
         name, model = "λ = 1" if band is None else f"band {band.name}", build_model(config, dataset)
-        sampler = times.uniform() if band is None else times.band(band.power, band.count)
+        sampler = times.Uniform() if band is None else times.band(band.power, band.count)
         model = dataclasses.replace(model, objective=Denoising(sampler, weightings.eps))
         states = fit(config, model, dataset, range(_SEEDS.value), name)
         errors[name] = np.stack([measure(model, averaged(state, config.sampling.ema)) for state in states])

@@ -199,7 +199,7 @@ def edm_fields(scales: Scales) -> dict[str, Any]:
 
 def scale_table(scales: Scales, dataset: Dataset) -> Table:
     """The noise level above which each octave of frequencies, or each of the largest components, is lost."""
-    schedule = schedules.shifted(schedules.cosine(), noise_factor(scales))
+    schedule = schedules.shifted(schedules.Cosine(), noise_factor(scales))
 
     def lost(sigma: float) -> list[Cell]:
         log_snr = -2 * math.log(sigma)

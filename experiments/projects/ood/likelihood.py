@@ -26,7 +26,7 @@ from scorekit.typing import Array, Denoiser
 _POINTS = shared.count("points", 400, "Points of the ring; half as many in 64 dimensions.", 2)
 _TOLERANCES = flags.DEFINE_list("tolerances", ["1e-3", "1e-4", "1e-5", "1e-6"], "rtol = atol of the solver.")
 _TANGENTS = flags.DEFINE_list("tangents", ["6", "12", "24", "48"], "Tangents of each estimator of the divergence.")
-SCHEDULE = schedules.linear_vp()
+SCHEDULE = schedules.LinearVP()
 
 
 def low_rank_mixture(dim: int = 64, rank: int = 4, modes: int = 5) -> densities.Mixture:

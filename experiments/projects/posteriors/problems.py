@@ -14,7 +14,7 @@ from scorekit import denoisers, densities, schedules
 from scorekit.guidance import operators
 from scorekit.typing import Array, Denoiser
 
-DIM, SCHEDULE = 64, schedules.cosine()
+DIM, SCHEDULE = 64, schedules.Cosine()
 LAWS = ("gaussian", "mixture")
 Data = densities.Gaussian | densities.Mixture
 

@@ -91,7 +91,7 @@ def open_foreign(path: str, named: str | None, dataset: Dataset) -> tuple[Model,
         module=cast(Any, _Labelled(loaded.module, classes is not None)),  # only apply is called
         schedule=meaning.schedule,
         target=meaning.target,
-        objective=Denoising(times.uniform(), weightings.eps),
+        objective=Denoising(times.Uniform(), weightings.eps),
         num_classes=dataset.num_classes,
         shape=dataset.shape,
         extracts={},

@@ -22,7 +22,7 @@ from scorekit.typing import Array, Schedule, Solver
 
 def _start(schedule: Schedule, t_max: float) -> Array:
     """``t_max``, or the time at the most noise of linear VP if that is earlier: there every target gives x0."""
-    return jnp.minimum(schedule.time_at(schedules.linear_vp().log_snr(1.0)), t_max)
+    return jnp.minimum(schedule.time_at(schedules.LinearVP().log_snr(1.0)), t_max)
 
 
 def _vp_quadratic(schedule: Schedule, n: int, t_max=1.0, t_min=0.0, power=3.0) -> Array:

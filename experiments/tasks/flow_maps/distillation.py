@@ -170,7 +170,7 @@ def matching(
     ``options`` is the section ``distillation``, ``training`` that of the optimisers of both networks.
     """
     schedule, n = model.schedule, len(ts) - 1
-    sampler = time_samplers.uniform(options.t_min, options.t_max)
+    sampler = time_samplers.Uniform(t_min=options.t_min, t_max=options.t_max)
 
     def prepare(key, batch):
         keys = jax.random.split(key, 6)
@@ -183,7 +183,7 @@ def matching(
             "eps": jax.random.normal(keys[2], x.shape),
             "times": time_samplers.draw(keys[3], sampler, schedule, b),
             "eps_fake": jax.random.normal(keys[4], x.shape),
-            "times_fake": time_samplers.draw(keys[5], time_samplers.uniform(), schedule, b),
+            "times_fake": time_samplers.draw(keys[5], time_samplers.Uniform(), schedule, b),
         }
 
     def generated(params, batch):

@@ -13,7 +13,7 @@ from experiments.tasks.diffusion.build import build_sampler, has_listed_times
 from experiments.tasks.diffusion.solvers import GRIDS
 from scorekit import flow_maps
 from scorekit.arguments import Between, Count, OneOf
-from scorekit.schedules import rectified_flow
+from scorekit.schedules import RectifiedFlow
 from scorekit.typing import Array, ArrayLike, Schedule
 
 MAP_LOSSES: Mapping[str, str] = {
@@ -167,5 +167,5 @@ def configured_grid(config: Config, schedule: Schedule, n: int) -> Array:
 def flow_grid(schedule: Schedule, n: int, t_max: ArrayLike = 1.0, t_min: ArrayLike = 0.0) -> Array:
     """``n`` steps from ``t_max`` to ``t_min`` that are equal in ``sigma / (alpha + sigma)``, whatever the schedule."""
     first, last = (flow_maps.clock(schedule, t) for t in (t_max, t_min))
-    ts = schedule.time_at(rectified_flow().log_snr(jnp.linspace(first, last, n + 1)))
+    ts = schedule.time_at(RectifiedFlow().log_snr(jnp.linspace(first, last, n + 1)))
     return ts.at[0].set(t_max).at[-1].set(t_min)

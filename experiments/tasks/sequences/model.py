@@ -41,7 +41,12 @@ NETWORKS = Choices(
 CAUSAL_NETWORKS = ("causal_transformer", "causal_wavenet", "pixel_cnn")
 
 SCHEDULES = Choices(
-    {name: getattr(discrete.schedules, name) for name in ("cosine", "linear", "log_linear", "polynomial")},
+    {
+        "cosine": discrete.schedules.Cosine,
+        "linear": discrete.schedules.Linear,
+        "log_linear": discrete.schedules.LogLinear,
+        "polynomial": discrete.schedules.Polynomial,
+    },
     None,
     "Diffusion: the probability alpha(t) that a symbol is as in the data; None is linear.",
     bounds={"power": Between(0, 1024, "low")},
@@ -270,7 +275,7 @@ def make_prepare(model: Sequences, dataset: Symbols, label_dropout: float | None
             found["dropout"] = jax.random.bits(jax.random.fold_in(key, 3), x.shape[:1], "uint32")
         if model.process is None:
             return found
-        drawn = times.draw(for_times, times.uniform(), model.process.schedule, len(x))
+        drawn = times.draw(for_times, times.Uniform(), model.process.schedule, len(x))
         return {**found, "z": discrete.perturb(for_noise, model.process, x, drawn.t), **drawn._asdict()}
 
     return prepare

@@ -31,7 +31,7 @@ def convert(tensors: Tensors) -> tuple[ResidualUNet, dict[str, Any]]:
     """A network and its parameters from tensors of ``DhariwalUNet``; all sizes are read from names and shapes.
 
     The network is called with ``log(sigma) / 4``, and ``x / sqrt(sigma^2 + sigma_data^2)`` as its input: the arguments
-    of :func:`scorekit.predictions.edm_target`. Published labels have no null token: the row of label ``num_classes`` is
+    of :class:`scorekit.predictions.EDMTarget`. Published labels have no null token: the row of label ``num_classes`` is
     zeros. The embedding of augmentations, which are zero in sampling, is left out. Frequencies of the noise embedding
     and resampling filters must be ours.
 

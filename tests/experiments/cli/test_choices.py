@@ -43,7 +43,7 @@ class Curve:
 SHAPES = Choices({"line": line, "power": power, "half": functools.partial(line, slope=0.5)}, None, "A shape.")
 Curve.__init__.__annotations__["shape"] = Annotated[Callable | None, SHAPES]
 WEIGHTINGS = Choices(
-    {"line": line, "along": along, "cosine": "scorekit.schedules:cosine"}, "line", "A weighting.", ("schedule",)
+    {"line": line, "along": along, "cosine": "scorekit.schedules:Cosine"}, "line", "A weighting.", ("schedule",)
 )
 CURVES = Choices({"curve": Curve}, "curve", "A curve.")
 

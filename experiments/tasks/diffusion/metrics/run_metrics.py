@@ -200,7 +200,7 @@ def variational_bound(config: Config, model: Model, dataset: Dataset, params: Py
 
 def loss_by_noise_level(model: Model, dataset: Dataset, params: PyTree, part: Batch) -> losses.Binned:
     """The eps-MSE, of a flow map the loss, by noise level on some examples at uniform log-SNR."""
-    times: Any = time_samplers.uniform_log_snr(1e-3, 1.0 - 1e-3)
+    times: Any = time_samplers.UniformLogSNR(t_min=1e-3, t_max=1.0 - 1e-3)
     uniform = replace(model, objective=cast(Any, model.objective)._replace(times=times))
     prepare, loss = make_prepare(uniform, dataset), make_loss(uniform)
 

@@ -20,7 +20,7 @@ def digits():
 def exact(digits):
     """A Gaussian fitted to the digits."""
     x = np.asarray(digits.to_model(digits.train["x"])).reshape(len(digits.train["x"]), -1)
-    density, schedule = densities.fit_gaussian(x, 40, 0.05), schedules.cosine()
+    density, schedule = densities.fit_gaussian(x, 40, 0.05), schedules.Cosine()
     t_min = first_time(schedule, digits.bins)
     of_flat, flat = denoisers.exact_denoiser(density, schedule), lambda x: x.reshape(len(x), -1)
     denoiser = lambda x_t, t: jax.tree.map(lambda leaf: leaf.reshape(x_t.shape), of_flat(flat(x_t), t))

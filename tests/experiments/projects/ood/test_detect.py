@@ -60,7 +60,7 @@ def test_the_effect_table_shows_when_the_likelihood_prefers_another_set():
 @pytest.mark.slow
 def test_density_along_the_flow_is_accurate_in_flat_regions():
     """Half of the values vary less than the noise of the smallest level, as black parts of images do."""
-    schedule, d = schedules.cosine(), 64
+    schedule, d = schedules.Cosine(), 64
     t_min = first_time(schedule, 256)
     factor = jnp.diag(jnp.geomspace(0.01, 1.0, d))[:, d // 2 :]
     density = densities.gaussian(jnp.zeros(d), factor=factor, std=1e-4)

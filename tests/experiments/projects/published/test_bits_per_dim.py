@@ -26,7 +26,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     module = DiT(width=16, depth=1, heads=1, patch=4, num_classes=10)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1), jnp.zeros(1, jnp.int32))
-    meaning = Preconditioning(schedules.cosine(), as_target("v"), LogSNRInput())
+    meaning = Preconditioning(schedules.Cosine(), as_target("v"), LogSNRInput())
     io.export(folder / "it", io.Loaded(module, params, meaning, shape=(8, 8, 1)), {})
     return folder / "it"
 

@@ -42,7 +42,7 @@ def test_without_output_the_flow_of_v_stands_still(config):
 
 @pytest.mark.parametrize("deviations", [4.0, 8.0])
 def test_discrete_data_begin_where_a_bin_is_so_many_deviations_of_the_noise_wide(deviations):
-    schedule = schedules.linear_vp()
+    schedule = schedules.LinearVP()
     first, last = likelihood_ends(schedule, 256, deviations)
     assert deviations * schedule.sigma(first) / schedule.alpha(first) == pytest.approx(2 / 255, rel=1e-2)
     assert last == likelihood_ends(schedule, None)[1] == 0.999

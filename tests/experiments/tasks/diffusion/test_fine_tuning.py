@@ -76,7 +76,7 @@ def test_own_pictures_continue_the_training_of_an_unconditional_network_of_diffu
 
 
 _TABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-_FLOW = schedules.rectified_flow()
+_FLOW = schedules.RectifiedFlow()
 MEANINGS = {
     "ddpm": meaning.ddpm(),
     "cosine": meaning.ddpm("squaredcos_cap_v2", "x0"),
@@ -100,7 +100,7 @@ def test_an_unset_preconditioning_is_that_of_the_weights(name, tmp_path):
     chex.assert_trees_all_close(choices.TARGETS.build(config, "loss.target"), found.target, rtol=1e-7)
     assert config.preconditioning.sigma_data == found.sigma_data
     assert (config.network.name, config.network.features, config.network.blocks) == ("mlp", 4, 1)
-    schedule, ts = schedules.linear_vp() if name != "flow" else _FLOW, jnp.array([0.2, 0.7])
+    schedule, ts = schedules.LinearVP() if name != "flow" else _FLOW, jnp.array([0.2, 0.7])
     of_target = jnp.square(1 / found.target.eps_scale(ts, schedule))
     weights_of_loss = choices.WEIGHTINGS.build(config, "loss.weighting", schedule=schedule)(schedule.log_snr(ts))
     np.testing.assert_allclose(weights_of_loss, of_target, rtol=1e-4)

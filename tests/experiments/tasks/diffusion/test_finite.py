@@ -49,7 +49,7 @@ def test_thresholding_does_not_hide_an_overflow(wrapper):
     config = mixture_2d.get_config()
     config.guidance = ("classifier_free", wrapper)
     cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x) for c in (10.0, 0.0))
-    parts = guidance.Parts(schedules.cosine(), cond, uncond, lambda label: cond)
+    parts = guidance.Parts(schedules.Cosine(), cond, uncond, lambda label: cond)
     x0 = jax.jit(lambda scale, x: guidance.compose(build_rules(config), parts, scale)(x, jnp.float32(0.5)).x0)
     x = np.ones((2, 3), np.float32)
     assert np.isfinite(x0(np.float32(2), x)).all()

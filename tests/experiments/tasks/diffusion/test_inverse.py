@@ -30,7 +30,7 @@ def test_the_consistency_of_the_truth_is_the_noise(name):
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_every_method_restores_a_gaussian(method, capsys):
     """Pixels agree in the prior, so that the visible ones determine the hidden one."""
-    schedule, shape = schedules.cosine(), (500, 2, 2, 1)
+    schedule, shape = schedules.Cosine(), (500, 2, 2, 1)
     covariance = 0.95 * jnp.ones((4, 4)) + 0.05 * jnp.eye(4)
     flat = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(4), covariance=covariance), schedule)
     prior = jax.tree_util.Partial(_images, flat)

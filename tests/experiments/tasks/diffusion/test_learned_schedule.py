@@ -48,7 +48,7 @@ MODEL = Model(
     num_classes=1,
     shape=(DIM,),
     extracts={},
-    objective=Bound(times.uniform(0.0, 1.0)),
+    objective=Bound(times.Uniform(t_min=0.0, t_max=1.0)),
 )
 BENT = {"heights": [0.3, -0.5, 0.2, 0.0, 0.4], "slopes": [0.5, -0.2, 0.1, 0.7, 0.0, -0.3]}
 

@@ -18,7 +18,7 @@ from scorekit import schedules, solvers, tuning
 def saved(tmp_path):
     """A config that names the file of a grid for Euler on its schedule."""
     found = tuning.Tuned(jnp.array([0.9, 0.4, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
-    path = tuning.save_grid(tmp_path / "grid.json", found, schedules.cosine())
+    path = tuning.save_grid(tmp_path / "grid.json", found, schedules.Cosine())
     fields = f"sampling.steps=2 sampling.solver.name=euler sampling.grid.name=file sampling.grid.path={path}"
     return changed(mixture_2d, *fields.split())
 
@@ -65,7 +65,7 @@ def test_a_solver_and_its_grid_fit_every_schedule(name, choice, expected, power)
     assert ts.shape == (config.sampling.steps + 1,)
     assert (np.diff(ts) < 0).all()
     assert ts[-1] == 0.0
-    vp = schedules.linear_vp()
+    vp = schedules.LinearVP()
     levels = np.clip(vp.log_snr(solvers.grids.quadratic(25, power=power)), *schedule.log_snr(np.array([1.0, 0.0])))
     if name in ("cosine", "linear_vp", "rectified_flow"):  # those that have all its noise levels
         np.testing.assert_allclose(schedule.log_snr(ts)[:-1], levels[:-1], rtol=1e-3, atol=1e-3)

@@ -15,7 +15,7 @@ from scorekit import schedules
 SMALL = ["--batch_size=8", "--draws=16", "--updates=4", "--starts=1", "--fine_steps=16", "--config.sampling.steps=3"]
 
 
-@pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)
+@pytest.mark.parametrize("schedule", [schedules.Cosine(), schedules.EDM(), schedules.LinearVP()], ids=str)
 def test_initial_grids_share_length_and_ends(schedule):
     configured = jnp.linspace(0.999, 0.0, 7)
     found = initial_grids(schedule, configured)

@@ -49,9 +49,9 @@ def test_loss_and_gradient_are_finite_and_reach_the_second_time(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["eulerian", "lagrangian", "progressive", "shortcut"])
 def test_from_data_the_diagonal_is_flow_matching_and_the_rest_follows_the_map_itself(name):
-    schedule, gaussian = schedules.cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
+    schedule, gaussian = schedules.Cosine(), densities.gaussian(jnp.array([0.3, -1.0]), std=0.5)
     found = FLOW_MAPS[name](diagonal=0.5, power=0.0)
-    drawn = found.draw(jax.random.key(0), 12, times.uniform(0.05, 0.95), schedule)
+    drawn = found.draw(jax.random.key(0), 12, times.Uniform(t_min=0.05, t_max=0.95), schedule)
     exact, (x0, eps) = flow_maps.exact_map(gaussian, schedule), jax.random.normal(jax.random.key(1), (2, 12, 2))
     other = lambda x, t, s=None: exact(x, t)  # jumps along the velocity at their start
     loss = lambda flow_map: lambda drawn: found.loss(flow_map, schedule, x0, eps, drawn, jnp.ones(12))

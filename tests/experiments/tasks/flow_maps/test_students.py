@@ -21,7 +21,7 @@ from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_prepare
 from experiments.tasks.flow_maps import distillation, students
 from scorekit import denoisers, densities, flow_maps, guidance, schedules, solvers
-from scorekit.times import uniform
+from scorekit.times import Uniform
 
 LABELS = np.arange(16, dtype=np.int32) % 8
 
@@ -75,7 +75,7 @@ def test_config_of_student_is_a_config_of_a_run(fields_of, method):
     assert config.sampling.solver.predictor == 3  # the config of the teacher is unchanged
 
 
-@pytest.mark.parametrize("schedule", [schedules.cosine(), schedules.edm(), schedules.linear_vp()], ids=str)
+@pytest.mark.parametrize("schedule", [schedules.Cosine(), schedules.EDM(), schedules.LinearVP()], ids=str)
 def test_flow_grid_is_uniform_in_the_clock_of_flow_matching(schedule):
     ts = np.asarray(students.flow_grid(schedule, 4))
     clock = schedule.sigma(ts) / (schedule.alpha(ts) + schedule.sigma(ts))
@@ -86,13 +86,13 @@ def test_flow_grid_is_uniform_in_the_clock_of_flow_matching(schedule):
 def test_rounds_halve_a_grid_of_any_number_of_steps(fields_of):
     for name in ("uniform", "quadratic", "vp_quadratic"):
         config, options = fields_of("progressive", f"sampling.grid.name={name}", steps=3, teacher_steps=20)
-        first = students.first_times(config, options, schedules.cosine())
+        first = students.first_times(config, options, schedules.Cosine())
         assert len(first) == 24 + 1
-        coarse = students.configured_grid(config, schedules.cosine(), 12)
+        coarse = students.configured_grid(config, schedules.Cosine(), 12)
         np.testing.assert_allclose(first[::2], coarse, atol=1e-5)
     config, _ = fields_of("progressive", "sampling.grid.name=file")
     words = "config.sampling.grid.name=file: must be the name of a grid of any number"
-    assert words in error_of(students.configured_grid, config, schedules.cosine(), 4)
+    assert words in error_of(students.configured_grid, config, schedules.Cosine(), 4)
 
 
 def test_consistency_path_ends_above_zero_where_the_target_needs_noise(ring_config, teacher):
@@ -139,14 +139,14 @@ def test_training_task_has_a_loss_of_each_example_and_copies_the_teacher(method,
 @in_float64
 def test_loss_with_a_teacher_vanishes_at_its_exact_map(method):
     """A guided teacher: of Gaussians of one variance, whose guided denoiser is that of another Gaussian."""
-    schedule, scale = schedules.cosine(), 3.0
+    schedule, scale = schedules.Cosine(), 3.0
     cond, uncond = (densities.gaussian(jnp.array([m, -m]), std=0.5) for m in (0.4, 0.1))
     far = densities.gaussian(jnp.array([0.1, -0.1]) + scale * jnp.array([0.3, -0.3]), std=0.5)
     teacher = guidance.classifier_free(*(denoisers.exact_denoiser(d, schedule) for d in (cond, uncond)), scale)
     name = students.MAP_LOSSES[method]
     fields = {"stable_consistency": {}, "shortcut": {"diagonal": 0.25, "levels": 3}}.get(name, {"diagonal": 0.25})
     of_map = FLOW_MAPS[name](**fields)
-    drawn = of_map.draw(jax.random.key(0), 12, uniform(0.01, 0.99), schedule)
+    drawn = of_map.draw(jax.random.key(0), 12, Uniform(t_min=0.01, t_max=0.99), schedule)
     times = {name: jnp.asarray(value, float) for name, value in drawn.items()}
     x0, eps = jax.random.normal(jax.random.key(1), (2, 12, 2))
 
