@@ -106,7 +106,7 @@ def guided(nest, schedule, numbers, n):
 
     cond, uncond, other = guidance.branches(conditional, jnp.ones(n), 0.0, 0.5)
     scale = guidance.weight_schedule(share, gamma, "power", power=numbers["limit"] + share)
-    parts = {"uncond": uncond, "weak": other, "unwanted": other, "plain": cond, "schedule": schedule}
+    parts = {"uncond": uncond, "weak": other, "unwanted": other, "unguided": cond, "schedule": schedule}
     parts |= {"guidance_scale": scale, "log_likelihood": log_likelihood}
     special = {"cfg_plus_plus": {"guidance_scale": share}, "classifier_guidance": {"guidance_scale": 0.1 * gamma}}
     denoiser = cond

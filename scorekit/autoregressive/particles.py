@@ -19,8 +19,7 @@ from scorekit.autoregressive.guidance import GuidedModel
 from scorekit.checks import check
 from scorekit.numerics.codes import as_index, draw_codes, is_missing
 from scorekit.numerics.meshes import scan
-from scorekit.samplers.particles import ParticleResult, weighted
-from scorekit.samplers.resampling import log_mean_weight, resample_if_due
+from scorekit.samplers import ParticleResult, log_mean_weight, resample_if_due
 from scorekit.typing import Key
 
 
@@ -95,4 +94,4 @@ def sample_joint(
     (x, _, _, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, inputs)
     total = log_normalizer + log_mean_weight(log_weights)
     check(np.isfinite, "one that gives some sequences a finite log-probability", model=total)
-    return weighted(x, log_weights, log_normalizer, ess, resampled)
+    return ParticleResult.of(x, log_weights, log_normalizer, ess, resampled)

@@ -50,6 +50,7 @@ __all__ = [
     "check_real",
     "check_scalar",
     "check_shape",
+    "check_state",
     "check_time",
     "nan_unless",
     "nan_unless_finite",
@@ -280,6 +281,22 @@ def check_time(**named: ArrayLike) -> None:
     ValueError: t must be in [0, 1], got 2.0
     """
     check(lambda t: (t >= -1e-5) & (t <= 1.0 + 1e-5), "in [0, 1]", **named)
+
+
+def check_state(x_t: PyTree, **named: ArrayLike) -> None:
+    """A state of floating arrays, and times in [0, 1], each a scalar or one for each example.
+
+    Args:
+      x_t: arrays ``(B, ...)``.
+      named: the times, by name.
+
+    >>> check_state(jnp.zeros((4, 2)), t=0.5, s=-1.0)
+    Traceback (most recent call last):
+    ValueError: s must be in [0, 1], got -1.0
+    """
+    check_floating(x_t=x_t)
+    check_time(**named)
+    check_per_example(x_t, **named)
 
 
 def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:

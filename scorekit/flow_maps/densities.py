@@ -24,8 +24,8 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
 from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
-from scorekit.checks import check_finite, check_floating, check_like
-from scorekit.flow_maps.maps import check_jump, transport
+from scorekit.checks import check_finite, check_floating, check_like, check_state
+from scorekit.flow_maps.maps import transport
 from scorekit.likelihood import LogLikelihood, ModelDensity, model_density
 from scorekit.numerics import log_normal
 from scorekit.numerics.grids import check_grid
@@ -35,7 +35,7 @@ from scorekit.typing import Array, ArrayLike, FlowMap, LogDet, PyTree, Schedule
 
 
 def _jacobian(flow_map, schedule, x_t, t, s) -> Array:
-    check_jump(x_t, t, s)
+    check_state(x_t, t=t, s=s)
     check_finite(x_t=x_t)
     batch = (batch_size(x_t),)
 
@@ -57,6 +57,12 @@ def jacobian_log_det(flow_map: FlowMap, schedule: Schedule) -> LogDet:
 
     Returns:
       ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, which may be passed through ``jit``.
+
+    >>> from scorekit import densities, flow_maps, schedules
+    >>> schedule = schedules.rectified_flow()
+    >>> flow_map = flow_maps.exact_map(densities.gaussian(jnp.zeros(2)), schedule)  # its jumps rotate
+    >>> round(float(jacobian_log_det(flow_map, schedule)(jnp.ones((1, 2)), 1.0, 0.0)[0]), 3)
+    0.0
     """
     return Partial(_jacobian, as_pytree(flow_map), schedule)
 

@@ -36,12 +36,12 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import check_finite, check_floating, check_like, check_per_example
+from scorekit.checks import check_finite, check_floating, check_like, check_per_example, check_state
 from scorekit.densities import Gaussian, Mixture
 from scorekit.flow_maps._checks import checked_steps, forward_derivative
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.flow_maps.exact import exact_map
-from scorekit.flow_maps.maps import check_jump, clock, transport
+from scorekit.flow_maps.maps import clock, transport
 from scorekit.numerics import clip_to_interior
 from scorekit.numerics.coordinates import log_snr_at
 from scorekit.numerics.networks import output_like
@@ -57,7 +57,7 @@ def _kappa(schedule, t, floor):
 
 
 def _check(x_t, t, s):
-    check_jump(x_t, t, s)
+    check_state(x_t, t=t, s=s)
     check_finite(x_t=x_t)
 
 

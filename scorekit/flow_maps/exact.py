@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_floating, check_per_example, check_time
+from scorekit.checks import check_state
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.numerics.coordinates import frame
 from scorekit.numerics.meshes import scan
@@ -47,9 +47,7 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
 
 def _per_example(function, density, schedule, x_t, t, s=None):
     s = t if s is None else s
-    check_floating(x_t=x_t)
-    check_time(t=t, s=s)
-    check_per_example(x_t, t=t, s=s)
+    check_state(x_t, t=t, s=s)
     if jnp.shape(x_t)[-1:] != (density.dim,):
         raise ValueError(f"x_t must end in the shape ({density.dim},) of one example, got shape {jnp.shape(x_t)}")
     start, end = ((schedule.alpha(u), schedule.sigma(u)) for u in (t, s))

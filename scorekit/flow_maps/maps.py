@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, checked
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check, check_like, check_per_example, check_state, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.numerics.coordinates import CoordinateName, frame
 from scorekit.numerics.networks import output_like
@@ -57,9 +57,7 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
 
 def _from_network(network, schedule, target, x_t, t, s=None):
     s = t if s is None else s
-    check_floating(x_t=x_t)
-    check_time(t=t, s=s)
-    check_per_example(x_t, t=t, s=s)
+    check_state(x_t, t=t, s=s)
     output = output_like("output", network, x_t, t, s)
     return target.to_prediction(output, x_t, jnp.asarray(t), schedule)
 
@@ -110,12 +108,6 @@ def condition_on_clocks(
     return Partial(_with_clocks, as_pytree(network), schedule, scale)
 
 
-def check_jump(x_t: PyTree, t: ArrayLike, s: ArrayLike) -> None:
-    check_floating(x_t=x_t)
-    check_time(t=t, s=s)
-    check_per_example(x_t, t=t, s=s)
-
-
 @checked
 def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, s: ArrayLike) -> PyTree:
     """``X(x_t, t, s) = alpha_s x0 + sigma_s eps``: the state at s of the path through ``x_t``.
@@ -127,7 +119,7 @@ def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, 
       t: time of the state, a scalar or ``(B,)``.
       s: time of the result, before or after t, a scalar or ``(B,)``.
     """
-    check_jump(x_t, t, s)
+    check_state(x_t, t=t, s=s)
     prediction = flow_map(x_t, jnp.asarray(t), jnp.asarray(s))
     check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
     x_s = combine((schedule.alpha(s), prediction.x0), (schedule.sigma(s), prediction.eps))

@@ -33,7 +33,7 @@ import numpy as np
 
 from scorekit import weightings
 from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
+from scorekit.checks import check, check_floating, check_like, check_per_example, check_state, check_time
 from scorekit.losses import LossAux, denoising_loss_at
 from scorekit.predictions import Target, TargetName
 from scorekit.process import perturb
@@ -135,9 +135,7 @@ def _two_step_prediction(
     Raises:
       ValueError: unless ``s < middle < t``; traced, the prediction is NaN.
     """
-    check_floating(x_t=x_t)
-    check_per_example(x_t, t=t, middle=middle, s=s)
-    check_time(t=t, middle=middle, s=s)
+    check_state(x_t, t=t, middle=middle, s=s)
     if not is_traced(t):
         check(lambda m: ~(m >= np.asarray(t)), f"below t = {t}", middle=middle)
     if not is_traced(middle):

@@ -1,6 +1,7 @@
 """Reads the tensors of a file of weights by name, whatever wraps them.
 
 >>> import tempfile
+>>> import numpy as np
 >>> from safetensors.numpy import save_file
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     save_file({"out.bias": np.zeros(3)}, f"{folder}/w.safetensors")

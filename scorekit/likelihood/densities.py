@@ -128,6 +128,13 @@ class ModelDensity:
 
         Args:
           x: points ``(B, *event_shape)``.
+
+        >>> from scorekit import densities, denoisers, schedules
+        >>> schedule = schedules.rectified_flow()
+        >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2)), schedule)
+        >>> x_t, t, _ = score_density(denoiser, schedule, (2,), noise_std=1.0).noisy(jnp.ones((3, 2)))
+        >>> round(float(t), 3), round(float(x_t[0, 0]), 3)  # sigma = alpha
+        (0.5, 0.5)
         """
         t = self.time
         alpha = self.schedule.alpha(t)

@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scorekit.arguments import NonNegativeInt, PositiveInt
 from scorekit.checks import check_between, check_floating
@@ -140,6 +141,7 @@ class MultiScaleDiscriminator(Module):
         for i in range(self.scales):
             found.append(self._logits_at(x, f"scale{i}"))
             x = nn.avg_pool(x, (4,), (2,), [(1, 1)], count_include_pad=False)  # type: ignore[arg-type]
+            x = x.astype(jnp.float32)  # the number of samples in a window is counted in float64 under x64
         return DiscriminatorOutput(*zip(*found, strict=True))
 
     def _logits_at(self, h, name):
@@ -265,9 +267,9 @@ class RandomWindowDiscriminator(Module):
 
 def _window(x, place, size):
     """The window of one example whose first position is at this fraction of those that it can have."""
-    room = jnp.array(x.shape[:-1]) - size
+    room = np.array(x.shape[:-1], np.int32) - size
     start = jnp.clip(jnp.floor(place * (room + 1)), 0, room).astype(jnp.int32)
-    return jax.lax.dynamic_slice(x, (*start, 0), (size,) * (x.ndim - 1) + x.shape[-1:])
+    return jax.lax.dynamic_slice(x, (*start, jnp.int32(0)), (size,) * (x.ndim - 1) + x.shape[-1:])
 
 
 def _folded(x, factor):

@@ -14,7 +14,7 @@ from scorekit.samplers.log_prob import LoggedSample, sample_with_log_probs, traj
 from scorekit.samplers.particles import ParticleResult, product_sample, twisted_sample
 from scorekit.samplers.recommended import recommended
 from scorekit.samplers.repaint import repaint, repaint_path
-from scorekit.samplers.resampling import effective_sample_size, systematic_resample
+from scorekit.samplers.resampling import effective_sample_size, log_mean_weight, resample_if_due, systematic_resample
 from scorekit.samplers.sampling import nfe, sample, trajectory
 
 __all__ = [
@@ -31,12 +31,14 @@ __all__ = [
     "few_steps",
     "invert",
     "langevin",
+    "log_mean_weight",
     "metropolis_langevin",
     "nfe",
     "product_sample",
     "recommended",
     "repaint",
     "repaint_path",
+    "resample_if_due",
     "sample",
     "sample_with_log_probs",
     "sdedit",

@@ -58,6 +58,28 @@ class ParticleResult(NamedTuple):
     ess: Array
     resampled: Array
 
+    @classmethod
+    def of(cls, x: PyTree, log_weights: Array, log_normalizer: Array, ess: Array, resampled: Array) -> "ParticleResult":
+        """The result after the last change of the weights.
+
+        Args:
+          x: the particles, leaves ``(B, ...)``.
+          log_weights: ``(B,)``, not normalised.
+          log_normalizer: the estimate without those weights.
+          ess: effective sample size at the earlier times, ``(n,)``.
+          resampled: whether the particles were resampled at each of them, ``(n,)``.
+
+        Returns:
+          The result, with normalised weights.
+
+        >>> one = ParticleResult.of(jnp.zeros(2), jnp.zeros(2), jnp.zeros(()), ess=jnp.ones(1), resampled=jnp.ones(1))
+        >>> float(one.log_normalizer), one.ess.tolist()
+        (0.0, [1.0, 2.0])
+        """
+        log_normalizer = log_normalizer + log_mean_weight(log_weights)
+        ess = jnp.append(ess, effective_sample_size(log_weights))
+        return cls(x, jax.nn.log_softmax(log_weights), log_normalizer, ess, resampled)
+
 
 @checked
 def twisted_sample(
@@ -268,14 +290,7 @@ def _run(key, ts, schedule, rows, x_init, start, propose, last_factor, threshold
     log_weights = log_weights + last_factor(x, past)
     allowed = "possible for a sample at least, and finite for all unless twist is given"
     check(lambda w: np.all(w < np.inf) & np.any(w > -np.inf), allowed, log_likelihood=log_weights)
-    return weighted(x, log_weights, log_normalizer, ess, resampled)
-
-
-def weighted(x: PyTree, log_weights: Array, log_normalizer: Array, ess: Array, resampled: Array) -> ParticleResult:
-    """The result after the last change of the weights; ``log_normalizer`` and ``ess`` are those before it."""
-    log_normalizer = log_normalizer + log_mean_weight(log_weights)
-    ess = jnp.append(ess, effective_sample_size(log_weights))
-    return ParticleResult(x, jax.nn.log_softmax(log_weights), log_normalizer, ess, resampled)
+    return ParticleResult.of(x, log_weights, log_normalizer, ess, resampled)
 
 
 def _checked_rows(solver, schedule, x_init, ts):

@@ -63,7 +63,17 @@ def systematic_resample(key: Key, log_weights: ArrayLike) -> Array:
 
 
 def log_mean_weight(log_weights: Array) -> Array:
-    """The logarithm of the mean weight: the factor by which resampling changes the estimate of the normaliser."""
+    """``log (1 / n) sum_i w_i``: the factor by which resampling changes the estimate of the normaliser.
+
+    Args:
+      log_weights: ``(n,)``, not necessarily normalised.
+
+    Returns:
+      A scalar.
+
+    >>> float(log_mean_weight(jnp.zeros(3)))
+    0.0
+    """
     return jax.nn.logsumexp(log_weights) - jnp.log(log_weights.shape[0])
 
 

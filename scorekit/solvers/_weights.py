@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.numerics.coordinates import CoordinateName, frame
-from scorekit.solvers._base import NoiseLevels, Row
+from scorekit.solvers._base import LinearSolver, NoiseLevels, Row, noise_levels
 from scorekit.typing import Array, ArrayLike, Schedule
 
 Variable: TypeAlias = Literal["clock", "log_snr", "t"]
@@ -197,3 +197,26 @@ def power(base: Array, exponent: ArrayLike) -> Array:
     positive = base > 0
     inside = jnp.exp(exponent * jnp.log(jnp.where(positive, base, 1.0)))
     return jnp.where(positive, inside, jnp.where(jnp.asarray(exponent) == 0, 1.0, 0.0))
+
+
+class Multistep(LinearSolver):
+    """A polynomial of degree ``max_past`` through the slopes of t and earlier times.
+
+    Attributes:
+      variable: variable of the polynomial: "clock", "log_snr" or "t".
+    """
+
+    variable: Variable = "clock"
+
+    @property
+    def max_past(self) -> int:
+        return self.order - 1
+
+    def row(self, schedule, times, num_past):
+        levels = noise_levels(schedule, times, self.max_past)
+        row = first_order(self.coordinate, levels.at(1), levels.at(0))
+        if not self.max_past:
+            return row
+        usable = available(num_past, self.order)[..., None, :]
+        weights = slope_weights(self.coordinate, self.variable, schedule, levels, usable)
+        return with_history(row, self.coordinate, weights[..., 0, 1:])

@@ -20,43 +20,19 @@ import numpy as np
 
 from scorekit.arguments import checked
 from scorekit.numerics.coordinates import CoordinateName, FiniteAtZeroNoise
-from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
+from scorekit.solvers._base import Order, Row, noise_levels
 from scorekit.solvers._weights import (
-    Variable,
+    Multistep,
     available,
     first_order,
     gain,
     half_log_snr,
     log_snr_positions,
     published_third_order,
-    slope_weights,
     with_history,
     with_slopes,
 )
 from scorekit.trees import pytree_dataclass, static
-
-
-class Multistep(LinearSolver):
-    """A polynomial of degree ``max_past`` through the slopes of t and earlier times.
-
-    Attributes:
-      variable: variable of the polynomial: "clock", "log_snr" or "t".
-    """
-
-    variable: Variable = "clock"
-
-    @property
-    def max_past(self) -> int:
-        return self.order - 1
-
-    def row(self, schedule, times, num_past):
-        levels = noise_levels(schedule, times, self.max_past)
-        row = first_order(self.coordinate, levels.at(1), levels.at(0))
-        if not self.max_past:
-            return row
-        usable = available(num_past, self.order)[..., None, :]
-        weights = slope_weights(self.coordinate, self.variable, schedule, levels, usable)
-        return with_history(row, self.coordinate, weights[..., 0, 1:])
 
 
 @pytree_dataclass

@@ -16,6 +16,7 @@ from scorekit.numerics.coordinates import CoordinateName
 from scorekit.process import diffusion_squared, drift
 from scorekit.solvers._base import LinearSolver, Order, Row, noise_levels
 from scorekit.solvers._weights import (
+    Multistep,
     decay_of,
     exponential,
     half_log_snr,
@@ -26,7 +27,6 @@ from scorekit.solvers._weights import (
     published_third_order,
     with_history,
 )
-from scorekit.solvers.multistep import Multistep
 from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
 
