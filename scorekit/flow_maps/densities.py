@@ -59,8 +59,8 @@ def jacobian_log_det(flow_map: FlowMap, schedule: Schedule) -> LogDet:
       ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, which may be passed through ``jit``.
 
     >>> from scorekit import densities, flow_maps, schedules
-    >>> schedule = schedules.rectified_flow()
-    >>> flow_map = flow_maps.exact_map(densities.gaussian(jnp.zeros(2)), schedule)  # its jumps rotate
+    >>> schedule = schedules.RectifiedFlow()
+    >>> flow_map = flow_maps.exact_map(densities.gaussian(jnp.zeros(2), std=1.0), schedule)  # its jumps rotate
     >>> round(float(jacobian_log_det(flow_map, schedule)(jnp.ones((1, 2)), 1.0, 0.0)[0]), 3)
     0.0
     """

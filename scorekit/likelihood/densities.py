@@ -130,8 +130,8 @@ class ModelDensity:
           x: points ``(B, *event_shape)``.
 
         >>> from scorekit import densities, denoisers, schedules
-        >>> schedule = schedules.rectified_flow()
-        >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2)), schedule)
+        >>> schedule = schedules.RectifiedFlow()
+        >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), schedule)
         >>> x_t, t, _ = score_density(denoiser, schedule, (2,), noise_std=1.0).noisy(jnp.ones((3, 2)))
         >>> round(float(t), 3), round(float(x_t[0, 0]), 3)  # sigma = alpha
         (0.5, 0.5)
