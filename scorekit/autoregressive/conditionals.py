@@ -3,9 +3,6 @@
 A conditional has ``num_outputs``, the features that a network has to output at each position, and three functions of
 such outputs. Leading axes are free; it is a pytree and may be passed through ``jit``.
 
-Args:
-  outputs: outputs of the network, ``(..., num_outputs)``.
-
 Returns:
   Parameters, each with a row for each channel.
 
@@ -113,7 +110,11 @@ class Normal:
         return 2 * self.channels
 
     def parameters(self, outputs: Array) -> tuple[Array, Array]:
-        """The means and the log standard deviations, two arrays ``(..., C)``."""
+        """The means and the log standard deviations, two arrays ``(..., C)``.
+
+        Args:
+          outputs: outputs of the network, ``(..., num_outputs)``.
+        """
         mean, log_std = jnp.split(wide(outputs), 2, axis=-1)
         return mean, jnp.maximum(log_std, self.min_log_std)
 
@@ -174,7 +175,11 @@ class LogisticMixture:
         return 3 * self.components * self.channels
 
     def parameters(self, outputs: Array) -> tuple[Array, Array, Array]:
-        """Log-weights, means and log-scales, three arrays ``(..., C, K)``."""
+        """Log-weights, means and log-scales, three arrays ``(..., C, K)``.
+
+        Args:
+          outputs: outputs of the network, ``(..., num_outputs)``.
+        """
         k = self.components
         outputs = wide(outputs).reshape(*outputs.shape[:-1], self.channels, 3 * k)
         logits, means, log_scales = jnp.split(outputs, 3, axis=-1)

@@ -3,10 +3,6 @@
 The mode of a model of many positions is far from its typical set (:mod:`scorekit.typicality`), and beam search
 approximates it. Minimum-Bayes-risk decoding chooses the candidate that agrees best with samples, probable or not.
 
-Args:
-  model: a model of codes.
-  length: number L of positions.
-
 >>> from scorekit.autoregressive import markov_chain
 >>> chain = markov_chain(jnp.log(jnp.array([0.6, 0.4])), jnp.log(jnp.array([[0.55, 0.45], [0.1, 0.9]])))
 >>> beams: Beams = beam_search(chain, 2, width=4)  # of all four sequences
@@ -72,6 +68,7 @@ def beam_search(model: SequenceModel, length: PositiveInt, width: PositiveInt) -
 
     Args:
       model: a model of codes whose conditions are the same for all beams: scalar labels.
+      length: number L of positions.
       width: number of beams, at most the ``V^L`` sequences that there are.
 
     Returns:

@@ -1,9 +1,5 @@
 """Models without a network whose joint is known: Gaussian processes, Markov chains, tables of counted sequences.
 
-Args:
-  initial: logits of the first code, ``(V,)``.
-  transitions: logits of the next code, ``(V, V)``, a row for each code before.
-
 >>> isinstance(ar_process([0.6], std=0.8), ARProcess), ar_process([0.6], std=0.8).stds.tolist()  # of variance 1
 (True, [1.0, 0.800000011920929])
 >>> isinstance(markov_chain(jnp.zeros(3), jnp.zeros((3, 3))), MarkovChain)
@@ -186,6 +182,9 @@ class MarkovChain:
     """Codes of which each depends on the one before: ``p(x) = p(x_1) prod_i p(x_i | x_{i-1})``.
 
     Build it with :func:`markov_chain`.
+
+    Args:
+      initial, transitions: logits of the first code, ``(V,)``, and of the next, ``(V, V)``, a row for each code before.
     """
 
     initial: Array
@@ -215,6 +214,9 @@ class MarkovChain:
 
 def markov_chain(initial: ArrayLike, transitions: ArrayLike) -> MarkovChain:
     """A Markov chain as a model, ``p(x) = p(x_1) prod_i p(x_i | x_{i-1})``.
+
+    Args:
+      initial, transitions: logits of the first code, ``(V,)``, and of the next, ``(V, V)``, a row for each code before.
 
     Returns:
       A :class:`MarkovChain`, of codes ``(B, L)``.

@@ -3,11 +3,6 @@
 It samples the law of :func:`scorekit.guidance.sequences.guide_sequentially`, not the guided joint;
 :func:`scorekit.autoregressive.sample_joint` weights the samples towards the joint. The joint of continuous sequences is
 guided by their log-densities: :mod:`scorekit.guidance.explicit` with ``Partial(log_prob, model)``.
-
-Args:
-  cond: ``p(x | y)``, of codes.
-  uncond: ``p(x)``, of the same codes; an impossible code stays impossible.
-  guidance_scale: gamma, a scalar, or one per example ``(B,)``.
 """
 
 import jax
@@ -24,6 +19,10 @@ from scorekit.typing import Array, Number, PyTree
 @pytree_dataclass
 class GuidedModel:
     """Two models of codes whose conditionals are combined; build it with :func:`classifier_free`.
+
+    Args:
+      cond, uncond: ``p(x | y)`` and ``p(x)`` of the same codes; an impossible code stays impossible.
+      guidance_scale: gamma, a scalar, or one per example ``(B,)``.
 
     >>> from scorekit.autoregressive import markov_chain
     >>> fair, same = markov_chain(jnp.zeros(2), jnp.zeros((2, 2))), markov_chain(jnp.zeros(2), jnp.eye(2))
@@ -72,6 +71,10 @@ def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: 
     The result is a model: its likelihood follows from the guided conditionals, and sampling it evaluates both models
     once for each position. At gamma 0 and 1 it is the unconditional and the conditional model; else it differs from the
     guided joint, since the factor of the continuations is missing, and equals it for independent positions.
+
+    Args:
+      cond, uncond: ``p(x | y)`` and ``p(x)`` of the same codes; an impossible code stays impossible.
+      guidance_scale: gamma, a scalar, or one per example ``(B,)``.
 
     Returns:
       A :class:`GuidedModel`.

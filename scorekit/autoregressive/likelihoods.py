@@ -1,9 +1,5 @@
 """Exact log-likelihoods of autoregressive models: in nats, for each position or in all, and in bits.
 
-Args:
-  model: the model.
-  x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
-
 Returns:
   Nats, ``(B, L)`` for each position and ``(B,)`` for all; of the bits, a :class:`scorekit.likelihood.BitsPerDim`.
 
@@ -28,7 +24,12 @@ from scorekit.typing import Array, ArrayLike
 
 
 def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
-    """``log p(x_i | x_<i)`` of every position, from one evaluation of the model."""
+    """``log p(x_i | x_<i)`` of every position, from one evaluation of the model.
+
+    Args:
+      model: the model.
+      x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
+    """
     x = check_sequences(model.conditional, x)
     return model.conditional.log_prob(model.outputs(x), x)
 
@@ -39,6 +40,10 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
     Of continuous values it is an explicit log-density: ``Partial(log_prob, model)`` is what
     :func:`scorekit.denoisers.score_from_log_density`, the chains of :mod:`scorekit.samplers` and
     :mod:`scorekit.guidance.explicit` take.
+
+    Args:
+      model: the model.
+      x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
     """
     return jnp.sum(position_log_probs(model, x), axis=-1)
 
@@ -48,5 +53,9 @@ def bits_per_sample(model: SequenceModel, x: ArrayLike) -> BitsPerDim:
 
     For a density it is not a code length: its values depend on the unit of x. Dequantise the data
     (:func:`scorekit.likelihood.dequantised_bits_per_dim`) or use bins.
+
+    Args:
+      model: the model.
+      x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
     """
     return bits_per_dim(log_prob(model, x), int(np.prod(jnp.shape(x)[1:])))

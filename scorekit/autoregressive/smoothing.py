@@ -4,10 +4,6 @@ The density of clean sequences is ``Partial(log_prob, model)``. One that is trai
 all noise levels is a diffusion model whose score is a gradient of an explicit density: all solvers, annealed Langevin
 and guidance apply to it, all positions at once.
 
-Args:
-  model_at: ``t -> model``, such as :func:`condition_on_noise` returns; t a scalar, or ``(B,)`` where it can be.
-  schedule: the noise schedule.
-
 Returns:
   ``t -> model``, ``(x_t, t) -> log p_t(x_t)`` in nats ``(B,)``, which may be passed through ``jit``, or losses ``(B,)``
   in nats per value, weighted by the sampler.
@@ -65,6 +61,7 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite = 
 
     Args:
       model: a model of continuous values.
+      schedule: the noise schedule.
       scale: factor of the log-SNR, which is clipped to +-20 nats.
     """
     return Partial(_at_noise, model, schedule, scale)
@@ -80,6 +77,9 @@ def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable
 
     :func:`scorekit.denoisers.denoiser_from_log_density` makes a denoiser of it, whose score is the gradient through the
     network; :func:`scorekit.guidance.classifier_free_log_density` guides the joint of each noise level.
+
+    Args:
+      model_at: ``t -> model``, such as :func:`condition_on_noise` returns; t a scalar, or ``(B,)`` where it can be.
     """
     return Partial(_smoothed, as_pytree(model_at))
 
@@ -97,6 +97,8 @@ def smoothed_loss(
 
     Args:
       key: PRNG key.
+      model_at: ``t -> model``, such as :func:`condition_on_noise` returns; t a scalar, or ``(B,)`` where it can be.
+      schedule: the noise schedule.
       x0: clean sequences ``(B, L, C)``.
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
     """

@@ -3,10 +3,6 @@
 Each takes logits ``(..., V)`` and returns logits, minus infinity for codes that may no longer be drawn; they compose,
 and the ``transform`` of :func:`scorekit.autoregressive.sample` applies them to every step.
 
-Args:
-  logits: ``(..., V)``.
-  mass: the probability to keep; 1 keeps all.
-
 Returns:
   Logits ``(..., V)``.
 
@@ -36,6 +32,7 @@ def temperature(logits: ArrayLike, temperature: PositiveScalar) -> Array:
     It is not the temperature of the joint, which :func:`scorekit.guidance.sequences.guide_joint` counts out.
 
     Args:
+      logits: ``(..., V)``.
       temperature: T.
 
     Source: Ackley et al. 1985 (https://doi.org/10.1207/s15516709cog0901_7).
@@ -48,6 +45,7 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
     """Only the k most probable codes: ``p(x) = 0`` for all others; of equal ones the first are kept.
 
     Args:
+      logits: ``(..., V)``.
       k: number of codes, at most V.
 
     Source: Fan et al. 2018 (https://arxiv.org/abs/1805.04833).
@@ -62,6 +60,10 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
 def nucleus(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     """The most probable codes until ``mass`` (top-p): ``p(x) = 0`` for those outside the smallest set that has it.
 
+    Args:
+      logits: ``(..., V)``.
+      mass: the probability to keep; 1 keeps all.
+
     Source: Holtzman et al. 2020 (https://arxiv.org/abs/1904.09751).
     """
     logits = _checked(logits)
@@ -75,6 +77,10 @@ def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
     The smallest such set with ``sum p(x) >= mass``. The most probable code is not in it where it says much less than
     the conditional says on average; sampling is typical for each conditional, not for the joint
     (:mod:`scorekit.typicality`).
+
+    Args:
+      logits: ``(..., V)``.
+      mass: the probability to keep; 1 keeps all.
 
     Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).
     """

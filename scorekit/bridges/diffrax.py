@@ -11,11 +11,6 @@ The SDE must start below ``t = 1`` where ``alpha(1) = 0`` (cosine, rectified flo
 ``sigma(0) = 0``; the ODE must end above ``t = 0`` only where ``sigma'(0)`` is infinite (linear VP). One step of
 :class:`~scorekit.solvers.Euler` to ``t = 0``, or the denoiser's ``x0``, completes the sample.
 
-Args:
-  denoiser: ``(x_t, t) -> Prediction``; called with a scalar ``t``.
-  schedule: the noise schedule of the denoiser.
-  t: times in [0, 1], any shape.
-
 Returns:
   The term of the solver, or the reversed time.
 
@@ -87,13 +82,20 @@ def ode_term(denoiser: Denoiser, schedule: Schedule) -> "diffrax.ODETerm":
 
     A ``diffrax.ODETerm`` in t: solve it from ``t0`` = 1 down to ``t1`` = t_min.
 
+    Args:
+      denoiser, schedule: ``(x_t, t) -> Prediction``, called with a scalar t, and its noise schedule.
+
     Source: Song et al. 2021, eq. 13 (https://arxiv.org/abs/2011.13456), written with the two halves of ``x_t``.
     """
     return _diffrax().ODETerm(Partial(_velocity, as_pytree(denoiser), schedule))
 
 
 def reversed_time(t: ArrayLike) -> Array:
-    """``r = 1 - t``, the time of :func:`reverse_sde`, shaped like ``t``; its own inverse."""
+    """``r = 1 - t``, the time of :func:`reverse_sde`, shaped like ``t``; its own inverse.
+
+    Args:
+      t: times in [0, 1], any shape.
+    """
     check_time(t=t)
     return 1.0 - jnp.asarray(t)
 
@@ -124,6 +126,7 @@ def reverse_sde(
     additive: Itô and Stratonovich are the same, and ``diffrax.ShARK``, ``SRA1`` and ``SEA`` may be used.
 
     Args:
+      denoiser, schedule: ``(x_t, t) -> Prediction``, called with a scalar t, and its noise schedule.
       path: the Brownian motion over the values of r that the solver visits, for example
         ``diffrax.VirtualBrownianTree(0.0, 1.0, tol, jax.eval_shape(lambda: x), key)``, with the Lévy area that the
         solver needs and a tolerance below the smallest step; or any ``(r0, r1) -> increment`` shaped like x.

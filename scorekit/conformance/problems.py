@@ -3,13 +3,6 @@
 Everything is float64 and free of JAX, so that the denoisers can replace a network of any package. Noisy states are
 ``x = alpha x0 + sigma eps``, by default with ``alpha = 1``; sigma and alpha are scalars or one for each row of x.
 
-Args:
-  rng: NumPy generator.
-  n: number of draws.
-  x: points, ``(N, D)``; tokens of a chain, ``(N, L)``.
-  alpha: factor of the signal, a scalar or ``(N,)``.
-  sigma: standard deviation of the noise, a scalar or ``(N,)``.
-
 Returns:
   Draws, ``(n, D)``; values for each row of x; or the problem in the first line.
 
@@ -111,16 +104,31 @@ class Mixture:
         return np.logaddexp.reduce(self._parts(x, sigma, alpha)[2], axis=1)
 
     def responsibilities(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
-        """``p(component | x)``, ``(N, K)``."""
+        """``p(component | x)``, ``(N, K)``.
+
+        Args:
+          x: points ``(N, D)``.
+          sigma, alpha: standard deviation of the noise and factor of the signal, scalars or ``(N,)``.
+        """
         return _softmax(self._parts(x, sigma, alpha)[2])
 
     def score(self, x: np.ndarray, sigma: ArrayLike = 0.0, alpha: ArrayLike = 1.0) -> np.ndarray:
-        """The gradient of the log-density, ``(N, D)``."""
+        """The gradient of the log-density, ``(N, D)``.
+
+        Args:
+          x: points ``(N, D)``.
+          sigma, alpha: standard deviation of the noise and factor of the signal, scalars or ``(N,)``.
+        """
         z, variances, logits = self._parts(x, sigma, alpha)
         return -(_softmax(logits)[..., None] * z / variances).reshape(len(z), -1) @ self._columns.T
 
     def denoiser(self, x: np.ndarray, sigma: ArrayLike, alpha: ArrayLike = 1.0) -> np.ndarray:
-        """``E[x0 | alpha x0 + sigma eps = x]``, ``(N, D)``."""
+        """``E[x0 | alpha x0 + sigma eps = x]``, ``(N, D)``.
+
+        Args:
+          x: points ``(N, D)``.
+          sigma, alpha: standard deviation of the noise and factor of the signal, scalars or ``(N,)``.
+        """
         z, variances, logits = self._parts(x, sigma, alpha)
         shares, gain = _softmax(logits), np.reshape(np.asarray(alpha, float), (-1, 1, 1)) * self.variances / variances
         return shares @ self.means + (shares[..., None] * gain * z).reshape(len(z), -1) @ self._columns.T
@@ -132,6 +140,7 @@ class Mixture:
         both ends.
 
         Args:
+          x: points ``(N, D)``.
           start: sigma of x.
           end: sigma of the result; may be 0.
           steps: number of steps.
@@ -247,7 +256,11 @@ class Chain:
         return int(self.states.max()) + 1
 
     def index(self, x: np.ndarray) -> np.ndarray:
-        """The row of ``states`` of each sequence, ``(N,)``."""
+        """The row of ``states`` of each sequence, ``(N,)``.
+
+        Args:
+          x: tokens ``(N, L)``.
+        """
         x = np.asarray(x)
         allowed = f"tokens 0 to {self.mask - 1} of shape (N, {self.states.shape[1]})"
         if x.ndim != 2 or x.shape[1] != self.states.shape[1] or not np.isin(x, np.arange(self.mask)).all():
@@ -263,7 +276,11 @@ class Chain:
         return np.log(self.probabilities[self.index(x)])
 
     def denoiser(self, x: np.ndarray) -> np.ndarray:
-        """``p(token i | visible tokens)`` of sequences in which hidden tokens are :attr:`mask`, ``(N, L, V)``."""
+        """``p(token i | visible tokens)`` of sequences in which hidden tokens are :attr:`mask`, ``(N, L, V)``.
+
+        Args:
+          x: tokens ``(N, L)``.
+        """
         hidden = np.asarray(x)[:, None] == self.mask
         agree = np.all(hidden | (np.asarray(x)[:, None] == self.states), axis=-1) * self.probabilities
         check(lambda p: p > 0, "> 0", **{"the probability of the visible tokens": agree.sum(1)})

@@ -4,9 +4,6 @@ A denoiser is ``(z_t, t) -> log p(x_i | z_t)``: from noisy tokens ``(B, ...)`` t
 ``(B, ..., V)`` of at least float32. The library's own are ``jax.tree_util.Partial`` of module-level functions and may
 be arguments of a jitted function. Any such function is accepted everywhere, but only the denoisers of
 :func:`denoiser_from_network` make sure that tokens without a mask are carried over.
-
-Args:
-  process: the forward process.
 """
 
 from collections.abc import Callable
@@ -68,6 +65,7 @@ def denoiser_from_network(
 
     Args:
       network: ``(z_t, t) -> logits``, ``(B, ..., V)`` or with the mask ``(B, ..., V + 1)``, of any precision.
+      process: the forward process.
       target: the distribution that the logits describe.
 
     Returns:
@@ -127,6 +125,7 @@ def exact_denoiser(log_prob: Array, process: Process) -> TokenDenoiser:
 
     Args:
       log_prob: ``log p(x)`` of all sequences of n tokens, n axes of length V.
+      process: the forward process.
 
     Returns:
       ``(z_t, t) -> log p(x_i | z_t)`` for ``z_t`` ``(..., n)``; NaN where z_t is impossible. With masks it does not

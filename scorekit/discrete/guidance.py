@@ -13,14 +13,6 @@ other scales none gives ``p(x)^(1 - gamma) p(x | y)^gamma``, except for independ
 come is missing. The joint of short sequences is enumerated by :mod:`scorekit.guidance.sequences`, and
 ``exact_denoiser(guide_joint(...).log_prob, process)`` samples it.
 
-Args:
-  cond: the conditional denoiser.
-  uncond: the unconditional denoiser; an impossible token stays impossible.
-  guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
-  z_t: the tokens.
-  t: the time.
-  row: the row of the step.
-
 Returns:
   The guided denoiser, ``(z_t, t) -> log p``; for rates and a classifier a :class:`RateDenoiser`.
 
@@ -72,6 +64,10 @@ def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: 
     For masks revealed one at a time it samples the mean, over all orders, of the autoregressive guidance that
     :func:`scorekit.guidance.sequences.guide_sequentially` counts out.
 
+    Args:
+      cond, uncond: the two denoisers; a token that is impossible for ``uncond`` stays impossible.
+      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
+
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
     return Partial(_classifier_free, as_pytree(cond), as_pytree(uncond), _scale(guidance_scale))
@@ -107,11 +103,20 @@ class RateDenoiser:
         return self.denoiser(z_t, t)
 
     def log_probs(self, z_t: Array, t: Array) -> Array:
-        """``log p``, ``(B, ..., V)``, which the last step uses."""
+        """``log p``, ``(B, ..., V)``, which the last step uses.
+
+        Args:
+          z_t: the tokens.
+          t: the time.
+        """
         return self.denoiser(z_t, t)
 
     def log_rates(self, z_t: Array, row: Row) -> tuple[Array, Array]:
         """The rates of change to every state at the start of a step.
+
+        Args:
+          z_t: the tokens.
+          row: the row of the step.
 
         Returns:
           ``(scale, log_rates)``: a scalar or ``(B,)``, and ``(B, ..., S)``.
@@ -131,6 +136,10 @@ def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Sc
 
     The total rate is guided too: a token that both predictions are certain about changes before a token that they are
     uncertain about. With another solver than ``TauLeaping`` it is :func:`classifier_free`.
+
+    Args:
+      cond, uncond: the two denoisers; a token that is impossible for ``uncond`` stays impossible.
+      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
     Source: Nisonoff et al. 2024 (https://arxiv.org/abs/2406.01572).
     """
@@ -184,6 +193,7 @@ def classifier_guidance(
     Args:
       denoiser: the unconditional denoiser.
       log_likelihood: ``(z_t, t) -> log p(y | z_t)``, ``(B,)``, for the label y of each example.
+      guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193); Nisonoff et al. 2024
     (https://arxiv.org/abs/2406.01572).

@@ -4,13 +4,6 @@ With masks the bound is a weighted cross-entropy of the masked tokens, ``int (si
 z_t) dt``; with uniform noise the score entropy of the ratios ``p_t(z with y) / p_t(z)``. For the exact posterior both
 equal ``-log p(x0)``, for every x0 and every schedule.
 
-Args:
-  key: PRNG key.
-  process: the forward process.
-  x0: clean tokens, integers ``(B, ...)``.
-  denoiser: ``(z_t, t) -> log p``, normalised, called with t ``(B,)``.
-  where: bool, broadcasts to ``x0``: the tokens to predict, at least one; the others are a condition and get no noise.
-
 >>> from scorekit.discrete import absorbing, denoiser_from_network, exact_denoiser
 >>> process, x0 = absorbing(2), jnp.ones((512, 2), int)
 >>> network = denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 2)), process)
@@ -83,7 +76,12 @@ def token_loss(
     NaN for traced log-probabilities that do not sum to 1.
 
     Args:
+      key: PRNG key.
+      denoiser: ``(z_t, t) -> log p``, normalised, called with t ``(B,)``.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
+      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
@@ -115,8 +113,12 @@ def token_loss_at(
     ``(sigma' / sigma) sum_i [z_i = mask] -log p(x_i | z_t)`` for each example, with masks.
 
     Args:
+      denoiser: ``(z_t, t) -> log p``, normalised, called with t ``(B,)``.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
       z_t: noisy tokens, shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
+      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
 
     Returns:
       ``(loss, aux)`` as :func:`token_loss`.
@@ -156,6 +158,10 @@ def variational_bound(
     the exact posterior. The reconstruction is 0: at t = 0 the tokens are the data.
 
     Args:
+      key: PRNG key.
+      denoiser: ``(z_t, t) -> log p``, normalised, called with t ``(B,)``.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
       num_times: times per example.
 
     Returns:
@@ -193,7 +199,10 @@ def discrete_variational_bound(
     mean over the data then decreases, while for a single x0 it may increase.
 
     Args:
+      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``, called with a scalar t.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
       ts: decreasing times ``(n + 1,)`` that end at 0.
 
     Returns:

@@ -6,14 +6,6 @@ mask of absorbing noise is one more state, V. The process holds the schedule: ev
 
 All functions raise a ``ValueError`` for codes out of the vocabulary, an empty sequence and a time outside [0, 1].
 
-Args:
-  num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
-  schedule: one of :mod:`scorekit.discrete.schedules`; default ``Linear()``.
-  key: PRNG key.
-  process: the forward process.
-  x0: clean tokens, integers ``(B, ...)``.
-  t: times, a scalar or ``(B,)``.
-
 Returns:
   A :class:`Process`, or tokens shaped and typed like ``x0``.
 
@@ -104,13 +96,23 @@ class Process:
 
 @checked
 def absorbing(num_tokens: PositiveInt, schedule: Schedule | None = None) -> Process:
-    """Masked diffusion: a token that is not kept becomes the mask, ``q(z_t | x0) = alpha [x0] + sigma [mask]``."""
+    """Masked diffusion: a token that is not kept becomes the mask, ``q(z_t | x0) = alpha [x0] + sigma [mask]``.
+
+    Args:
+      num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
+      schedule: one of :mod:`scorekit.discrete.schedules`; default ``Linear()``.
+    """
     return _process(Absorbing(num_tokens), schedule)
 
 
 @checked
 def uniform(num_tokens: Annotated[int, Count(2)], schedule: Schedule | None = None) -> Process:
-    """Uniform noise: a token that is not kept is drawn anew, ``q(z_t | x0) = alpha [x0] + sigma / V``."""
+    """Uniform noise: a token that is not kept is drawn anew, ``q(z_t | x0) = alpha [x0] + sigma / V``.
+
+    Args:
+      num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
+      schedule: one of :mod:`scorekit.discrete.schedules`; default ``Linear()``.
+    """
     return _process(Uniform(num_tokens), schedule)
 
 
@@ -125,8 +127,11 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
     """Draws noisy tokens, ``z_t ~ q(z_t | x0) = alpha [x0] + sigma pi``.
 
     Args:
-      where: bool, broadcasts to ``x0``: the tokens that get noise, at least one (the others are a condition); default
-        all.
+      key: PRNG key.
+      process: the forward process.
+      x0: clean tokens, integers ``(B, ...)``.
+      t: times, a scalar or ``(B,)``.
+      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
     """
     check_codes(process.num_tokens, x0=x0)
     check_time(t=t)
@@ -143,7 +148,10 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
     """The posterior of an earlier state given the data: ``q(z_s | z_t, x0) = q(z_t | z_s) q(z_s | x0) / q(z_t | x0)``.
 
     Args:
+      process: the forward process.
       z_t: noisy tokens, shaped like ``x0``.
+      x0: clean tokens, integers ``(B, ...)``.
+      t: times, a scalar or ``(B,)``.
       s: earlier times, ``s < t``.
 
     Returns:
@@ -172,6 +180,8 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
     uniformly, as the bounds count them.
 
     Args:
+      key: PRNG key.
+      process: the forward process.
       like: integers, or a ``jax.ShapeDtypeStruct``, with the shape and dtype of the tokens.
     """
     dtype = jnp.result_type(like)

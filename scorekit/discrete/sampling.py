@@ -1,9 +1,5 @@
 """Sampling of tokens: one ``lax.scan`` for every solver, and exact sampling of masks one at a time.
 
-Args:
-  key: PRNG key.
-  process: the forward process.
-
 Returns:
   The tokens, shaped and typed like ``z_init``.
 
@@ -56,7 +52,9 @@ def sample(
     ``PredictorCorrector``). The network is traced inside the loop; wrap the call in ``jax.jit``.
 
     Args:
+      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``; ``t`` is a scalar in the loop.
+      process: the forward process.
       solver: one of :mod:`scorekit.discrete.solvers` or your own.
       z_init: the start, integers ``(B, ...)``, from :func:`scorekit.discrete.sample_prior`.
       ts: decreasing times ``(n + 1,)`` in [0, 1], from :mod:`scorekit.solvers.grids`; the last one 0 leaves no mask.
@@ -78,7 +76,9 @@ def trajectory(
     """:func:`sample` that also returns the tokens after every step.
 
     Args:
+      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``; ``t`` is a scalar in the loop.
+      process: the forward process.
       solver: one of :mod:`scorekit.discrete.solvers` or your own.
       z_init: the start, integers ``(B, ...)``, from :func:`scorekit.discrete.sample_prior`.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
@@ -115,6 +115,7 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
     model.
 
     Args:
+      key: PRNG key.
       denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
       process: an absorbing process; log-probabilities are checked as in :func:`sample`.
       z_init: the start, integers ``(B, ...)``; tokens without a mask are a condition that is kept.

@@ -7,11 +7,6 @@ All are rows of one grid ``t_0 > ... > t_n = 0``, which a chunk of frames enters
 ``delay = 0`` denoises all frames together, ``delay = n`` one chunk after the other, and in between the levels form a
 pyramid, in which later frames have more noise.
 
-Args:
-  ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
-  length: number of frames T.
-  chunk: number of frames that are denoised together.
-
 Returns:
   Levels ``(n + delay (ceil(T / chunk) - 1) + 1, T)``.
 
@@ -36,7 +31,12 @@ from scorekit.typing import Array, ArrayLike
 
 @checked
 def full_sequence(ts: ArrayLike, length: PositiveInt) -> Array:
-    """All frames at one level, as in a model of whole sequences: ``levels[k, i] = t_k``."""
+    """All frames at one level, as in a model of whole sequences: ``levels[k, i] = t_k``.
+
+    Args:
+      ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
+      length: number of frames T.
+    """
     return pyramid(ts, length, 0)
 
 
@@ -45,6 +45,11 @@ def autoregressive(ts: ArrayLike, length: PositiveInt, chunk: PositiveInt = 1) -
     """One frame, or chunk of frames, after the other, given clean earlier frames: a delay of all n steps.
 
     ``levels[k, i] = t_j`` with ``j = clip(k - n floor(i / chunk), 0, n)``.
+
+    Args:
+      ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
+      length: number of frames T.
+      chunk: number of frames that are denoised together.
     """
     return pyramid(ts, length, jnp.shape(check_grid(ts))[0] - 1, chunk)
 
@@ -56,7 +61,10 @@ def pyramid(ts: ArrayLike, length: PositiveInt, delay: NonNegativeInt, chunk: Po
     The slope is ``delay / chunk`` steps for each frame; frames wait at the first time and stay at the last.
 
     Args:
+      ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
+      length: number of frames T.
       delay: number of steps; above n the next chunk waits ``delay - n`` steps in addition.
+      chunk: number of frames that are denoised together.
     """
     ts = check_grid(ts)
     check_ends_at_zero("ts", ts)

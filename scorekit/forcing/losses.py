@@ -1,15 +1,5 @@
 """The denoising loss with an independent level for each frame.
 
-Args:
-  network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
-  schedule: the noise schedule.
-  x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
-  target: the target of the network.
-  weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-  mask: ``(B, T)`` booleans, True for frames that exist, at least one. The other frames are noise at t = 1 for the
-    network, and not in the loss. None: all exist.
-  key: PRNG key.
-
 Returns:
   ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
   frames that do not exist have the weight 0 and are not in ``by_noise_level``.
@@ -46,6 +36,8 @@ def draw_times(key: Key, sampler: TimeSampler, schedule: Schedule, batch: Positi
     """Independent times for all frames of a batch: ``B T`` draws, stratified over all of them in random order.
 
     Args:
+      key: PRNG key.
+      schedule: the noise schedule.
       batch: number of examples B.
       frames: number of frames T.
       sampler: a sampler of :mod:`scorekit.times`.
@@ -74,7 +66,14 @@ def denoising_loss(
     with ``x_t,bi = alpha(t_bi) x0_bi + sigma(t_bi) eps_bi`` and K values in a frame.
 
     Args:
+      key: PRNG key.
+      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
+      schedule: the noise schedule.
+      x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
+      target: name or :class:`~scorekit.predictions.Target` of the output of the network.
+      weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
+      mask: ``(B, T)`` booleans, the frames that exist; the others are noise at t = 1 without a loss. None: all exist.
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
@@ -100,8 +99,14 @@ def denoising_loss_at(
     ``mean_i w_bi lambda(log_snr(t_bi)) ||eps_bi - eps_hat_i||^2 / K`` for each example.
 
     Args:
+      network: ``(x_t, t) -> output`` with ``t`` of shape ``(B, T)``.
+      schedule: the noise schedule.
+      x0: clean sequences, a tree of ``(B, T, ...)`` arrays.
       eps: noise shaped like ``x0``.
       times: times and importance weights, ``(B, T)`` each.
+      target: name or :class:`~scorekit.predictions.Target` of the output of the network.
+      weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
+      mask: ``(B, T)`` booleans, the frames that exist; the others are noise at t = 1 without a loss. None: all exist.
     """
     shape = frames_of("x0", x0)
     check_like("x0", x0, eps=eps)

@@ -1,13 +1,5 @@
 """Sequences of any length: a window that slides over the frames, the oldest of which are finished first.
 
-Args:
-  key: PRNG key.
-  schedule: the noise schedule of the denoiser.
-  solver: a single-step solver.
-  chunk: number of frames that are finished together; divides ``window - context``.
-  context: number of finished frames in the window.
-  stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``.
-
 >>> from scorekit.schedules import Cosine
 >>> from scorekit.solvers import Euler
 >>> from scorekit.typing import Prediction
@@ -58,7 +50,12 @@ class RollOut:
 
     Attributes:
       denoiser: denoiser of windows ``(B, W, ...)`` at times ``(B, W)``.
+      schedule: the noise schedule of the denoiser.
+      solver: a single-step solver.
       levels: levels of the frames of a window while a chunk is finished, ``(steps + 1, W)``.
+      stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``.
+      context: number of finished frames in the window.
+      chunk: number of frames that are finished together; divides ``window - context``.
     """
 
     denoiser: Denoiser
@@ -157,8 +154,13 @@ def roll_out(
 
     Args:
       denoiser: ``(x_t, t) -> Prediction`` of windows ``(B, W, ...)``, with ``t`` of shape ``(B, W)``.
+      schedule: the noise schedule of the denoiser.
+      solver: a single-step solver.
       ts: decreasing times ``(n + 1,)`` from the most noise to 0.
       window: number of frames W that the denoiser sees, at least ``context + chunk``.
+      context: number of finished frames in the window.
+      chunk: number of frames that are finished together; divides ``window - context``.
+      stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``.
 
     Returns:
       A :class:`RollOut`; :func:`sample_long` draws with it, or a loop over ``step``.
@@ -196,6 +198,7 @@ def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None
     ``state, frames = sampler.step(key_k, state)`` for ``ceil(L / chunk)`` chunks, after the chunks of the start.
 
     Args:
+      key: PRNG key.
       sampler: result of :func:`roll_out`.
       like: arrays or ``jax.ShapeDtypeStruct`` with the shapes ``(B, L, ...)`` and dtypes of the result.
       history: frames before the first one, leaves ``(B, H, ...)``; None: the sequences begin from noise alone.

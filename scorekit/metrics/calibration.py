@@ -20,13 +20,6 @@ coverage are binomial for every S. One pair of functions serves all curves: ``co
 
 Everything is computed by numpy in float64 on the host; all randomness comes from the seed.
 
-Args:
-  samples: samples of the posterior of each simulation, ``(N, S, D)``.
-  truth: parameters that the observation was simulated from, ``(N, D)``.
-  levels: nominal coverages ``(L,)``, increasing, in (0, 1).
-  count: number of simulations N.
-  seed: seed of what is drawn, such as the order of ties.
-
 >>> rng = np.random.default_rng(0)
 >>> truth, levels = rng.normal(size=(500, 1)), np.array([0.5, 0.9])
 >>> x = truth + rng.normal(size=(500, 1))
@@ -102,6 +95,10 @@ def posterior_ranks(samples: ArrayLike, truth: ArrayLike, *, seed: NonNegativeIn
 
     Uniform on 0, …, S if the posterior is exact and its samples are independent; ties are broken at random.
 
+    Args:
+      samples, truth: posterior samples of each simulation, ``(N, S, D)``, and its true parameters, ``(N, D)``.
+      seed: seed of the draws, such as the order of ties.
+
     Returns:
       Integers ``(N, D)`` in 0, …, S.
 
@@ -115,6 +112,11 @@ def posterior_ranks(samples: ArrayLike, truth: ArrayLike, *, seed: NonNegativeIn
 @checked
 def interval_coverage(samples: ArrayLike, truth: ArrayLike, levels: _Levels, *, seed: NonNegativeInt = 0) -> np.ndarray:
     """The fraction of simulations whose truth is in the central interval, ``|2 u - 1| <= level`` of its place u.
+
+    Args:
+      samples, truth: posterior samples of each simulation, ``(N, S, D)``, and its true parameters, ``(N, D)``.
+      levels: nominal coverages ``(L,)``, increasing, in (0, 1).
+      seed: seed of the draws, such as the order of ties.
 
     Returns:
       Coverages ``(L, D)``, to be compared with ``levels``: :func:`coverage_test`.
@@ -139,6 +141,8 @@ def expected_coverage(
     Args:
       log_density_samples: ``log q_n`` of the samples, ``(N, S)``; a constant may be missing; -inf is allowed.
       log_density_truth: ``log q_n`` of the truth, ``(N,)``.
+      levels: nominal coverages ``(L,)``, increasing, in (0, 1).
+      seed: seed of the draws, such as the order of ties.
 
     Returns:
       Coverages ``(L,)``.
@@ -172,8 +176,11 @@ def tarp(
     the coverage of balls around r_n, which needs no density.
 
     Args:
+      samples, truth: posterior samples of each simulation, ``(N, S, D)``, and its true parameters, ``(N, D)``.
+      levels: nominal coverages ``(L,)``, increasing, in (0, 1).
       references: reference points r_n, ``(N, D)``, drawn independently of the truth given the observation; by default
         truths of other simulations. Points that depend on the observation make the test sufficient.
+      seed: seed of the draws, such as the order of ties.
 
     Returns:
       Coverages ``(L,)``.
@@ -209,6 +216,7 @@ def coverage_band(
     which the band holds all L points at once; for one level it is the exact binomial interval.
 
     Args:
+      levels, count: nominal coverages ``(L,)``, increasing, in (0, 1), and the number N of simulations.
       confidence: probability that the curve of an exact posterior stays in the band, up to its discreteness.
 
     Source: Säilynoja, Bürkner & Vehtari 2022 (https://arxiv.org/abs/2103.10522), by simulation.
@@ -239,6 +247,7 @@ def coverage_test(coverage: ArrayLike, levels: _Levels, count: PositiveInt) -> C
     Args:
       coverage: coverages ``(L,)`` or ``(L, D)`` from :func:`interval_coverage`, :func:`expected_coverage` or
         :func:`tarp`.
+      levels, count: nominal coverages ``(L,)``, increasing, in (0, 1), and the number N of simulations.
 
     Returns:
       Statistics and p-values ``()`` or ``(D,)``. For D parameters, ``D min(p)`` is the p-value of all together.

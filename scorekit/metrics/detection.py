@@ -1,9 +1,5 @@
 """Out-of-distribution detection by a score: larger scores are evidence for out-of-distribution, the positive class.
 
-Args:
-  in_scores: scores of in-distribution examples ``(N,)``.
-  out_scores: scores of out-of-distribution examples ``(M,)``.
-
 Returns:
   A scalar in [0, 1].
 
@@ -43,6 +39,9 @@ def auroc(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 
     1/2 for indistinguishable sets; exchanging the sets gives 1 minus the value.
 
+    Args:
+      in_scores, out_scores: scores of in-distribution ``(N,)`` and of out-of-distribution examples ``(M,)``.
+
     Source: Hanley and McNeil 1982, "The meaning and use of the area under a receiver operating characteristic (ROC)
     curve".
     """
@@ -59,6 +58,9 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 
     The mean over ``out_scores`` of the precision at the threshold of each. For uninformative scores it is the
     fraction of ``out_scores``, so that it can only be compared between sets of the same proportions.
+
+    Args:
+      in_scores, out_scores: scores of in-distribution ``(N,)`` and of out-of-distribution examples ``(M,)``.
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
     at_least = lambda x: x.shape[0] - jnp.searchsorted(jnp.sort(x), out_scores, side="left")
@@ -74,6 +76,7 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar
     ``in_scores`` (in-distribution is the positive class here, as is usual for this metric).
 
     Args:
+      in_scores, out_scores: scores of in-distribution ``(N,)`` and of out-of-distribution examples ``(M,)``.
       tpr: fraction of ``in_scores`` that are accepted.
 
     Source: Liang, Li and Srikant 2018, "Enhancing the reliability of out-of-distribution image detection in neural
@@ -117,6 +120,7 @@ def bootstrap_interval(
     Args:
       key: PRNG key.
       metric: function of both sets, such as :func:`auroc`.
+      in_scores, out_scores: scores of in-distribution ``(N,)`` and of out-of-distribution examples ``(M,)``.
       level: confidence level.
       resamples: number of resamples.
 

@@ -1,9 +1,5 @@
 """Distances between the distributions of two sets (energy, Fréchet, sliced Wasserstein), and the diversity of one.
 
-Args:
-  x: features ``(N, D)``, N >= 2; for the sliced distance N >= 1.
-  y: features ``(M, D)``, likewise.
-
 Returns:
   A scalar in the units of the features, squared for the Fréchet distance; the Vendi score is in [1, N].
 
@@ -38,6 +34,10 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> Array:
     The last two means exclude the distance of a point to itself (a U-statistic): two sets from one distribution give 0
     on average for any sizes, and single values may be slightly negative. No root is taken.
 
+    Args:
+      x: features ``(N, D)``, N >= 2.
+      y: features ``(M, D)``, M >= 2.
+
     Source: Székely and Rizzo 2013, "Energy statistics: a class of statistics based on distances".
     """
     x, y = check_features(2, x=x, y=y)
@@ -58,6 +58,10 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     With ``S = R^T R`` from a QR factorisation of the centred features, the last trace is the sum of the singular
     values of ``R_x R_y^T``. No covariance is formed, so that float32 suffices and sets may have fewer points than
     dimensions. On Inception features this is the FID of Heusel et al. 2017 (arXiv:1706.08500).
+
+    Args:
+      x: features ``(N, D)``, N >= 2.
+      y: features ``(M, D)``, M >= 2.
 
     Source: Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions".
     """
@@ -123,6 +127,8 @@ def sliced_wasserstein(key: Key, x: ArrayLike, y: ArrayLike, num_projections: Po
 
     Args:
       key: PRNG key of the directions; use the same key for distances that are compared.
+      x: features ``(N, D)``, N >= 1.
+      y: features ``(M, D)``, M >= 1.
       num_projections: the number of directions.
 
     Source: Bonneel et al. 2015, "Sliced and Radon Wasserstein barycenters of measures".

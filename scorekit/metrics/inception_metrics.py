@@ -3,10 +3,6 @@
 The output of :class:`scorekit.metrics.InceptionV3` that each takes: FID, KID, precision and recall
 (:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial", the Inception score "logits_unbiased".
 
-Args:
-  mean: mean over the subsets or splits.
-  std: standard deviation over the subsets or splits.
-
 Returns:
   The metric; of subsets or splits their mean and standard deviation.
 
@@ -35,14 +31,22 @@ from scorekit.typing import ArrayLike
 
 
 class KernelDistance(NamedTuple):
-    """The result of :func:`kid`; slightly negative means are possible."""
+    """The result of :func:`kid`; slightly negative means are possible.
+
+    Args:
+      mean, std: mean and standard deviation over the subsets or splits.
+    """
 
     mean: float
     std: float
 
 
 class InceptionScore(NamedTuple):
-    """The result of :func:`inception_score`."""
+    """The result of :func:`inception_score`.
+
+    Args:
+      mean, std: mean and standard deviation over the subsets or splits.
+    """
 
     mean: float
     std: float

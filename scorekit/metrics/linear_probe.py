@@ -5,11 +5,6 @@ training data, which is exact and needs no refitting: the prediction without exa
 ``y_i - (y_i - yhat_i) / (1 - h_i)`` with the leverage ``h_i``, the i-th diagonal element of the map from y to yhat.
 Everything is computed by numpy in float64 on the host.
 
-Args:
-  features: ``(N, ...)``, flattened per example; in a test as many values an example as in the fit.
-  label: integer classes ``(N,)``.
-  probe: result of :func:`fit_linear_probe`.
-
 Returns:
   The probe, or its accuracy.
 
@@ -66,6 +61,8 @@ def fit_linear_probe(
     """Fits a linear probe.
 
     Args:
+      features: ``(N, ...)``, flattened per example, with as many values in the fit as in the test.
+      label: integer classes ``(N,)``.
       num_classes: number of classes K.
       penalties: candidates; of equally accurate ones the largest is selected.
 
@@ -96,7 +93,13 @@ def fit_linear_probe(
 
 
 def probe_accuracy(probe: LinearProbe, features: ArrayLike, label: ArrayLike) -> float:
-    """The fraction of examples whose class is predicted correctly, in [0, 1]."""
+    """The fraction of examples whose class is predicted correctly, in [0, 1].
+
+    Args:
+      probe: result of :func:`fit_linear_probe`.
+      features: ``(N, ...)``, flattened per example, with as many values in the fit as in the test.
+      label: integer classes ``(N,)``.
+    """
     x, label = _check(features, label, len(probe.bias))
     if x.shape[1] != len(probe.mean):
         raise ValueError(f"features must hold the {len(probe.mean)} features of the probe, got {x.shape[1]}")

@@ -2,10 +2,6 @@
 
 The ball of a real point has its k-th nearest other real point on its boundary; balls are closed.
 
-Args:
-  real: features ``(N, D)``, N > k.
-  k: the neighbour that determines the radius of a ball.
-
 Returns:
   The values; in float32 distances below about 1e-3 of the spread of the points are not resolved.
 
@@ -61,7 +57,9 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 3) -> Pr
     balls; for the recall the sets are exchanged.
 
     Args:
+      real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M > k; take M = N to compare with published values.
+      k: the neighbour that determines the radius of a ball.
 
     Source: Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models"
     (https://arxiv.org/abs/1904.06991).
@@ -83,7 +81,9 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, k: PositiveInt = 5) -> De
     increase them.
 
     Args:
+      real: features ``(N, D)``, N > k.
       fake: features ``(M, D)``, M >= 1.
+      k: the neighbour that determines the radius of a ball.
 
     Source: Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
     (https://arxiv.org/abs/2002.09797).

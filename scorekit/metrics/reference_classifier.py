@@ -3,10 +3,6 @@
 Fitted to the 1,500 training images of the ``sklearn_digits`` split it scores 0.993 on the 297 test images. ``C = 10``
 and ``gamma = 2 / (D var(x))`` were chosen by ten-fold cross-validation on these training images (0.992).
 
-Args:
-  samples: images ``(N, ...)`` in [-1, 1].
-  labels: classes ``(N,)`` of the samples, integers; one that the classifier was not fitted to counts as wrong.
-
 Returns:
   The fitted ``sklearn.svm.SVC``, or an accuracy in [0, 1].
 
@@ -52,6 +48,8 @@ def class_accuracy(classifier: Any, samples: np.ndarray, labels: np.ndarray) -> 
 
     Args:
       classifier: result of :func:`fit_reference_classifier` on real training images.
+      samples: images ``(N, ...)`` in [-1, 1].
+      labels: classes ``(N,)`` of the samples, integers; one that the classifier was not fitted to counts as wrong.
     """
     return _accuracy(classifier, samples=samples, labels=labels)
 
@@ -70,6 +68,8 @@ def classification_accuracy_score(
     """The accuracy on real test images of a classifier fitted to samples; it falls when samples lack diversity.
 
     Args:
+      samples: images ``(N, ...)`` in [-1, 1].
+      labels: classes ``(N,)`` of the samples, integers; one that the classifier was not fitted to counts as wrong.
       test_x: real images ``(M, ...)`` in [-1, 1].
       test_label: their classes ``(M,)``.
 

@@ -10,10 +10,6 @@ name        interpolation                                               used by
 
 Values from 0 to 255 become ``(x - 128) / 128``; pytorch-fid alone takes ``2 x / 255 - 1``, and so does ``torch`` here.
 
-Args:
-  images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
-  convention: name in the table.
-
 >>> row = jnp.array([0.0, 255.0]).reshape(1, 1, 2, 1)
 >>> for convention in CONVENTIONS:
 ...     print(convention, resize(row, 4, convention)[0, 0, :, 0].round(1))
@@ -50,7 +46,9 @@ def resize(images: Annotated[ArrayLike, Between(0, 255)], size: PositiveInt, con
     """Images of another size, by one of the conventions of published FIDs, float32 from 0 to 255.
 
     Args:
+      images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
       size: pixels along a side of the result.
+      convention: name in the table.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or 0 in images.shape:
@@ -64,6 +62,10 @@ def inception_input(images: ArrayLike, convention: Convention) -> Array:
     """Images, also grey, as the Inception network receives them: resized to 299 pixels a side, near [-1, 1].
 
     ``(x - 128) / 128`` of the resized x, or ``2 x / 255 - 1`` with the convention "torch".
+
+    Args:
+      images: ``(B, H, W, C)`` with values from 0 to 255, integers or floats.
+      convention: name in the table.
     """
     images = jnp.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

@@ -4,11 +4,6 @@ The batch is split over both axes. Parameters, averages and optimiser state are 
 ``data``: ``fsdp`` devices hold one copy. 1 is plain data parallelism, all devices are ZeRO-3 (Rajbhandari et al. 2020),
 anything between is hybrid.
 
-Args:
-  mesh: devices, see :func:`make_mesh`.
-  state: train state or any tree of arrays; for its sharding, their shapes are enough.
-  tree: tree of arrays.
-
 Returns:
   The mesh; a sharding, or a tree of them; or the arrays on the devices of the mesh.
 
@@ -59,17 +54,29 @@ def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
 
     An array without such an axis is replicated. Parameters, averages and optimiser moments of one shape have the same
     sharding.
+
+    Args:
+      state: train state or any tree of arrays; for its sharding, their shapes are enough.
+      mesh: devices, see :func:`make_mesh`.
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, state_spec(x, mesh)), state)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The sharding of a batch, arrays ``(B, ...)``: its rows over all devices."""
+    """The sharding of a batch, arrays ``(B, ...)``: its rows over all devices.
+
+    Args:
+      mesh: devices, see :func:`make_mesh`.
+    """
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of arrays that every device has."""
+    """The sharding of arrays that every device has.
+
+    Args:
+      mesh: devices, see :func:`make_mesh`.
+    """
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -77,12 +84,21 @@ def place_state(state: _T, mesh: Mesh) -> _T:
     """Places a state on a mesh with the sharding of :func:`state_sharding`, for ``'jit'`` and ``'pmap'`` steps.
 
     With several processes each passes the same values. A leaf with that sharding may share its buffer with the result.
+
+    Args:
+      state: train state or any tree of arrays; for its sharding, their shapes are enough.
+      mesh: devices, see :func:`make_mesh`.
     """
     return jax.tree.map(place, state, state_sharding(state, mesh))
 
 
 def replicate(tree: _T, mesh: Mesh) -> _T:
-    """Places full copies of all arrays on every device, from any sharding."""
+    """Places full copies of all arrays on every device, from any sharding.
+
+    Args:
+      tree: tree of arrays.
+      mesh: devices, see :func:`make_mesh`.
+    """
     everywhere = replicated(mesh)
     return jax.tree.map(lambda x: place(x, everywhere), tree)
 
@@ -93,6 +109,7 @@ def place_batch(batch: _T, mesh: Mesh) -> _T:
     Args:
       batch: tree of NumPy arrays, the rows of this process: all of them with one process, rows
         ``[pB/P, (p+1)B/P)`` of the global batch of B in process p of P. Arrays on these devices are left alone.
+      mesh: devices, see :func:`make_mesh`.
     """
     rows = batch_sharding(mesh)
 

@@ -4,11 +4,6 @@ After t updates the weight of the parameters of update s in a power-function ave
 s^gamma / t^(gamma + 1)`` on [0, t], so that the average spans the same fraction of a run at any t. Its width is the
 standard deviation of the density over t (Karras et al. 2024).
 
-Args:
-  params: tree of floating arrays.
-  width: relative width, the standard deviation of the average over the number of updates.
-  updates: number of updates before this one, n.
-
 Returns:
   Averages by name, whose keys hold the decays and widths; a rate, float32 and shaped like ``updates``, NaN where a
   traced argument is out of its range; or a property of an average.
@@ -62,6 +57,7 @@ def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, P
     """Float32 copies of the parameters, one per average, by its name: the decay, or ``power_<relative width>``.
 
     Args:
+      params: tree of floating arrays.
       decays: decays of exponential averages; empty for none.
       widths: relative widths of power-function averages.
     """
@@ -81,6 +77,7 @@ def ema_decay(decay: Fraction, updates: NonNegative) -> Array:
 
     Args:
       decay: decay after the warm-up.
+      updates: number of updates before this one, n.
     """
     decay, updates = jnp.asarray(decay, jnp.float32), jnp.asarray(updates, jnp.float32)
     valid = Between(0, 1).holds(decay) & Between(0).holds(updates)
@@ -93,6 +90,9 @@ def power_ema_gamma(width: Width) -> float:
 
     The largest real root of ``g^3 + 7 g^2 + (16 - width^-2) g + 12 - width^-2``, because the density
     ``(g + 1) s^g`` on [0, 1] has the variance ``(g + 1) / ((g + 2)^2 (g + 3))``.
+
+    Args:
+      width: relative width, the standard deviation of the average over the number of updates.
     """
     roots = np.roots([1.0, 7.0 * width, 16.0 * width**2 - 1.0, 12.0 * width**3 - width]) / width  # of g * width
     return float(roots.real[np.abs(roots.imag) < 1e-9 * (1 + np.abs(roots))].max())
@@ -103,6 +103,10 @@ def power_ema_rate(width: Width, updates: NonNegative) -> Array:
     """The weight of the new parameters in a power-function average: ``1 - (1 - 1/t)^(gamma + 1)``, t = ``updates`` + 1.
 
     It is in (0, 1]; after the first update, the average is the parameters.
+
+    Args:
+      width: relative width, the standard deviation of the average over the number of updates.
+      updates: number of updates before this one, n.
     """
     updates = jnp.asarray(updates, jnp.float32)
     rate = -jnp.expm1((power_ema_gamma(width) + 1) * jnp.log1p(-1 / (updates + 1)))
@@ -115,6 +119,8 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative) -> 
 
     Args:
       ema: averages made by :func:`init_ema`, of the structure and shapes of ``params``.
+      params: tree of floating arrays.
+      updates: number of updates before this one, n.
     """
     for average_of in ema.values():
         check_like("ema", average_of, params=params)

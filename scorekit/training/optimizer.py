@@ -1,12 +1,5 @@
 """The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and a decay of the rate.
 
-Args:
-  learning_rate: the peak rate.
-  warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
-  total_steps: updates until the end of the cosine; the rate is constant afterwards.
-  final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
-  decay_start: updates after which the rate is an inverse square root, at any ``total_steps``; None for the cosine.
-
 Returns:
   An optax transformation, or a learning rate as a function of the number of updates done.
 
@@ -56,6 +49,13 @@ def learning_rate_schedule(
     fraction of the steps after the warm-up that are done and ``f`` the final fraction; or, from ``decay_start`` steps
     on, ``d = (n / decay_start) ** -0.5``, and 1 before. The first update has a non-zero rate.
 
+    Args:
+      learning_rate: the peak rate.
+      warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
+      total_steps: updates until the end of the cosine; the rate is constant afterwards.
+      final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
+      decay_start: updates after which the rate is an inverse square root, at any ``total_steps``; None for the cosine.
+
     Source: Karras et al. 2024, for the inverse square root (https://arxiv.org/abs/2312.02696).
     """
     if warmup_steps >= total_steps:
@@ -97,11 +97,16 @@ def make_optimizer(
     Weight decay acts on arrays with two axes or more (kernels), not on biases, norms or scalars.
 
     Args:
+      learning_rate: the peak rate.
+      warmup_steps: updates until the peak, fewer than ``total_steps``; 0 for none.
+      total_steps: updates until the end of the cosine; the rate is constant afterwards.
+      final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
       clip_norm: largest global norm of the gradient; None for no clipping.
       weight_decay: decoupled weight decay.
       name: ``"adamw"`` or ``"muon"``. Muon applies to the parameters that Flax names ``kernel``, except in modules with
         ``conditioning`` or ``film`` in their names.
       betas: decay of Adam's averages of the gradient and of its square.
+      decay_start: updates after which the rate is an inverse square root, at any ``total_steps``; None for the cosine.
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
     (https://kellerjordan.github.io/posts/muon); the scale is from Liu et al. 2025 (https://arxiv.org/abs/2502.16982)

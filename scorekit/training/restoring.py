@@ -1,9 +1,5 @@
 """Reading parts of checkpoints, of which no more is read; the checksum of every array is verified.
 
-Args:
-  directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`, which is not modified.
-  step: the checkpoint; the newest readable checkpoint by default.
-
 >>> restore_extra("/nowhere") is None
 True
 >>> restore_params("/nowhere")
@@ -43,7 +39,9 @@ def restore_params(
     """Reads only the parameters, or an average of them.
 
     Args:
+      directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`, which is not modified.
       decay: the average to read, for example 0.999; None for the parameters themselves.
+      step: the checkpoint; the newest readable checkpoint by default.
       like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
 
@@ -87,7 +85,12 @@ def restore_params(
 
 
 def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict[str, Any] | None:
-    """Reads only the JSON that was saved with a checkpoint; None where it is not readable."""
+    """Reads only the JSON that was saved with a checkpoint; None where it is not readable.
+
+    Args:
+      directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`, which is not modified.
+      step: the checkpoint; the newest readable checkpoint by default.
+    """
     folder = absolute(directory)
     for found in reversed(steps_in(folder)):
         if step is None or step == found:

@@ -1,8 +1,5 @@
 """Tuned grids as small JSON files.
 
-Args:
-  schedule: the schedule of the tuning; the noise levels at ``saved.ts`` must be as in the file.
-
 Returns:
   The path of the file, its content, or the solver.
 
@@ -73,6 +70,7 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
     Args:
       path: the JSON file to write; its folder is created.
       tuned: result of :func:`~scorekit.tuning.tune`.
+      schedule: the schedule of the tuning; the noise levels at ``saved.ts`` must be as in the file.
     """
     tuned_rows = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
     fields = {
@@ -123,6 +121,7 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
     Args:
       saved: grid of :func:`load_grid`.
       solver: the solver of the tuning, before it.
+      schedule: the schedule of the tuning; the noise levels at ``saved.ts`` must be as in the file.
     """
     if repr(solver) != saved.solver:
         raise ValueError(f"solver must be the one that the grid was tuned for, {saved.solver}, got {solver!r}")

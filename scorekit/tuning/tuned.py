@@ -10,12 +10,6 @@ solve from ``sigma(t_max) z``. A few draws lie on the border of two modes, where
 ``p = 2`` (the RMSE), so that ``p = 1`` often gives a better RMSE too. A tuned grid costs nothing at sampling time and
 is specific to the denoiser, the schedule, the solver and the number of steps.
 
-Args:
-  denoiser: ``(x_t, t) -> Prediction``, called at the batch size of ``like`` or of the pairs only, so that it may have
-    a condition for every example.
-  schedule: the schedule of the denoiser.
-  solver: a deterministic solver.
-
 Returns:
   Pairs, distances, or the tuned grid.
 
@@ -134,6 +128,8 @@ def fine_pairs(
 
     Args:
       key: PRNG key; the same key gives the same pairs.
+      denoiser: ``(x_t, t) -> Prediction``, called at one batch size, so that each example may have a condition.
+      schedule: the schedule of the denoiser.
       like: arrays or ``jax.ShapeDtypeStruct`` of one batch, leaves ``(B, ...)``.
       batches: N. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
       t_max: time at which the noise is added.
@@ -168,6 +164,9 @@ def distances(
     """The root mean square distance of every sample of one batch to its reference, ``(B,)`` in units of the data.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, called at one batch size, so that each example may have a condition.
+      schedule: the schedule of the denoiser.
+      solver: a deterministic solver.
       ts: decreasing times ``(n + 1,)`` in [0, 1].
       noise: one batch of standard normal draws z, leaves ``(B, ...)``; sampling starts from ``sigma(ts[0]) z``.
       end: the reference, shaped like ``noise``.
@@ -213,6 +212,9 @@ def tune(
     The memory is as for a gradient through all steps; wrap the network in ``jax.checkpoint`` if that is too much.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, called at one batch size, so that each example may have a condition.
+      schedule: the schedule of the denoiser.
+      solver: a deterministic solver.
       grids: starting grids by name, all ``(n + 1,)`` with the same n; the latest first time is the time at which
         the noise of the pairs is added, and every tuned grid keeps the end of its starting grid.
       pairs: training noise and ends, from :func:`fine_pairs` or your own; finite, of one shape.

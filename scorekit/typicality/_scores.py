@@ -19,10 +19,6 @@ factory                   score                                               pu
 
 :func:`decorrelate` is a transformation of the statistics to apply before any of them.
 
-Args:
-  calibration: statistics ``(N, F)``, N >= 2. A statistic that is not finite or (but for ``kernel_density_score``)
-    constant is an error.
-
 Returns:
   A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
 
@@ -108,6 +104,9 @@ class MeanZScore:
 def standardise(calibration: ArrayLike) -> Standardise:
     """The transformation that gives every statistic mean 0 and standard deviation 1 on the calibration data.
 
+    Args:
+      calibration: finite statistics ``(N, F)``, N >= 2, no column constant.
+
     Returns:
       A function from statistics ``(B, F)`` to ``(B, F)``.
     """
@@ -126,6 +125,7 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
     strongly correlated: apply this before :func:`kernel_density_score`.
 
     Args:
+      calibration: finite statistics ``(N, F)``, N >= 2, no column constant.
       regularisation: addend of the variances, in units of a standardised statistic, so that components without variance
         are not amplified.
 
@@ -149,6 +149,9 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
 def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     """Minus the log-density of the statistics, ``-sum_f log p_f``, with one kernel density estimate per statistic.
 
+    Args:
+      calibration: finite statistics ``(N, F)``, N >= 2.
+
     Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273).
     """
     return KernelDensityScore(density=density_of_states(check_statistics("calibration", calibration, 2)))
@@ -159,6 +162,9 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
 
     ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance, whose correlations
     are multiplied by 0.999: the order of the Mahalanobis distances from the calibration data.
+
+    Args:
+      calibration: finite statistics ``(N, F)``, N >= 2, no column constant.
 
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
     """
@@ -171,6 +177,9 @@ def mean_z_score(calibration: ArrayLike) -> MeanZScore:
 
     With the reconstruction errors at several noise levels this is the score of DDPM-OOD. It is one-sided: statistics
     below their calibration mean lower the score.
+
+    Args:
+      calibration: finite statistics ``(N, F)``, N >= 2, no column constant.
 
     Source: Graham et al. 2023 (https://arxiv.org/abs/2211.07740).
     """

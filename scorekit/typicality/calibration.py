@@ -4,9 +4,6 @@ The density of the statistics themselves (DoSE) detects examples whose statistic
 :mod:`scorekit.typicality._scores` turns it into scores, which are larger for out-of-distribution examples.
 Statistics and scores of calibration data are finite; traced, another value gives NaN.
 
-Args:
-  statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on; no column may be constant.
-
 Returns:
   A density, whose ``log_density`` takes statistics ``(B, F)`` to ``(B,)``, in nats.
 
@@ -86,6 +83,9 @@ def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
 
     The covariance is shrunk by a factor of 0.001 towards its diagonal, so that linearly dependent statistics are
     allowed. ``-log_density`` of the result orders examples by their Mahalanobis distance.
+
+    Args:
+      statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on; no column may be constant.
     """
     values = check_statistics("statistics", statistics, 2)
     covariance = jnp.atleast_2d(jnp.cov(values, rowvar=False))

@@ -1,8 +1,5 @@
 """Input complexity: the code length of a general-purpose compressor; host functions, with numpy and zlib.
 
-Args:
-  x: images ``(B, H, W, C)``, uint8, not empty.
-
 Returns:
   Bits, float64 ``(B,)``.
 
@@ -19,6 +16,9 @@ def code_length(x: np.ndarray) -> np.ndarray:
 
     Each image is compressed with each of the five filters of PNG (none, left, above, average, Paeth), applied to all
     rows, at level 9 of zlib; the shortest code length is returned.
+
+    Args:
+      x: images ``(B, H, W, C)``, uint8, not empty.
 
     >>> flat, noise = np.zeros((1, 16, 16, 1)), np.random.default_rng(0).integers(0, 256, (1, 16, 16, 1))
     >>> [bool(code_length(image.astype(np.uint8))[0] > 1000) for image in (flat, noise)]

@@ -4,11 +4,6 @@ All functions are closed forms or quadratures to machine precision, in float64 i
 K dimensions the radius of a standard Gaussian is chi distributed, and ``-log p - H = (r^2 - K) / 2`` nats, so that its
 typical sets are shells. A traced argument out of its range gives NaN.
 
-Args:
-  dim: number K of dimensions, any shape.
-  epsilon: half the width of the typical set, in ``unit``, for the full vector (not per dimension).
-  unit: unit of ``epsilon``.
-
 Returns:
   Arrays with the shapes of the arguments broadcast.
 
@@ -94,7 +89,11 @@ def _deviance(x: Array, mean: Array) -> Array:
 
 @checked
 def log_sphere_area(dim: Positive) -> Array:
-    """The log of the surface of the unit sphere in K dimensions, ``2 pi^(K/2) / Gamma(K/2)``; largest at K = 7."""
+    """The log of the surface of the unit sphere in K dimensions, ``2 pi^(K/2) / Gamma(K/2)``; largest at K = 7.
+
+    Args:
+      dim: number K of dimensions, any shape.
+    """
     half = 0.5 * _nan_below(0.0, jnp.asarray(dim, float))
     return math.log(2.0) + half * math.log(math.pi) - gammaln(half)
 
@@ -112,6 +111,7 @@ def shell_mass(dim: _Dim, low: ArrayLike, high: ArrayLike) -> Array:
     expanded around ``sqrt(K)``, where no large terms cancel: accurate to 1e-12 in float64 for K from 1 to above 1e6.
 
     Args:
+      dim: number K of dimensions, any shape.
       low: inner radius.
       high: outer radius, at least ``low``; may be infinite.
 
@@ -150,6 +150,11 @@ def typical_mass(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> Array:
     ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``, which tends to 1 as K grows for any
     ``epsilon`` proportional to K (asymptotic equipartition).
 
+    Args:
+      dim: number K of dimensions, any shape.
+      epsilon: half the width of the typical set, in ``unit``, for the full vector (not per dimension).
+      unit: unit of ``epsilon``.
+
     >>> dims = jnp.array([1, 10, 100, 1000])
     >>> print([f"{mass:.3f}" for mass in typical_mass(dims, 0.1 * dims)])
     ['0.098', '0.344', '0.845', '1.000']
@@ -177,6 +182,9 @@ def mirage_typical_radius(dim: _Dim) -> Array:
     The root of ``r^2 / (2K) + (K - 1) log r = 1/2 + (K - 1) (log(K / 2) - gamma) / 2``, which is ``r = sqrt(K (K - 1)
     W(z))`` with ``log z = 1 / (K - 1) + log(K / 2) - gamma - log(K (K - 1))``, in units of the data; 1 for K = 1, and
     ``r / sqrt(K)`` tends to ``exp(-gamma / 2) / sqrt(2) = 0.52984`` as K grows.
+
+    Args:
+      dim: number K of dimensions, any shape.
 
     Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
     """

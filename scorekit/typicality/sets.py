@@ -1,10 +1,5 @@
 """Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory.
 
-Args:
-  log_density: ``log p(x)`` in nats, any shape; may be infinite, but not NaN.
-  entropy: entropy H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
-  schedule: the noise schedule.
-
 Returns:
   An array shaped like ``log_density``.
 
@@ -35,6 +30,10 @@ from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
     """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
+    Args:
+      log_density: ``log p(x)`` in nats, any shape; may be infinite, but not NaN.
+      entropy: entropy H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
+
     Source: Cover & Thomas 2006.
     """
     log_density = jnp.asarray(log_density)
@@ -48,6 +47,8 @@ def typical_set(log_density: ArrayLike, entropy: FiniteScalar, epsilon: Positive
     """Membership in the typical set, ``|-log p(x) - H| <= epsilon``; False for an infinite or traced NaN density.
 
     Args:
+      log_density: ``log p(x)`` in nats, any shape; may be infinite, but not NaN.
+      entropy: entropy H in nats: ``density.entropy()`` or ``monte_carlo_entropy(...).value``.
       epsilon: half the width of the set, in ``unit``, for complete examples (not per dimension).
       unit: unit of ``epsilon``.
 
@@ -105,7 +106,7 @@ def local_typicality(denoiser: Denoiser, schedule: Schedule, states: PyTree, ts:
     has the value ``-D / 2`` throughout: its steps are too likely to be typical, as in greedy decoding.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
+      denoiser, schedule: ``(x_t, t) -> Prediction`` with a scalar t, and its noise schedule.
       states: the states at ``ts``, leaves ``(n + 1, B, ...)``.
       ts: decreasing times ``(n + 1,)``; sigma must not be 0 at the last.
 

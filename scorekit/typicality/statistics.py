@@ -13,12 +13,6 @@ A statistic alone does not classify an example: :mod:`scorekit.typicality._score
 :mod:`scorekit.typicality.calibration` compare it with its values on in-distribution data. Likelihoods come from
 :mod:`scorekit.likelihood`.
 
-Args:
-  denoiser: ``(x_t, t) -> Prediction``; ``t`` is a scalar.
-  schedule: the noise schedule.
-  x: data, a tree of ``(B, ...)`` arrays.
-  ts: times ``(n,)``, n >= 1.
-
 Returns:
   One statistic per example and time, ``(B, n)``.
 
@@ -79,6 +73,9 @@ def score_norms(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times, *
     """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
 
     Args:
+      denoiser, schedule: ``(x_t, t) -> Prediction`` with a scalar t, and its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays.
+      ts: times ``(n,)``, n >= 1.
       key: PRNG key of the noise of each level; None evaluates the network at the clean ``alpha x``, as published.
 
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132).
@@ -112,6 +109,9 @@ def reconstruction_errors(
 
     Args:
       key: PRNG key.
+      denoiser, schedule: ``(x_t, t) -> Prediction`` with a scalar t, and its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays.
+      ts: times ``(n,)``, n >= 1.
       solver: solver of :mod:`scorekit.solvers`, or None.
       steps: number of steps of the solver from each noise level.
 
@@ -144,6 +144,7 @@ def path_statistics(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: Array
     ``sum eps``, ``sum eps^2``, ``sum eps^3``, ``sum d``, ``sqrt(sum d^2)``, ``sum d^3``.
 
     Args:
+      denoiser, schedule: ``(x_t, t) -> Prediction`` with a scalar t, and its noise schedule.
       x: data, a tree of ``(B, ...)`` arrays; the path starts at ``alpha x`` at the last time.
       ts: decreasing times ``(n,)``, n >= 2, one evaluation each; the path runs from the last time to the first.
 
@@ -189,6 +190,9 @@ def score_curvature(
     (integrate by parts), so that the ratio is close to 1 on the typical set of high-dimensional noisy data.
 
     Args:
+      denoiser, schedule: ``(x_t, t) -> Prediction`` with a scalar t, and its noise schedule.
+      x: data, a tree of ``(B, ...)`` arrays.
+      ts: times ``(n,)``, n >= 1.
       key: key of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, with D
         tangents.
       probes: number of probes per example.
