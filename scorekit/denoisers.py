@@ -9,18 +9,6 @@ for each frame of a state ``(B, T, ...)`` (:mod:`scorekit.forcing`).
 
 Returns:
   ``(x_t, t) -> Prediction``, or a network of the same arguments.
-
->>> from scorekit.densities import gaussian
->>> from scorekit.schedules import Cosine
->>> normal, x = gaussian(jnp.zeros(1), std=1.0), jnp.ones((1, 1))
->>> of_network = denoiser_from_network(lambda x, t: 0.0 * x, Cosine(), target="v")  # as for these data
->>> of_score = denoiser_from_score(lambda x, t: -x, Cosine())
->>> of_density = denoiser_from_log_density(lambda x, t: -0.5 * jnp.sum(x**2, -1), Cosine())
->>> same = of_network, of_score, of_density, exact_denoiser(normal, Cosine())  # x0 = alpha x_t, eps = sigma x_t
->>> [round(float(denoiser(x, 0.5).x0[0, 0]), 4) for denoiser in same]
-[0.7071, 0.7071, 0.7071, 0.7071]
->>> condition_on_log_snr(lambda x, noise_level: noise_level, Cosine())(x, 0.5).round(4)
-Array(0., dtype=float32)
 """
 
 from collections.abc import Callable
@@ -71,6 +59,11 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
       schedule: the noise schedule of ``t``; it need not be the one of the training if the network sees noise levels.
       target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
+
+    >>> from scorekit.schedules import Cosine
+    >>> denoiser = denoiser_from_network(lambda x, t: 0.0 * x, Cosine(), target="v")
+    >>> denoiser(jnp.ones((1, 1)), 0.5)  # x0 = alpha x_t, eps = sigma x_t
+    Prediction(x0=Array([[0.7071068]], dtype=float32), eps=Array([[0.7071068]], dtype=float32))
     """
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
 
@@ -86,6 +79,10 @@ def denoiser_from_score(score: Network, schedule: Schedule) -> Denoiser:
     Args:
       score: ``(x_t, t) -> grad_x log p_t(x_t)``.
       schedule: gives ``alpha`` and ``sigma`` of ``x_t`` at ``t``.
+
+    >>> from scorekit.schedules import Cosine
+    >>> denoiser_from_score(lambda x, t: -x, Cosine())(jnp.ones((1, 1)), 0.5).eps.round(4)
+    Array([[0.7071]], dtype=float32)
 
     Source: Efron 2011 (Tweedie's formula).
     """
@@ -123,6 +120,11 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
     Args:
       log_density: ``(x_t, t) -> log p_t(x_t)``, ``(B,)`` or a scalar; no term may mix examples.
       schedule: gives ``alpha`` and ``sigma`` of ``x_t`` at ``t``.
+
+    >>> from scorekit.schedules import Cosine
+    >>> normal = lambda x, t: -0.5 * jnp.sum(x**2, -1)
+    >>> denoiser_from_log_density(normal, Cosine())(jnp.ones((1, 1)), 0.5).x0.round(4)
+    Array([[0.7071]], dtype=float32)
     """
     return denoiser_from_score(score_from_log_density(log_density), schedule)
 
@@ -150,6 +152,11 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
       density: a distribution of :mod:`scorekit.densities`; ``x_t`` is ``(..., D)``, or ``(B, D)`` with ``t`` ``(B,)``.
         Or a :class:`~scorekit.densities.RandomField`, with ``(*grid, C)`` in place of ``D``.
       schedule: gives the ``alpha`` and ``sigma`` at which the density is conditioned.
+
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import Cosine
+    >>> exact_denoiser(gaussian(jnp.zeros(1), std=1.0), Cosine())(jnp.ones((1, 1)), 0.5).x0.round(4)
+    Array([[0.7071]], dtype=float32)
     """
     kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
     if not isinstance(density, kinds):
@@ -173,6 +180,10 @@ def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0
       network: ``(x_t, noise_level) -> output``.
       schedule: turns the time into the log-SNR.
       scale: factor of the log-SNR.
+
+    >>> from scorekit.schedules import Cosine
+    >>> condition_on_log_snr(lambda x, noise_level: noise_level, Cosine())(jnp.ones(1), 1.0)
+    Array(-5., dtype=float32)
     """
     return Partial(_log_snr_network, as_pytree(network), schedule, scale)
 

@@ -6,16 +6,6 @@ https://arxiv.org/abs/2107.00630).
 
 Returns:
   Coefficients shaped like ``t``, states shaped like the data.
-
->>> from scorekit.schedules import RectifiedFlow
->>> flow, two = RectifiedFlow(), Prediction(jnp.zeros(2), jnp.ones(2))
->>> print(perturb(flow, jnp.ones(2), jnp.zeros(2), 0.25), score(flow, two, 0.5))
-[0.75 0.75] [-2. -2.]
->>> [round(float(f(flow, 0.5)), 3) for f in (drift, diffusion_squared)]
-[-2.0, 2.0]
->>> kernels: list[Kernel] = [kernel(flow, 0.8, 0.5) for kernel in (transition, posterior)]
->>> [(*(round(float(scale), 3) for scale in kernel.scales), round(float(kernel.std), 3)) for kernel in kernels]
-[(0.4, 0.775), (0.156, 0.469, 0.484)]
 """
 
 from typing import NamedTuple
@@ -50,6 +40,10 @@ def perturb(schedule: Schedule, x0: PyTree, eps: PyTree, t: ArrayLike) -> PyTree
       x0: clean data, leaves ``(B, ...)``.
       eps: standard normal noise shaped like ``x0``.
       t: time, scalar, ``(B,)``, or ``(B, T)`` for the frames of leaves ``(B, T, ...)``.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> perturb(RectifiedFlow(), jnp.ones(2), jnp.zeros(2), 0.25)
+    Array([0.75, 0.75], dtype=float32)
     """
     check_floating(x0=x0, eps=eps)
     check_like("x0", x0, eps=eps)
@@ -65,6 +59,10 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
     Args:
       schedule: any :class:`~scorekit.typing.Schedule`; a method ``drift(t)`` of its own is used if it has one.
       t: times in [0, 1], any shape, which the result has.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> drift(RectifiedFlow(), 0.5).round(3)
+    Array(-2., dtype=float32)
     """
     check_time(t=t)
     exact = getattr(schedule, "drift", None)
@@ -79,6 +77,10 @@ def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
       schedule: any :class:`~scorekit.typing.Schedule`; a method ``diffusion_squared(t)`` of its own is used if it has
         one.
       t: times in [0, 1], any shape, which the result has.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> diffusion_squared(RectifiedFlow(), 0.5).round(3)
+    Array(2., dtype=float32)
     """
     check_time(t=t)
     exact = getattr(schedule, "diffusion_squared", None)
@@ -93,6 +95,10 @@ class Kernel(NamedTuple):
     Attributes:
       scales: the scales of the conditions x_i, in order.
       std: the standard deviation.
+
+    >>> kernel = Kernel(scales=(jnp.float32(0.5),), std=jnp.float32(0.1))
+    >>> [float(scale) for scale in kernel.scales]
+    [0.5]
     """
 
     scales: tuple[Array, ...]
@@ -119,6 +125,11 @@ def transition(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
       schedule: gives ``alpha`` and ``sigma`` at both times.
       t: time of the noisier state, in [0, 1], a scalar or ``(B,)``.
       s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> kernel = transition(RectifiedFlow(), 0.8, 0.5)
+    >>> round(float(kernel.scales[0]), 3), round(float(kernel.std), 3)
+    (0.4, 0.775)
     """
     drop = _snr_drop(schedule, t, s)
     return Kernel((schedule.alpha(t) / schedule.alpha(s),), schedule.sigma(t) * jnp.sqrt(drop))
@@ -135,6 +146,10 @@ def posterior(schedule: Schedule, t: ArrayLike, s: ArrayLike) -> Kernel:
       schedule: gives ``alpha`` and ``sigma`` at both times.
       t: time of the noisier state, in [0, 1], a scalar or ``(B,)``.
       s: time of the less noisy state, ``s <= t``; for traced times in another order the result is NaN.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> [round(float(scale), 3) for scale in posterior(RectifiedFlow(), 0.8, 0.5).scales]
+    [0.156, 0.469]
     """
     drop, sigma_s = _snr_drop(schedule, t, s), schedule.sigma(s)
     noise = schedule.alpha(t) * jnp.square(sigma_s / schedule.sigma(t)) / schedule.alpha(s)
@@ -174,6 +189,10 @@ def score(schedule: Schedule, prediction: Prediction, t: ArrayLike) -> PyTree:
       schedule: gives ``sigma(t)``, which must be > 0.
       prediction: the denoiser's ``(x0, eps)``.
       t: time of the prediction, a scalar or ``(B,)``.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> score(RectifiedFlow(), Prediction(jnp.zeros(2), jnp.ones(2)), 0.5)
+    Array([-2., -2.], dtype=float32)
 
     Source: Vincent 2011.
     """

@@ -4,17 +4,6 @@ Trees of different structure or shapes, or coefficients that are neither scalars
 
 Returns:
   A tree shaped and typed like the first one.
-
->>> x = {"a": jnp.ones((4, 2)), "b": jnp.ones(4)}
->>> batch_size(x), event_size(x), print(sum_per_example(jnp.square, x))
-[3. 3. 3. 3.]
-(4, 3, None)
->>> combine((2.0, x), (-jnp.arange(4.0), x))["b"].tolist()
-[2.0, 1.0, 0.0, -1.0]
->>> where(jnp.arange(4) > 1, x, combine((0.0, x)))["b"].tolist(), expand(jnp.ones(4), x["a"]).shape
-([0.0, 0.0, 1.0, 1.0], (4, 1))
->>> normal_like(jax.random.key(0), x)["a"].shape, is_traced(x)
-((4, 2), False)
 """
 
 import dataclasses
@@ -126,6 +115,9 @@ def expand(coefficient: ArrayLike, leaf: Array) -> Array:
     Args:
       coefficient: a scalar, or an array of the leading axes of ``leaf``.
       leaf: an array ``(B, ...)``.
+
+    >>> expand(jnp.arange(4.0), jnp.ones((4, 2))).shape
+    (4, 1)
     """
     coefficient = jnp.asarray(coefficient)
     leading = jnp.shape(leaf)[: coefficient.ndim]
@@ -144,6 +136,9 @@ def combine(*terms: tuple[ArrayLike, PyTree]) -> PyTree:
     Args:
       terms: pairs ``(c_i, x_i)`` of a coefficient and a tree of floating arrays; the trees have the same structure and
         shapes.
+
+    >>> combine((2.0, jnp.ones(3)), (-jnp.arange(3.0), jnp.ones(3)))
+    Array([2., 1., 0.], dtype=float32)
     """
     coefficients, trees = zip(*terms, strict=True)
     check_floating(terms=trees[0])
@@ -164,6 +159,9 @@ def where(condition: ArrayLike, on_true: PyTree, on_false: PyTree) -> PyTree:
       condition: bool, a scalar or ``(B,)``.
       on_true: the tree to take where it holds.
       on_false: the tree to take elsewhere, shaped like ``on_true``.
+
+    >>> where(jnp.arange(3) > 1, jnp.ones(3), jnp.zeros(3))
+    Array([0., 0., 1.], dtype=float32)
     """
     check_like("on_true", on_true, on_false=on_false)
     return jax.tree.map(lambda a, b: jnp.where(expand(condition, a), a, b), on_true, on_false)
@@ -178,6 +176,9 @@ def normal_like(key: Key, tree: PyTree) -> PyTree:
     Args:
       key: PRNG key.
       tree: floating arrays, or ``jax.ShapeDtypeStruct``, with the shapes and dtypes of the noise.
+
+    >>> normal_like(jax.random.key(0), {"a": jnp.ones((4, 2))})["a"].shape
+    (4, 2)
     """
     check_floating(tree=tree)
     leaves, treedef = jax.tree.flatten(tree)
@@ -192,6 +193,9 @@ def batch_size(tree: PyTree) -> int:
 
     Args:
       tree: arrays ``(B, ...)``; at least one.
+
+    >>> batch_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
+    4
     """
     shapes = [jnp.shape(x) for x in jax.tree.leaves(tree)]
     if not shapes or any(not s for s in shapes) or len({s[0] for s in shapes}) > 1:
@@ -204,6 +208,9 @@ def event_size(tree: PyTree) -> int:
 
     Args:
       tree: arrays ``(B, ...)``.
+
+    >>> event_size({"a": jnp.ones((4, 2)), "b": jnp.ones(4)})
+    3
     """
     return sum(math.prod(jnp.shape(x)[1:]) for x in jax.tree.leaves(tree))
 
@@ -214,6 +221,9 @@ def sum_per_example(fn: Callable[[Array], Array], tree: PyTree) -> Array:
     Args:
       fn: an elementwise function, or one that keeps the leading axis.
       tree: arrays ``(B, ...)``.
+
+    >>> sum_per_example(jnp.square, jnp.ones((2, 3)))
+    Array([3., 3.], dtype=float32)
     """
 
     def leaf(x):
@@ -228,5 +238,8 @@ def is_traced(value: Any) -> bool:
 
     Args:
       value: anything.
+
+    >>> is_traced(1.0), jax.jit(lambda x: jnp.array(is_traced(x)))(1.0)
+    (False, Array(True, dtype=bool))
     """
     return isinstance(value, Tracer)

@@ -2,14 +2,6 @@
 
 Returns:
   A :class:`RandomField`.
-
->>> field: RandomField = random_field(jnp.ones((4, 6)))
->>> field.predict(jnp.ones((4, 6, 1)), 1.0, 1.0).x0[0, 0]
-Array([0.5], dtype=float32)
->>> field.flow(jnp.ones((4, 6, 1)), (1.0, 1.0), (1.0, 0.0)).mean().round(4)  # less noise: towards the mean of 0
-Array(0.7071, dtype=float32)
->>> power_law((8, 8), exponent=2.0).power.mean().round(5)
-Array(1., dtype=float32)
 """
 
 import math
@@ -43,6 +35,10 @@ class RandomField:
       power: the variance of each orthonormal Fourier coefficient, shaped as the grid and ordered as by ``fftfreq``.
       mean: mean of the field, a number or an array that broadcasts to ``(*grid, C)``.
       channels: number C of independent channels.
+
+    >>> field: RandomField = random_field(jnp.ones((4, 6)))
+    >>> field.flow(jnp.ones((4, 6, 1)), (1.0, 1.0), (1.0, 0.0)).mean().round(4)  # less noise: towards the mean of 0
+    Array(0.7071, dtype=float32)
     """
 
     power: Array
@@ -127,6 +123,9 @@ def random_field(
         ``power`` is the variance of a pixel.
       mean: mean of the field, a number or an array that broadcasts to ``(*grid, C)``.
       channels: number C of independent channels, the last axis of a draw.
+
+    >>> random_field(jnp.ones((4, 6))).predict(jnp.ones((4, 6, 1)), 1.0, 1.0).x0[0, 0]
+    Array([0.5], dtype=float32)
     """
     power = jnp.asarray(power, jnp.result_type(power, float) if isinstance(power, jax.Array) else float)
     if not 1 <= power.ndim <= 3 or not power.size:
@@ -162,6 +161,9 @@ def power_law(
       variance: variance of a pixel.
       mean: mean of the field, a number or an array that broadcasts to ``(*grid, C)``.
       channels: number C of independent channels, the last axis of a draw.
+
+    >>> power_law((8, 8), exponent=2.0).power.mean().round(5)
+    Array(1., dtype=float32)
 
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of cortical
     cells".

@@ -18,26 +18,6 @@ a denoiser has learned it.
 
 Returns:
   One value for each noise level and band, ``S + (K,)``.
-
->>> power = jnp.array([4.0, 1.0])
->>> [[round(float(x), 2) for x in f(power, 0.0)] for f in (band_snr, wiener_gain, wiener_error)]
-[[4.0, 1.0], [0.8, 0.5], [0.8, 0.5]]
->>> [round(float(x), 2) for x in transition_log_snr(power)]
-[-1.39, -0.0]
->>> bands: Bands = radial_bands((8,))
->>> bands.count.tolist(), bands.frequency.tolist(), radial_bands((4,), [0.0, 0.1, 1.0]).count.tolist()
-([1, 2, 2, 2, 1], [0.0, 0.125, 0.25, 0.375, 0.5], [1, 3])
->>> from scorekit import denoisers, schedules
->>> from scorekit.densities import random_fields
->>> denoiser = denoisers.exact_denoiser(random_fields.power_law((8,)), schedules.Cosine())
->>> x0 = random_fields.power_law((8,)).sample(jax.random.key(0), (100,))
->>> errors: BandErrors = error_by_band(jax.random.key(1), denoiser, schedules.Cosine(), x0, [0.3, 0.6], bands)
->>> errors.mean.shape, bool((errors.standard_error < errors.mean).all())
-((2, 5), True)
->>> print(band_power(jnp.ones((1, 8, 1)), bands).round(3), power_spectrum(jnp.zeros((1, 8, 1)), bands))
-[[8. 0. 0. 0. 0.]] [0. 0. 0. 0. 0.]
->>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
-Array(0.25, dtype=float32)
 """
 
 from collections.abc import Sequence
@@ -78,6 +58,9 @@ class Bands:
       index: the band of each coefficient, shaped as the grid, ordered as by ``fftfreq``.
       frequency: mean radial frequency of each band, ``(K,)``, in cycles per sample, increasing.
       count: number of coefficients in each band, ``(K,)``.
+
+    >>> radial_bands((8,)).frequency.tolist()
+    [0.0, 0.125, 0.25, 0.375, 0.5]
     """
 
     index: np.ndarray
@@ -95,6 +78,9 @@ def radial_bands(grid: tuple[int, ...], edges: Sequence[float] | None = None) ->
 
     Returns:
       The nonempty bands, as numpy arrays.
+
+    >>> radial_bands((8,)).count.tolist(), radial_bands((4,), [0.0, 0.1, 1.0]).count.tolist()
+    ([1, 2, 2, 2, 1], [1, 3])
     """
     check_shape(grid=grid)
     if not grid or min(grid) < 1:
@@ -122,6 +108,9 @@ def band_power(x: Array, bands: Bands) -> Array:
 
     Returns:
       ``(N, K)``, at least float32.
+
+    >>> band_power(jnp.ones((1, 8, 1)), radial_bands((8,))).round(3)
+    Array([[8., 0., 0., 0., 0.]], dtype=float32)
     """
     _check_on_grid(bands, x=x)
     x = jnp.asarray(x)
@@ -185,6 +174,9 @@ def band_snr(power: _Spectrum, log_snr: ArrayLike) -> Array:
       power: mean square of an orthonormal Fourier coefficient in each band, ``(K,)``; traced, a value below 0 gives
         NaN.
       log_snr: log-SNR of the schedule in nats, any shape ``S``; may be infinite.
+
+    >>> band_snr(jnp.array([4.0, 1.0]), 0.0)
+    Array([4., 1.], dtype=float32)
     """
     return jnp.exp(_log_band_snr(power, log_snr))
 
@@ -222,6 +214,9 @@ def wiener_error(power: _Spectrum, log_snr: ArrayLike) -> Array:
         NaN.
       log_snr: log-SNR of the schedule in nats, any shape ``S``; may be infinite.
 
+    >>> wiener_error(jnp.array([4.0, 1.0]), 0.0).round(3)
+    Array([0.8, 0.5], dtype=float32)
+
     Source: Wiener 1949, "Extrapolation, interpolation, and smoothing of stationary time series".
     """
     return _check_power(power) * jax.nn.sigmoid(-_log_band_snr(power, log_snr))
@@ -235,6 +230,9 @@ def transition_log_snr(power: Annotated[ArrayLike, Between(0, open="low")]) -> A
 
     Args:
       power: spectrum ``(K,)``.
+
+    >>> [round(float(x), 2) for x in transition_log_snr(jnp.array([4.0, 1.0]))]
+    [-1.39, -0.0]
     """
     return -jnp.log(_check_power(power))
 
@@ -251,6 +249,10 @@ def cutoff_frequency(gain: ArrayLike, bands: Bands) -> Array:
 
     Returns:
       ``(...)``: a frequency in cycles per sample; 0 if no band reaches one half, the highest frequency if all do.
+
+    >>> bands = radial_bands((8,))
+    >>> cutoff_frequency(wiener_gain(jnp.exp(-8.0 * bands.frequency), 2.0), bands).round(4)
+    Array(0.25, dtype=float32)
     """
     check_axes(*jnp.shape(bands.frequency), gain=gain)
     check_not_nan(gain=gain)
@@ -275,6 +277,9 @@ class BandErrors(NamedTuple):
     Attributes:
       mean: the mean error over the examples, ``(T, K)``.
       standard_error: standard error of the mean, ``(T, K)``.
+
+    >>> BandErrors(mean=jnp.full((2, 5), 0.5), standard_error=jnp.full((2, 5), 0.01)).mean.shape
+    (2, 5)
     """
 
     mean: Array
@@ -302,6 +307,14 @@ def error_by_band(
       x0: clean data ``(N, *grid, C)``; the standard error needs N >= 2 and is NaN otherwise.
       ts: times ``(T,)``.
       bands: partition of the coefficients of the grid of ``x0``.
+
+    >>> from scorekit import denoisers, schedules
+    >>> from scorekit.densities import random_fields
+    >>> data, schedule = random_fields.power_law((8,)), schedules.Cosine()
+    >>> x0, denoiser = data.sample(jax.random.key(0), (100,)), denoisers.exact_denoiser(data, schedule)
+    >>> errors = error_by_band(jax.random.key(1), denoiser, schedule, x0, [0.3, 0.6], radial_bands((8,)))
+    >>> errors.mean.shape, bool((errors.standard_error < errors.mean).all())
+    ((2, 5), True)
     """
     if np.ndim(ts) != 1 or not np.size(ts):
         raise ValueError(f"ts must have shape (T,) with T >= 1 times, got shape {jnp.shape(ts)}")

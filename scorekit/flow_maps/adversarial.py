@@ -15,14 +15,6 @@ leaves are summed.
 Returns:
   ``(B,)``: the mean over the logits of a leaf, summed over leaves.
 
->>> real, fake = jnp.array([[2.0]]), jnp.array([[-0.5]])
->>> discriminator_loss(real, fake, "hinge"), adversarial_loss(fake, "hinge")
-(Array([0.5], dtype=float32), Array([0.5], dtype=float32))
->>> feature_matching_loss([real, real], [fake, 2 * fake])
-Array([5.5], dtype=float32)
->>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
-Array([12.5, 12.5], dtype=float32)
-
 Sources: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024, "DMD2"
 (https://arxiv.org/abs/2405.14867); Sauer et al. 2024, "LADD" (https://arxiv.org/abs/2403.12015).
 """
@@ -63,6 +55,9 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
       real_logits: logits of data, leaves ``(B, ...)``, one leaf for each discriminator or head.
       fake_logits: logits of samples, leaves ``(B, ...)``.
       form: "softplus" or "hinge", the same for the discriminator and the generator.
+
+    >>> discriminator_loss(jnp.array([[2.0]]), jnp.array([[-0.5]]), "hinge")
+    Array([0.5], dtype=float32)
     """
     _check_batch(real_logits=real_logits)
     _check_batch(fake_logits=fake_logits)
@@ -81,6 +76,9 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
     Args:
       fake_logits: logits of samples, leaves ``(B, ...)``.
       form: "softplus" or "hinge", the same for the discriminator and the generator.
+
+    >>> adversarial_loss(jnp.array([[-0.5]]), "hinge")
+    Array([0.5], dtype=float32)
     """
     _check_batch(fake_logits=fake_logits)
     return _mean(_GENERATOR[form], fake_logits)
@@ -95,6 +93,9 @@ def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Ar
     Args:
       discriminator: ``x -> logits``, leaves ``(B, ...)``; the logits of an example depend on its x alone.
       x: data, or features of data, leaves ``(B, ...)``.
+
+    >>> gradient_penalty(lambda x: x @ jnp.array([3.0, 4.0]), jnp.ones((2, 2)))
+    Array([12.5, 12.5], dtype=float32)
 
     Source: Mescheder et al. 2018 (https://arxiv.org/abs/1801.04406); Sauer et al. 2023, "ADD"
     (https://arxiv.org/abs/2311.17042).
@@ -119,6 +120,9 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
     Args:
       real_features: features of data, leaves ``(B, ...)``.
       fake_features: features of samples, shaped like ``real_features``.
+
+    >>> feature_matching_loss([jnp.array([[2.0]])], [jnp.array([[-0.5]])])
+    Array([2.5], dtype=float32)
 
     Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711).
     """

@@ -7,21 +7,6 @@ adjacent points of a path.
 
 Returns:
   Losses or distances ``(B,)``.
-
->>> a, b = jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]])
->>> squared_error(a, b), pseudo_huber(a, b, scale=3.0)
-(Array([16.], dtype=float32), Array([2.], dtype=float32))
->>> from scorekit.denoisers import denoiser_from_network
->>> from scorekit.schedules import EDM, RectifiedFlow
->>> f = consistency_function(denoiser_from_network(lambda x, t: 7 * x, EDM()), EDM())
->>> f(jnp.ones(1), 0.0).round(5)
-Array([1.], dtype=float32)
->>> d = denoiser_from_network(lambda x, t: 0 * x, RectifiedFlow(), "v")
->>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
->>> consistency_training_loss(d, d, RectifiedFlow(), x, 0 * x, t, 0 * t, distance=squared_error)  # f = 1/2, then 1
-Array([0.25], dtype=float32)
->>> consistency_distillation_loss(d, d, d, RectifiedFlow(), x, x, t, t - 0.25).shape
-(1,)
 """
 
 from collections.abc import Callable
@@ -70,6 +55,11 @@ def consistency_function(
 
     Returns:
       f, ``(x_t, t) -> x``, shaped like ``x_t``; it may be passed through ``jit``.
+
+    >>> from scorekit import denoisers, schedules
+    >>> denoiser = denoisers.denoiser_from_network(lambda x, t: 7 * x, schedules.EDM())
+    >>> consistency_function(denoiser, schedules.EDM())(jnp.ones(1), 0.0).round(5)
+    Array([1.], dtype=float32)
     """
     check_time(t_min=t_min)
     return Partial(_to_end, as_pytree(denoiser), schedule, t_min)
@@ -81,6 +71,9 @@ def squared_error(a: PyTree, b: PyTree) -> Array:
     Args:
       a: a batch, leaves ``(B, ...)``.
       b: another batch of the same shapes.
+
+    >>> squared_error(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]))
+    Array([16.], dtype=float32)
     """
     check_floating(a=a, b=b)
     check_like("a", a, b=b)
@@ -96,6 +89,9 @@ def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
       b: another batch of the same shapes.
       scale: c, the root-mean-square error at the transition. The choice of iCT, 0.00054 sqrt(D) for the norm, is
         0.00054 here.
+
+    >>> pseudo_huber(jnp.zeros((1, 2)), jnp.array([[4.0, 4.0]]), scale=3.0)
+    Array([2.], dtype=float32)
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189), with the norm as a root mean square.
     """
@@ -151,6 +147,12 @@ def consistency_distillation_loss(
     Raises:
       ValueError: for a stochastic solver, or unless ``t_min <= s <= t`` (traced, the losses are NaN).
 
+    >>> from scorekit import denoisers, schedules
+    >>> d = denoisers.denoiser_from_network(lambda x, t: 0 * x, schedules.RectifiedFlow())
+    >>> t, x = jnp.array([0.5]), jnp.ones((1, 1))
+    >>> consistency_distillation_loss(d, d, d, schedules.RectifiedFlow(), x, x, t, t - 0.25).shape
+    (1,)
+
     Source: Song et al. 2023, alg. 2 (https://arxiv.org/abs/2303.01469).
     """
     solver = Euler() if solver is None else solver
@@ -194,6 +196,12 @@ def consistency_training_loss(
       t_min: the time at the end of the paths, a scalar.
       distance: :func:`pseudo_huber`, :func:`squared_error`, or any ``(a, b) -> (B,)``.
       weight: w, a scalar or ``(B,)``, for instance :func:`step_weight`.
+
+    >>> from scorekit import denoisers, schedules
+    >>> d = denoisers.denoiser_from_network(lambda x, t: 0 * x, schedules.RectifiedFlow())
+    >>> t, x = jnp.array([0.5]), jnp.ones((1, 1))  # f = 1/2, then 1
+    >>> consistency_training_loss(d, d, schedules.RectifiedFlow(), x, 0 * x, t, 0 * t, distance=squared_error)
+    Array([0.25], dtype=float32)
 
     Source: Song et al. 2023, alg. 3 (https://arxiv.org/abs/2303.01469).
     """

@@ -2,17 +2,6 @@
 
 Returns:
   Times or weights ``(B,)``.
-
->>> from scorekit.schedules import RectifiedFlow
->>> t, schedule = jnp.array([0.75]), RectifiedFlow()
->>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), first=10, last=40)
-Array([10., 10., 20., 40.], dtype=float32)
->>> step_weight(schedule, t, t - 0.25)
-Array([4.], dtype=float32)
->>> [round(float(s), 3) for s in tuning_time(schedule, jnp.array([0.2, 0.8]), 3)]
-[0.099, 0.774]
->>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
-[0.75, 0.05, 0.0]
 """
 
 from typing import Annotated
@@ -43,6 +32,9 @@ def earlier_time(t: ArrayLike, ts: ArrayLike, steps: Annotated[ArrayLike, Betwee
 
     Raises:
       ValueError: unless ``ts`` decreases.
+
+    >>> [round(float(s), 3) for s in earlier_time(jnp.array([1.0, 0.3, 0.1]), jnp.array([1.0, 0.5, 0.0]), 4)]
+    [0.75, 0.05, 0.0]
     """
     check_time(t=t, ts=ts)
     if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
@@ -69,6 +61,9 @@ def curriculum(progress: ArrayLike, first: PositiveInt, last: PositiveInt) -> Ar
     Raises:
       ValueError: unless ``first <= last``.
 
+    >>> curriculum(jnp.array([0.0, 0.3, 0.5, 1.0]), first=10, last=40)
+    Array([10., 10., 20., 40.], dtype=float32)
+
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
     check_time(progress=progress)
@@ -92,6 +87,10 @@ def step_weight(schedule: Schedule, t: ArrayLike, s: ArrayLike, coordinate: Coor
 
     Raises:
       ValueError: unless ``s <= t``; traced, the weights are NaN.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> step_weight(RectifiedFlow(), jnp.array([0.75]), jnp.array([0.5]))
+    Array([4.], dtype=float32)
 
     Source: Song & Dhariwal 2023 (https://arxiv.org/abs/2310.14189).
     """
@@ -118,6 +117,10 @@ def tuning_time(
       t: times ``(B,)``, for instance of ``scorekit.times.LogNormalSigma(mean=-1.1, std=2.0)``.
       stage: the stage, usually ``ceil(step / steps_per_stage)``; may be traced, so that it does not recompile.
       base: the factor between stages.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> [round(float(s), 3) for s in tuning_time(RectifiedFlow(), jnp.array([0.2, 0.8]), 3)]
+    [0.099, 0.774]
 
     Source: Geng et al. 2024, "Consistency models made easy" (https://arxiv.org/abs/2406.14548).
     """

@@ -17,14 +17,6 @@ Returns:
   The function ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, for ``log_det`` of
   :func:`scorekit.flow_maps.flow_map_log_likelihood`; it may be passed through ``jit``.
 
->>> from scorekit import densities, schedules
->>> from scorekit.flow_maps import exact_map
->>> data, schedule, x = densities.gaussian(jnp.zeros(2), std=0.5), schedules.Cosine(), jnp.ones((1, 2))
->>> exact_log_det(data, schedule)(x, 0.0, 1.0).round(3)
-Array([1.386], dtype=float32)
->>> log_det_from_network(lambda x, t, s: 0.15 * x, schedule)(x, 0.0, 1.0).round(2)
-Array([1.38], dtype=float32)
-
 Source: Ai et al. 2025, "Joint distillation for fast likelihood evaluation and sampling in flow-based models" (F2D2,
 https://arxiv.org/abs/2512.02636).
 """
@@ -79,6 +71,10 @@ def log_det_from_network(
       network: the head ``(x_t, t, s) -> h``, shaped like ``x_t``; :func:`divergence_loss` trains it.
       schedule: the noise schedule, which gives the clock.
       floor: the smallest scale of the data in units of the noise, > 0; the same in training and use.
+
+    >>> from scorekit.schedules import Cosine
+    >>> log_det_from_network(lambda x, t, s: 0.15 * x, Cosine())(jnp.ones((1, 2)), 0.0, 1.0).round(2)
+    Array([1.38], dtype=float32)
     """
     return Partial(_from_network, as_pytree(network), schedule, floor)
 
@@ -98,6 +94,11 @@ def exact_log_det(density: Gaussian | Mixture, schedule: Schedule, steps: Positi
       density: the distribution of the data.
       schedule: gives ``alpha`` and ``sigma`` of both densities.
       steps: steps of the integration of the map; not used for a Gaussian.
+
+    >>> from scorekit import densities, schedules
+    >>> data = densities.gaussian(jnp.zeros(2), std=0.5)
+    >>> exact_log_det(data, schedules.Cosine())(jnp.ones((1, 2)), 0.0, 1.0).round(3)  # 2 log 2
+    Array([1.386], dtype=float32)
     """
     if not isinstance(density, Gaussian | Mixture):
         raise ValueError(f"density must be one of Gaussian, Mixture, got {density!r}")

@@ -12,17 +12,6 @@ smoothed by noise of standard deviation h: the direction of :mod:`scorekit.flow_
 Returns:
   A drift ``(B, ...)`` in the units of x, the weights of one, or losses ``(B,)``.
 
->>> x, data = jnp.array([[0.0]]), jnp.array([[1.0], [3.0]])
->>> kernel_drift(x, data, x, 1e3, kernel="gaussian").round(2)  # a wide kernel: the difference of the means
-Array([[2.]], dtype=float32)
->>> weights = drift_weights(jnp.array([0, 1, 1]), jnp.array([0, 1]), jnp.array([1.0, 2.0, 2.0]))
->>> DriftWeights(*weights).repelling
-Array([[0.  , 0.  , 0.  , 0.  , 0.  ],
-       [0.  , 0.  , 0.5 , 0.25, 0.25],
-       [0.  , 0.5 , 0.  , 0.25, 0.25]], dtype=float32)
->>> drifting_loss(jnp.zeros((3, 1)), data, (0.5,)).round(3)
-Array([1., 1., 1.], dtype=float32)
-
 Sources: Deng et al. 2026, "Generative modeling via drifting" (https://arxiv.org/abs/2602.04770); for the scores Lai et
 al. 2026 (https://arxiv.org/abs/2603.07514).
 """
@@ -50,6 +39,9 @@ class DriftWeights(NamedTuple):
     Attributes:
       data: weights of the attracting data, ``(B, N)``.
       repelling: weights of the repelling samples, then of the repelling data, ``(B, B + N)``.
+
+    >>> DriftWeights(data=jnp.ones((1, 2)), repelling=jnp.zeros((1, 3))).repelling.shape
+    (1, 3)
     """
 
     data: Array
@@ -80,6 +72,10 @@ def kernel_drift(
       kernel: "gaussian" or "laplace".
       joint: whether ``a = sqrt(a_1 a_2)``, with a_1 normalised over both sets and a_2 over the points x, as in the
         paper: the drift is shorter where one of the sets is far away.
+
+    >>> x, data = jnp.array([[0.0]]), jnp.array([[1.0], [3.0]])
+    >>> kernel_drift(x, data, x, 1e3, kernel="gaussian").round(2)  # a wide kernel: the difference of the means
+    Array([[2.]], dtype=float32)
     """
     check_floating(x=x, data=data, samples=samples)
     check_finite(x=x, data=data, samples=samples)
@@ -117,6 +113,11 @@ def drift_weights(
       labels: classes of the samples, ``(B,)``; below 0 for none, where all data attract.
       data_labels: classes of the data, ``(N,)``.
       guidance_scale: γ, scalar or ``(B,)``.
+
+    >>> drift_weights(jnp.array([0, 1, 1]), jnp.array([0, 1]), jnp.array([1.0, 2.0, 2.0])).repelling
+    Array([[0.  , 0.  , 0.  , 0.  , 0.  ],
+           [0.  , 0.  , 0.5 , 0.25, 0.25],
+           [0.  , 0.5 , 0.  , 0.25, 0.25]], dtype=float32)
     """
     labels, data_labels = as_array(labels, "labels"), as_array(data_labels, "data_labels")
     for name, classes in {"labels": labels, "data_labels": data_labels}.items():
@@ -158,6 +159,9 @@ def drifting_loss(
       kernel: "gaussian" or "laplace".
       joint: whether ``a = sqrt(a_1 a_2)``, with a_1 normalised over both sets and a_2 over the points x, as in the
         paper: the drift is shorter where one of the sets is far away.
+
+    >>> drifting_loss(jnp.zeros((3, 1)), jnp.array([[1.0], [3.0]]), (0.5,)).round(3)
+    Array([1., 1., 1.], dtype=float32)
     """
     check_floating(samples=samples, data=data)
     check_finite(samples=samples, data=data)

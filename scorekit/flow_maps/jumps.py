@@ -2,17 +2,6 @@
 
 Returns:
   Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
-
->>> from scorekit.schedules import RectifiedFlow
->>> float(middle_time(RectifiedFlow(), 1.0, 0.5).round(4))
-0.75
->>> steps = shortcut_steps(jax.random.key(0), RectifiedFlow(), 2, num_levels=1)
->>> steps.t, steps.middle, steps.s
-(Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
->>> from scorekit.times import LogitNormal
->>> jumps = two_times(jax.random.key(0), LogitNormal(mean=-0.4, std=1.0), RectifiedFlow(), 4)
->>> (Jumps(*jumps).s < jumps.t).tolist()
-[False, False, False, True]
 """
 
 from typing import NamedTuple
@@ -39,6 +28,9 @@ class Jumps(NamedTuple):
       t: times of the start, ``(B,)``.
       s: times of the end, ``(B,)``, ``s <= t``.
       weight: importance weights, ``(B,)``.
+
+    >>> Jumps(t=jnp.ones(2), s=jnp.zeros(2), weight=jnp.ones(2)).t.shape
+    (2,)
     """
 
     t: Array
@@ -63,6 +55,11 @@ def two_times(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt
     Returns:
       :class:`Jumps`; the weights are the products of the weights of both times.
 
+    >>> from scorekit import schedules, times
+    >>> jumps = two_times(jax.random.key(0), times.LogitNormal(mean=-0.4), schedules.RectifiedFlow(), 4)
+    >>> (jumps.s < jumps.t).tolist()
+    [False, False, False, True]
+
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
     one, two = (draw(k, sampler, schedule, n) for k in jax.random.split(key))
@@ -83,6 +80,10 @@ def middle_time(schedule: Schedule, t: ArrayLike, s: ArrayLike, fraction: Fracti
       s: the ends of the jumps, shaped like t, ``s <= t``.
       fraction: part of the jump, a scalar or shaped like t; uniform draws give the progressive loss with random
         middle times.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> middle_time(RectifiedFlow(), 1.0, 0.5).round(4)
+    Array(0.75, dtype=float32)
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """
@@ -125,6 +126,11 @@ def shortcut_steps(
       num_levels: number of lengths, over which the draws are stratified; shortcut models have 7, for at most 128 steps.
       t_max: the start of the path.
       t_min: the end of the path.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> steps = shortcut_steps(jax.random.key(0), RectifiedFlow(), 2, num_levels=1)
+    >>> steps.t, steps.middle, steps.s
+    (Array([1., 1.], dtype=float32), Array([0.5, 0.5], dtype=float32), Array([0., 0.], dtype=float32))
 
     Source: Frans et al. 2024 (https://arxiv.org/abs/2410.12557).
     """

@@ -13,16 +13,6 @@ at s = t for any network, and every schedule is regular at both ends. In the "fl
 
 Returns:
   Shaped like ``x_t``, or the function of ``(x_t, t, s)``, which may be passed through ``jit``.
-
->>> from scorekit.schedules import RectifiedFlow
->>> schedule, x_t = RectifiedFlow(), jnp.ones((1, 2))
->>> flow_map = flow_map_from_network(lambda x, t, s: x, schedule)
->>> transport(flow_map, schedule, x_t, 1.0, 0.25), semigroup_error(flow_map, schedule, x_t, 1.0, 0.5, 0.0)
-(Array([[0.25, 0.25]], dtype=float32), Array([0.0625], dtype=float32))
->>> clock(schedule, 0.25)
-Array(0.25, dtype=float32)
->>> condition_on_clocks(lambda x, level, span: span, schedule)(x_t, 1.0, 0.25)
-Array(0.75, dtype=float32)
 """
 
 from collections.abc import Callable
@@ -50,6 +40,10 @@ def clock(schedule: Schedule, t: ArrayLike, coordinate: CoordinateName = "flow")
       schedule: gives ``alpha`` and ``sigma`` at t.
       t: times in [0, 1] of any shape.
       coordinate: the coordinate; the clock of "sigma" is ``sigma / alpha``.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> clock(RectifiedFlow(), 0.25)
+    Array(0.25, dtype=float32)
     """
     check_time(t=t)
     return frame(coordinate, schedule.alpha(t), schedule.sigma(t)).clock
@@ -77,6 +71,10 @@ def flow_map_from_network(
       target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``RectifiedFlow``
         the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
 
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> flow_map_from_network(lambda x, t, s: x, RectifiedFlow())(jnp.ones((1, 2)), 1.0, 0.25).x0
+    Array([[0., 0.]], dtype=float32)
+
     Source: Geng et al. 2025, "Mean flows" (https://arxiv.org/abs/2505.13447).
     """
     return Partial(_from_network, as_pytree(network), schedule, as_target(target))
@@ -103,6 +101,10 @@ def condition_on_clocks(
       schedule: gives the clocks tau and rho of t and s.
       scale: factor of both.
 
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> condition_on_clocks(lambda x, level, span: span, RectifiedFlow())(jnp.ones((1, 2)), 1.0, 0.25)
+    Array(0.75, dtype=float32)
+
     Source: Lu & Song 2024, on the noise input of stable consistency models (https://arxiv.org/abs/2410.11081).
     """
     return Partial(_with_clocks, as_pytree(network), schedule, scale)
@@ -118,6 +120,11 @@ def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, 
       x_t: the state at t, leaves ``(B, ...)``.
       t: time of the state, a scalar or ``(B,)``.
       s: time of the result, before or after t, a scalar or ``(B,)``.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> flow_map = flow_map_from_network(lambda x, t, s: x, RectifiedFlow())
+    >>> transport(flow_map, RectifiedFlow(), jnp.ones((1, 2)), 1.0, 0.25)  # x_t + (s - t) output
+    Array([[0.25, 0.25]], dtype=float32)
     """
     check_state(x_t, t=t, s=s)
     prediction = flow_map(x_t, jnp.asarray(t), jnp.asarray(s))
@@ -143,6 +150,11 @@ def semigroup_error(
       t: time of the state, a scalar or ``(B,)``.
       middle: the time m at which the path is interrupted.
       s: time at the end of the path, a scalar or ``(B,)``.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> flow_map = flow_map_from_network(lambda x, t, s: x, RectifiedFlow())
+    >>> semigroup_error(flow_map, RectifiedFlow(), jnp.ones((1, 2)), 1.0, 0.5, 0.0)
+    Array([0.0625], dtype=float32)
 
     Source: Boffi et al. 2025, "How to build a consistency model" (https://arxiv.org/abs/2505.18825).
     """

@@ -12,17 +12,6 @@ same objective is the probability-density distillation of Parallel WaveNet.
 Returns:
   Losses ``(B,)``, of the fake denoiser as ``(loss, aux)`` of :func:`scorekit.denoising_loss`.
 
->>> from scorekit.denoisers import exact_denoiser
->>> from scorekit.densities import gaussian
->>> from scorekit.schedules import RectifiedFlow
->>> schedule = RectifiedFlow()
->>> fake, real = (exact_denoiser(gaussian(jnp.full(1, m), std=1.0), schedule) for m in (2.0, 0.0))
->>> at = Times(jnp.array([0.5]), jnp.ones(1))
->>> jax.grad(lambda x: matching_loss(fake, real, schedule, x, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)
-Array([[1.]], dtype=float32)
->>> fake_score_loss(lambda x, t: 0 * x, schedule, jnp.ones((1, 1)), jnp.zeros((1, 1)), at, target="eps")[0]
-Array([0.], dtype=float32)
-
 Sources: van den Oord et al. 2017 (https://arxiv.org/abs/1711.10433); Luo et al. 2023
 (https://arxiv.org/abs/2305.18455); Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
 """
@@ -73,6 +62,12 @@ def matching_loss(
         it is the divergence of Diff-Instruct, at one noise level.
       normalise: whether to divide g by the mean of ``|x - x0_real|``.
 
+    >>> from scorekit import denoisers, densities, schedules
+    >>> flow, at = schedules.RectifiedFlow(), Times(t=jnp.array([0.5]), weight=jnp.ones(1))
+    >>> fake, real = (denoisers.exact_denoiser(densities.gaussian(jnp.full(1, m), std=1.0), flow) for m in (2.0, 0.0))
+    >>> jax.grad(lambda x: matching_loss(fake, real, flow, x, 0 * x, at).sum())(jnp.array([[2.0]])).round(3)
+    Array([[1.]], dtype=float32)
+
     Source: Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
     """
     check_floating(samples=samples)
@@ -110,6 +105,11 @@ def fake_score_loss(
       times: times and importance weights, ``(B,)`` each.
       target: the target of the network.
       weighting: lambda, a function of log-SNR, which multiplies the eps-MSE.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> x, at = jnp.ones((1, 1)), Times(t=jnp.array([0.5]), weight=jnp.ones(1))
+    >>> fake_score_loss(lambda x, t: 0 * x, RectifiedFlow(), x, 0 * x, at, target="eps")[0]
+    Array([0.], dtype=float32)
     """
     check_floating(samples=samples)
     _check(times, batch_size(samples))

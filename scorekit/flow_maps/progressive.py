@@ -9,20 +9,6 @@ noise (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512).
 
 Returns:
   The pair, shaped like ``x_t``.
-
->>> steps = student_steps(jax.random.key(0), jnp.array([1.0, 0.5, 0.0]), 2)
->>> steps == Steps(t=steps.t, middle=steps.middle, s=steps.s), steps.middle
-(True, Array([0.5, 0.5], dtype=float32))
->>> from scorekit.schedules import RectifiedFlow
->>> chord(RectifiedFlow(), jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5)
-Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
->>> halvings(16, 2)
-(8, 4, 2)
->>> from scorekit.denoisers import exact_denoiser
->>> from scorekit.densities import gaussian
->>> teacher, x = exact_denoiser(gaussian(jnp.zeros(1), std=1.0), RectifiedFlow()), jnp.ones((2, 1))
->>> progressive_loss(lambda x, t: 0 * x, teacher, RectifiedFlow(), x, -x, steps)[0].shape
-(2,)
 """
 
 from typing import NamedTuple
@@ -49,6 +35,9 @@ class Steps(NamedTuple):
       t: times of the start, ``(B,)``.
       middle: the teacher's times in between, ``(B,)``.
       s: times of the end, ``(B,)``.
+
+    >>> Steps(t=jnp.ones(1), middle=jnp.full(1, 0.5), s=jnp.zeros(1)).middle.tolist()
+    [0.5]
     """
 
     t: Array
@@ -69,6 +58,9 @@ def student_steps(key: Key, ts: ArrayLike, n: PositiveInt) -> Steps:
 
     Raises:
       ValueError: unless ``ts`` decreases and has an odd number of times.
+
+    >>> student_steps(jax.random.key(0), jnp.array([1.0, 0.5, 0.0]), 2).middle
+    Array([0.5, 0.5], dtype=float32)
     """
     check_time(ts=ts)
     ts = jnp.asarray(ts)
@@ -107,6 +99,10 @@ def chord(schedule: Schedule, x_t: PyTree, x_s: PyTree, t: ArrayLike, s: ArrayLi
 
     Raises:
       ValueError: unless the states have one shape and ``s < t``; traced, the prediction is NaN.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> chord(RectifiedFlow(), jnp.array([1.0]), jnp.array([3.0]), 1.0, 0.5)
+    Prediction(x0=Array([5.], dtype=float32), eps=Array([1.], dtype=float32))
     """
     check_time(t=t, s=s)
     check_floating(x_t=x_t, x_s=x_s)
@@ -186,6 +182,12 @@ def progressive_loss(
 
     Raises:
       ValueError: for steps that are not ``(B,)``, or unless ``s < middle < t``; traced, the loss is NaN.
+
+    >>> from scorekit import denoisers, densities, schedules
+    >>> teacher = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=1.0), schedules.RectifiedFlow())
+    >>> x, steps = jnp.ones((2, 1)), student_steps(jax.random.key(0), jnp.array([1.0, 0.5, 0.0]), 2)
+    >>> progressive_loss(lambda x, t: 0 * x, teacher, schedules.RectifiedFlow(), x, -x, steps)[0].shape
+    (2,)
     """
     for name, value in zip(Steps._fields, steps, strict=True):
         if jnp.shape(value) != (batch_size(x0),):
@@ -205,6 +207,9 @@ def halvings(first: PositiveInt, last: PositiveInt) -> tuple[int, ...]:
     Args:
       first: number of steps of the first teacher, ``last`` times a power of 2, at least 2.
       last: number of steps of the last student.
+
+    >>> halvings(16, 2)
+    (8, 4, 2)
     """
     rounds = [last]
     while rounds[0] < first:

@@ -3,17 +3,6 @@
 ``uncond + gamma (cond - uncond)``: ``gamma = 0`` is unconditional, 1 plain conditional, above 1 guided (Ho & Salimans
 2022, https://arxiv.org/abs/2207.12598, whose w is ``gamma - 1``). A scale may be a function of the time
 (:func:`scorekit.guidance.weight_schedule`).
-
->>> import jax.numpy as jnp
->>> cond, weak, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.8, 0.0))
->>> guided = classifier_free(cond, uncond, 3.0), autoguidance(cond, weak, 2.0)
->>> guided += compose(uncond, [cond, weak], [2.0, -1.0]), negative(cond, uncond, weak, 3.0, 1.0)
->>> [round(float(denoiser(jnp.ones(1), 0.5).x0[0]), 1) for denoiser in guided]
-[3.0, 1.2, 1.2, 2.2]
->>> cfg_plus_plus(cond, uncond, 0.5)(jnp.ones(1), 0.5)
-Prediction(x0=Array([0.5], dtype=float32), eps=Array([1.], dtype=float32))
->>> classifier_free_batched(lambda x, t, c: Prediction(c + 0 * x, x), jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
-Array([3., 3.], dtype=float32)
 """
 
 from collections.abc import Callable, Sequence
@@ -49,6 +38,11 @@ def classifier_free(cond: Denoiser, uncond: Denoiser, guidance_scale: Scale) -> 
       uncond: the denoiser without the condition, or with the negative prompt in its place.
       guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 0 is unconditional, 1 plain conditional.
 
+    >>> import jax.numpy as jnp
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.0))
+    >>> classifier_free(cond, uncond, 3.0)(jnp.ones(1), 0.5).x0
+    Array([3.], dtype=float32)
+
     Source: Ho & Salimans 2022, eq. 6 (https://arxiv.org/abs/2207.12598).
     """
     return rule(_affine, (uncond, cond), guidance_scale)
@@ -70,6 +64,11 @@ def classifier_free_batched(
       conditions: the conditions, a tree of ``(B, ...)`` arrays.
       null_conditions: the null conditions, broadcast to the shape of ``conditions``.
       guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 0 is unconditional, 1 plain conditional.
+
+    >>> import jax.numpy as jnp
+    >>> labelled = lambda x, t, c: Prediction(c + 0 * x, x)
+    >>> classifier_free_batched(labelled, jnp.ones(2), 0.0, 3.0)(jnp.ones(2), 0.5).x0
+    Array([3., 3.], dtype=float32)
     """
     conditional, uncond = branches(cond, conditions, null_conditions)
     return classifier_free(conditional, uncond, guidance_scale)
@@ -87,6 +86,11 @@ def autoguidance(cond: Denoiser, weak: Denoiser, guidance_scale: Scale) -> Denoi
       weak: the weaker model.
       guidance_scale: gamma; 1 is the model alone. Published values are 1.5 to 3.
 
+    >>> import jax.numpy as jnp
+    >>> cond, weak = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.75))
+    >>> autoguidance(cond, weak, 2.0)(jnp.ones(1), 0.5).x0
+    Array([1.25], dtype=float32)
+
     Source: Karras et al. 2024 (https://arxiv.org/abs/2406.02507).
     """
     return classifier_free(cond, weak, guidance_scale)
@@ -103,6 +107,11 @@ def compose(uncond: Denoiser, conds: Sequence[Denoiser], guidance_scales: Sequen
       uncond: the denoiser without any of the conditions.
       conds: the conditional denoisers; with ``uncond`` they may be :func:`scorekit.guidance.branches` of one call.
       guidance_scales: gamma_i, one for each of ``conds``.
+
+    >>> import jax.numpy as jnp
+    >>> cond, other, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.5, 0.0))
+    >>> compose(uncond, [cond, other], [2.0, -1.0])(jnp.ones(1), 0.5).x0
+    Array([1.5], dtype=float32)
 
     Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
@@ -139,6 +148,11 @@ def negative(
       guidance_scale: gamma.
       negative_scale: nu.
 
+    >>> import jax.numpy as jnp
+    >>> cond, unwanted, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.5, 0.0))
+    >>> negative(cond, uncond, unwanted, 3.0, 1.0)(jnp.ones(1), 0.5).x0
+    Array([2.5], dtype=float32)
+
     Source: Liu et al. 2022 (https://arxiv.org/abs/2206.01714).
     """
     return rule(_negative, (uncond, cond, unwanted), guidance_scale, negative_scale)
@@ -162,6 +176,11 @@ def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction | C
       cond: the conditional denoiser.
       uncond: the denoiser without the condition, or with the negative prompt in its place.
       guidance_scale: lambda of the paper; 0 is unconditional, and 1 is *not* plain conditional sampling.
+
+    >>> import jax.numpy as jnp
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(c + 0 * x, x - c) for c in (1.0, 0.0))
+    >>> cfg_plus_plus(cond, uncond, 0.5)(jnp.ones(1), 0.5)
+    Prediction(x0=Array([0.5], dtype=float32), eps=Array([1.], dtype=float32))
 
     Source: Chung et al. 2024 (https://arxiv.org/abs/2406.08070).
     """

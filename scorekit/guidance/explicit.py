@@ -10,17 +10,6 @@ the data; guided diffusion tilts every noise level instead, and guided autoregre
 Returns:
   The log-density of the result, up to a constant: a function of the same arguments, which may be passed through
     ``jit``.
-
->>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
->>> both = log_product((1.0, normal(0.0)), (1.0, normal(2.0)))  # N(1, 1/2), times exp(-1)
->>> both(jnp.array([[1.0], [2.0]])).tolist()
-[-1.0, -2.0]
->>> guided = classifier_free_log_density(normal(1.0), normal(0.0), 3.0)  # N(3, 1), times exp(3)
->>> guided(jnp.array([[3.0], [4.0]])).tolist()
-[3.0, 2.5]
->>> label_1 = lambda x: -jnp.logaddexp(0.0, -x[..., 0])  # a logistic classifier
->>> jnp.exp(classifier_guided_log_density(normal(0.0), label_1, 4.0)(jnp.array([[0.0]])))  # 1 / 2^4
-Array([0.0625], dtype=float32)
 """
 
 from collections.abc import Callable
@@ -60,6 +49,11 @@ def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
       terms: pairs of a weight, of either sign, and a log-density; all log-densities take the same arguments and have
         the same shape.
 
+    >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
+    >>> both = log_product((1.0, normal(0.0)), (1.0, normal(2.0)))  # N(1, 1/2), times exp(-1)
+    >>> both(jnp.array([[1.0], [2.0]])).tolist()
+    [-1.0, -2.0]
+
     Source: Hinton 2002 (https://doi.org/10.1162/089976602760128018).
     """
     if not terms:
@@ -81,6 +75,10 @@ def classifier_guided_log_density(
       log_likelihood: ``log p(y | x)`` of the wanted y, from any differentiable model.
       guidance_scale: gamma, of any sign; 0 is unconditional, 1 plain conditional.
 
+    >>> normal, label_1 = (lambda x: -0.5 * jnp.sum(x**2, -1)), (lambda x: -jnp.logaddexp(0.0, -x[..., 0]))
+    >>> jnp.exp(classifier_guided_log_density(normal, label_1, 4.0)(jnp.zeros((1, 1))))  # 1 / 2^4
+    Array([0.0625], dtype=float32)
+
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), on the joint.
     """
     return log_product((1.0, log_density), (guidance_scale, log_likelihood))
@@ -98,6 +96,11 @@ def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance
       cond: ``x -> log p(x | y)`` of the wanted y, up to a constant, ``(B,)``.
       uncond: ``x -> log p(x)``, up to a constant, ``(B,)``.
       guidance_scale: gamma, of any sign; 0 is unconditional, 1 plain conditional.
+
+    >>> normal = lambda mean: lambda x: -0.5 * jnp.sum((x - mean) ** 2, -1)
+    >>> guided = classifier_free_log_density(normal(1.0), normal(0.0), 3.0)  # N(3, 1), times exp(3)
+    >>> guided(jnp.array([[3.0], [4.0]])).tolist()
+    [3.0, 2.5]
 
     Source: Ho & Salimans 2022 (https://arxiv.org/abs/2207.12598), on the joint.
     """

@@ -25,20 +25,6 @@ size. At ``sigma = 0`` all formulas are finite.
 
 Returns:
   ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
-
->>> from scorekit import denoisers, densities, schedules
->>> from scorekit.guidance import operators
->>> covariance, schedule = jnp.array([[1.0, 0.8], [0.8, 1.0]]), schedules.Cosine()
->>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedule)
->>> problem = prior, schedule, operators.mask(jnp.array([True, False])), jnp.array([[3.0, 0.0]])
->>> for posterior in (replacement, pigdm, mmps):  # the other value is 0.8 * 3, which replacement neglects
-...     print(posterior(*problem)(jnp.zeros((1, 2)), 1.0).x0[0].round(1))
-[3. 0.]
-[3.  2.4]
-[3.  2.4]
->>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedule, "x0")
->>> dps(prior, schedule, lambda x: x, jnp.ones((1, 1)), 1.0)(jnp.zeros((1, 1)), 0.5).x0.round(3)
-Array([[0.707]], dtype=float32)
 """
 
 import jax
@@ -169,6 +155,13 @@ def replacement(
       data_std: standard deviation of the data, in ``r_t^2``.
       num_iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
 
+    >>> from scorekit import denoisers, densities, schedules
+    >>> from scorekit.guidance import operators
+    >>> normal, half = densities.gaussian(jnp.zeros(2), std=1.0), operators.mask(jnp.array([True, False]))
+    >>> prior = denoisers.exact_denoiser(normal, schedules.Cosine())
+    >>> replacement(prior, schedules.Cosine(), half, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 0.5).x0
+    Array([[3., 0.]], dtype=float32)
+
     Source: Wang et al. 2022 (DDNM, https://arxiv.org/abs/2212.00490); with noise Zhu et al. 2023
     (DiffPIR, https://arxiv.org/abs/2305.08995).
     """
@@ -201,6 +194,13 @@ def pigdm(
       noise_std: standard deviation of the noise of y, a scalar or ``(B,)``; 0 for an exact observation.
       data_std: standard deviation of the data, in ``r_t^2``.
       num_iterations: iterations of conjugate gradients on ``A A'``: 1 is exact for masks and pooling, blurs need more.
+
+    >>> from scorekit import denoisers, densities, schedules
+    >>> from scorekit.guidance import operators
+    >>> covariance, half = jnp.array([[1.0, 0.8], [0.8, 1.0]]), operators.mask(jnp.array([True, False]))
+    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedules.Cosine())
+    >>> pigdm(prior, schedules.Cosine(), half, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 1.0).x0.round(1)  # 0.8 * 3
+    Array([[3. , 2.4]], dtype=float32)
 
     Source: Song et al. 2023 (https://openreview.net/forum?id=9_gsMA8MRKQ), as a score, without the extra
     weight of its algorithm.
@@ -238,6 +238,13 @@ def mmps(
       num_iterations: iterations of conjugate gradients: the number of values of y for the exact solution; fewer
         regularise.
 
+    >>> from scorekit import denoisers, densities, schedules
+    >>> from scorekit.guidance import operators
+    >>> covariance, half = jnp.array([[1.0, 0.8], [0.8, 1.0]]), operators.mask(jnp.array([True, False]))
+    >>> prior = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), covariance=covariance), schedules.Cosine())
+    >>> mmps(prior, schedules.Cosine(), half, jnp.array([[3.0, 0.0]]))(jnp.zeros((1, 2)), 1.0).x0.round(1)  # 0.8 * 3
+    Array([[3. , 2.4]], dtype=float32)
+
     Source: Rozet et al. 2024 (https://arxiv.org/abs/2405.13712); Boys et al. 2023 (TMPD, with the full
     matrix, https://arxiv.org/abs/2310.06721).
     """
@@ -267,6 +274,11 @@ def dps(
       operator: A, one of :mod:`scorekit.guidance.operators` or any differentiable function ``x0 -> y``.
       observation: y, leaves ``(B, ...)``, shaped like ``A(x0)``; masked values must be 0.
       noise_std: assumed standard deviation of the noise of y, a scalar or ``(B,)``.
+
+    >>> from scorekit import denoisers, schedules
+    >>> prior = denoisers.denoiser_from_network(lambda x, t: x, schedules.Cosine(), "x0")
+    >>> dps(prior, schedules.Cosine(), lambda x: x, jnp.ones((1, 1)), 1.0)(jnp.zeros((1, 1)), 0.5).x0.round(3)
+    Array([[0.707]], dtype=float32)
 
     Source: Chung et al. 2022 (https://arxiv.org/abs/2209.14687).
     """

@@ -1,19 +1,6 @@
 """Rules that decompose the guidance into components parallel and orthogonal to a prediction.
 
 Inner products and norms are taken over one example, all arrays of a tree together.
-
->>> from scorekit.schedules import RectifiedFlow
->>> from scorekit.typing import Prediction
->>> constant = lambda *values: lambda x, t: Prediction(jnp.array([values]), x)
->>> cond, uncond, x, flow = constant(2.0, 0.0), constant(1.0, -1.0), jnp.ones((1, 2)), RectifiedFlow()
->>> apg(cond, uncond, flow, 3.0)(x, 0.5).x0
-Array([[2., 2.]], dtype=float32)
->>> tangential(constant(1.0, 1.0), uncond, flow, 2.0, "x0")(x, 0.5).x0  # nothing is shared
-Array([[1.5, 2.5]], dtype=float32)
->>> cond, uncond = (lambda x, t, c=c: Prediction(x - c * t, x + c * (1 - t)) for c in (1.0, 0.5))  # velocity c
->>> guided = cfg_zero_star(cond, uncond, flow, 3.0)(x, 0.5)
->>> (guided.eps - guided.x0).round(3)  # they are parallel: the conditional velocity
-Array([[1., 1.]], dtype=float32)
 """
 
 from typing import Annotated
@@ -95,6 +82,12 @@ def apg(
       norm_threshold: r, in units of the data times the root of the number of values; published values are 2.5 to
         15.
 
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> from scorekit.typing import Prediction
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(jnp.array([c]), x) for c in ((2.0, 0.0), (1.0, -1.0)))
+    >>> apg(cond, uncond, RectifiedFlow(), 3.0)(jnp.ones((1, 2)), 0.5).x0
+    Array([[2., 2.]], dtype=float32)
+
     Source: Sadat et al. 2024, alg. 1 (https://arxiv.org/abs/2410.02416).
     """
     parameters = (schedule, guidance_scale, parallel, norm_threshold)
@@ -136,6 +129,13 @@ def cfg_zero_star(
       zero_above: noise-to-signal ratio above which the velocity is 0. The paper skips 4 % of the steps, which is a
         ratio of 24 for a rectified flow.
 
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> from scorekit.typing import Prediction
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(x - c * t, x + c * (1 - t)) for c in (1.0, 0.5))  # velocity c
+    >>> guided = cfg_zero_star(cond, uncond, RectifiedFlow(), 3.0)(jnp.ones((1, 2)), 0.5)
+    >>> (guided.eps - guided.x0).round(3)  # they are parallel: the conditional velocity
+    Array([[1., 1.]], dtype=float32)
+
     Source: Fan et al. 2025 (https://arxiv.org/abs/2503.18886).
     """
     return rule(_zero_star, (cond, uncond), schedule, guidance_scale, zero_above)
@@ -171,6 +171,12 @@ def tangential(
       guidance_scale: gamma, a scalar, ``(B,)``, or a function of the time; 1 is plain conditional.
       target: the parameterisation of u and c. The paper uses the output of the network, "eps" or "velocity"; "v" is
         defined at both ends of the schedule.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> from scorekit.typing import Prediction
+    >>> cond, uncond = (lambda x, t, c=c: Prediction(jnp.array([c]), x) for c in ((1.0, 1.0), (1.0, -1.0)))
+    >>> tangential(cond, uncond, RectifiedFlow(), 2.0, "x0")(jnp.ones((1, 2)), 0.5).x0  # nothing is shared
+    Array([[1.5, 2.5]], dtype=float32)
 
     Source: Kwon et al. 2025 (https://arxiv.org/abs/2503.18137).
     """

@@ -16,16 +16,6 @@ conditionals.
 Returns:
   A :class:`GuidedSequences`.
 
->>> cond, uncond = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))
->>> guided: GuidedSequences = guide_joint(cond, uncond, 2.0)
->>> [f"{p:.3f}" for p in jnp.exp(guided.log_prob)], total_variation(cond, uncond).item()  # 1 to 9
-(['0.100', '0.900'], 0.25)
->>> even = jnp.log(jnp.full((2, 2), 0.25))
->>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
->>> first_symbol = lambda guided: [f"{p:.3f}" for p in jnp.exp(guided.log_prob).sum(1)]
->>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
-(['0.576', '0.424'], ['0.500', '0.500'])
-
 Source: Dieleman 2022, "Guidance: a cheat code for diffusion models", on autoregressive models
 (https://sander.ai/2022/05/26/guidance.html).
 """
@@ -57,6 +47,10 @@ class GuidedSequences(NamedTuple):
     Attributes:
       log_prob: normalised log-probabilities of all sequences, ``(V_1, ..., V_n)``.
       log_factor: ``log_prob - log p(x)``, the logarithm of ``s`` or ``s'``; NaN where ``p(x) = 0``.
+
+    >>> guided: GuidedSequences = guide_joint(jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5])), 2.0)
+    >>> guided.log_factor.shape
+    (2,)
     """
 
     log_prob: Array
@@ -133,6 +127,12 @@ def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar)
       cond: normalised log-probabilities ``log p(x | y)`` of all sequences, ``(V_1, ..., V_n)``.
       uncond: ``log p(x)``, shaped like ``cond``.
       guidance_scale: gamma, a finite scalar; 0 is unconditional, 1 plain conditional.
+
+    >>> even = jnp.log(jnp.full((2, 2), 0.25))
+    >>> cond = jnp.log(jnp.array([[0.4, 0.1], [0.25, 0.25]]))  # both first symbols are equally likely
+    >>> first_symbol = lambda guided: [f"{p:.3f}" for p in jnp.exp(guided.log_prob).sum(1)]
+    >>> first_symbol(guide_joint(cond, even, 2.0)), first_symbol(guide_sequentially(cond, even, 2.0))
+    (['0.576', '0.424'], ['0.500', '0.500'])
     """
     _check_shapes(cond, uncond)
     log_prob = jnp.zeros(())
@@ -152,6 +152,9 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
 
     Returns:
       A scalar.
+
+    >>> total_variation(jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.array([0.5, 0.5]))).item()
+    0.25
     """
     _check_log_probs(log_p=log_p, log_q=log_q)
     check_like("log_p", log_p, log_q=log_q)

@@ -4,11 +4,6 @@ A stateless rule is a plain function ``(x_t, t) -> Prediction``. A stateful one 
 ``state = rule.init(x)`` and evaluated by ``prediction, state = rule.predict(state, x_t, t)``; wrappers carry the state
 of the denoiser that they wrap. :func:`scorekit.samplers.sample` keeps it in the carry of its scan; :func:`with_state`
 does the same for a single step.
-
->>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
-()
->>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
-(Prediction(x0=1.0, eps=1.0), ())
 """
 
 from collections.abc import Callable
@@ -61,6 +56,9 @@ def init_denoiser_state(denoiser: Denoiser, x: PyTree) -> PyTree:
     Args:
       denoiser: any denoiser, stateful or not.
       x: data of the shapes that the denoiser will see, leaves ``(B, ...)``.
+
+    >>> init_denoiser_state(lambda x, t: Prediction(x, x), 1.0)
+    ()
     """
     return denoiser.init(x) if isinstance(denoiser, StatefulDenoiser) else ()
 
@@ -73,6 +71,9 @@ def predict(denoiser: Denoiser, state: PyTree, x_t: PyTree, *times: Array) -> tu
       state: the state of the denoiser, from :func:`init_denoiser_state` or the last evaluation.
       x_t: the noisy state, leaves ``(B, ...)``.
       *times: the time t of a denoiser, or t and s of a flow map; scalars or ``(B,)``.
+
+    >>> predict(lambda x, t: Prediction(x, x), (), 1.0, 0.5)
+    (Prediction(x0=1.0, eps=1.0), ())
     """
     if isinstance(denoiser, StatefulDenoiser):
         return denoiser.predict(state, x_t, *times)

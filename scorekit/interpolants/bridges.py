@@ -8,12 +8,6 @@ targets and solvers of the reverse SDE need not know that the process is a bridg
 Returns:
   The schedule, or eps, shaped like ``x0``.
 
->>> schedule = brownian_schedule(2.0)
->>> float(schedule.sigma(0.25)), float(schedule.time_at(schedule.log_snr(0.25)))
-(1.0, 0.25)
->>> schedule.sigma(0.25) * bridge_noise(schedule, jnp.zeros(1), jnp.ones(1), jnp.zeros(1), 0.25)  # a quarter of the way
-Array([0.25], dtype=float32)
-
 Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
 """
 
@@ -34,6 +28,9 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
 
     Args:
       std: standard deviation of the Brownian motion at t = 1; that of the bridge is largest at t = 1/2, ``std / 2``.
+
+    >>> brownian_schedule(2.0).sigma(0.25)
+    Array(1., dtype=float32)
     """
     return EDM(sigma_min=0.0, sigma_max=std, rho=0.5)
 
@@ -51,6 +48,10 @@ def bridge_noise(schedule: Schedule, x0: PyTree, x1: PyTree, z: PyTree, t: Array
       x1: end of the bridge, shaped like ``x0``; paired with it or not.
       z: standard normal noise shaped like ``x0``.
       t: time in [0, 1], a scalar or ``(B,)``.
+
+    >>> schedule, zero = brownian_schedule(2.0), jnp.zeros(1)
+    >>> schedule.sigma(0.25) * bridge_noise(schedule, zero, jnp.ones(1), zero, 0.25)  # a quarter of the way
+    Array([0.25], dtype=float32)
     """
     check_floating(x0=x0, x1=x1, z=z)
     check_like("x0", x0, x1=x1, z=z)

@@ -7,15 +7,6 @@ prior draws for a caption (DALL·E 2).
 Returns:
   Vectors of norm 1, ``(..., D)``.
 
->>> cat, day, night = jnp.eye(3)
->>> for found in slerp(cat, day, 1 / 3), text_difference(cat, day, night, 0.5), closest(jnp.eye(3), day + 0.5 * cat):
-...     print([round(float(x), 4) for x in found])
-[0.866, 0.5, 0.0]
-[0.7071, -0.5, 0.5]
-[0.0, 1.0, 0.0]
->>> [round(float(x), 4) for x in contrastive_loss(jnp.eye(2), jnp.eye(2), 0.0)]  # log(1 + 1 / e)
-[0.3133, 0.3133]
-
 Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020); Ramesh et al. 2022
 (https://arxiv.org/abs/2204.06125).
 """
@@ -54,6 +45,9 @@ def contrastive_loss(
 
     Returns:
       The loss of each example in nats, ``(B,)``; ``log B`` where all similarities are equal.
+
+    >>> [round(float(x), 4) for x in contrastive_loss(jnp.eye(2), jnp.eye(2), 0.0)]  # log(1 + 1 / e)
+    [0.3133, 0.3133]
     """
     _check_vectors(pictures=pictures)
     check_floating(captions=captions)
@@ -86,6 +80,9 @@ def slerp(start: Array, end: Array, weight: Annotated[ArrayLike, Between()]) -> 
         NaN.
       weight: position w, 0 at the start and 1 at the end; it broadcasts against the leading axes.
 
+    >>> slerp(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]), 1 / 3).round(4)
+    Array([0.866, 0.5  ], dtype=float32)
+
     Source: Shoemake 1985, "Animating rotation with quaternion curves".
     """
     _check_vectors(rank=None, start=start)
@@ -117,6 +114,10 @@ def text_difference(picture: Array, before: Array, after: Array, weight: Annotat
       after: embedding of a caption of the image as it is to be, another one than ``before``, of norm 1, ``(..., D)``.
       weight: position w, 0 for the image as it is; from 0.25 to 0.5 in the paper; it broadcasts against the leading
         axes.
+
+    >>> cat, day, night = jnp.eye(3)
+    >>> text_difference(cat, day, night, 0.5).round(4)
+    Array([ 0.7071, -0.5   ,  0.5   ], dtype=float32)
     """
     _check_vectors(rank=None, picture=picture)
     check_floating(before=before, after=after)
@@ -135,6 +136,9 @@ def closest(candidates: Array, target: Array) -> Array:
     Args:
       candidates: the embeddings, ``(..., n, D)``, n >= 1.
       target: the target, ``(..., D)``.
+
+    >>> closest(jnp.eye(2), jnp.array([0.5, 1.0]))
+    Array([0., 1.], dtype=float32)
     """
     _check_vectors(rank=None, target=target)
     check_floating(candidates=candidates)

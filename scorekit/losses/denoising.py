@@ -7,21 +7,6 @@ velocity or a preconditioned network (:mod:`scorekit.predictions`).
 Returns:
   ``(loss, aux)``: losses ``(B,)`` and their :class:`LossAux` or :class:`ClassificationAux`. Take the mean of the first
     to train.
-
->>> from scorekit.schedules import Cosine
->>> x0, zero, key = jnp.ones((2, 3)), lambda x, t: 0 * x, jax.random.key(0)
->>> aux: LossAux = denoising_loss(key, zero, Cosine(), x0)[1]
->>> binned: Binned = aux.by_noise_level
->>> aux.t.shape, float(binned.count.sum())
-((2,), 2.0)
->>> times, labels = Times(jnp.array([0.2, 0.9]), jnp.array([1.0, 2.0])), jnp.array([0, 2])
->>> print(denoising_loss_at(zero, Cosine(), x0, 0 * x0, times, target="eps")[0])
-[0. 0.]
->>> loss, aux = classification_loss_at(zero, Cosine(), x0, 0 * x0, times, labels)
->>> [round(float(x), 2) for x in (*loss, *classification_loss(key, zero, Cosine(), x0, labels)[0])]
-[1.1, 2.2, 1.1, 1.1]
->>> isinstance(aux, ClassificationAux), aux.correct.tolist()
-(True, [True, False])
 """
 
 from collections.abc import Callable
@@ -52,6 +37,10 @@ class Binned(NamedTuple):
       count: the number of examples in each bin, ``(K,)``.
       edges: ``(K + 1,)``; bin k is ``[edges[k], edges[k + 1])`` in log-SNR (nats), and the first and last bins include
         all values beyond.
+
+    >>> binned = Binned(sum=jnp.array([6.0]), count=jnp.array([3.0]), edges=jnp.array([0.0, 2.0]))
+    >>> binned.sum / binned.count
+    Array([2.], dtype=float32)
     """
 
     sum: Array
@@ -69,6 +58,11 @@ class LossAux(NamedTuple):
       eps_mse: ``||eps - eps_hat||^2 / D``.
       target_mse: the mean squared error of the target of the network.
       by_noise_level: ``eps_mse`` binned by log-SNR.
+
+    >>> from scorekit.schedules import Cosine
+    >>> aux: LossAux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, Cosine(), jnp.ones((2, 3)))[1]
+    >>> aux.t.shape, float(aux.by_noise_level.count.sum())
+    ((2,), 2.0)
     """
 
     t: Array
@@ -103,6 +97,11 @@ def denoising_loss(
       weighting: lambda of the log-SNR, which multiplies the eps-MSE (:mod:`scorekit.weightings`).
       times: sampler of the times (:mod:`scorekit.times`); None for uniform times.
 
+    >>> from scorekit.schedules import Cosine
+    >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, Cosine(), jnp.ones((2, 3)), target="eps")
+    >>> loss.mean().shape, aux.eps_mse.shape
+    ((), (2,))
+
     Source: Ho et al. 2020, eq. 12 (https://arxiv.org/abs/2006.11239); Kingma & Gao 2023
     (https://arxiv.org/abs/2303.00848).
     """
@@ -135,6 +134,11 @@ def denoising_loss_at(
       times: times and importance weights, ``(B,)`` each.
       target: the target of the network: a name such as "v" or "eps", or a :class:`~scorekit.predictions.Target`.
       weighting: lambda of the log-SNR, which multiplies the eps-MSE (:mod:`scorekit.weightings`).
+
+    >>> from scorekit.schedules import Cosine
+    >>> times, x0 = Times(t=jnp.array([0.2, 0.9]), weight=jnp.array([1.0, 2.0])), jnp.ones((2, 3))
+    >>> denoising_loss_at(lambda x, t: 0 * x, Cosine(), x0, 0 * x0, times, target="eps")[0]
+    Array([0., 0.], dtype=float32)
     """
     target = as_target(target)
     _check_times(times, _examples(x0))
@@ -158,6 +162,9 @@ class ClassificationAux(NamedTuple):
       log_snr: log-SNR at these times in nats, clipped to +-60.
       cross_entropy: ``-log p(y | x_t)``, in nats.
       correct: whether y is the most probable class.
+
+    >>> ClassificationAux(jnp.zeros(1), jnp.zeros(1), jnp.log(jnp.array([2.0])), jnp.array([True])).correct.mean()
+    Array(1., dtype=float32)
     """
 
     t: Array
@@ -189,6 +196,11 @@ def classification_loss(
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
       times: sampler of the times (:mod:`scorekit.times`); None for uniform times.
 
+    >>> from scorekit.schedules import Cosine
+    >>> x0, labels, guess = jnp.ones((2, 3)), jnp.array([0, 2]), lambda x, t: 0 * x  # three equal logits
+    >>> classification_loss(jax.random.key(0), guess, Cosine(), x0, labels)[0].round(2)
+    Array([1.1, 1.1], dtype=float32)
+
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233).
     """
     for_times, for_noise = jax.random.split(key)
@@ -216,6 +228,12 @@ def classification_loss_at(
       eps: standard normal noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
+
+    >>> from scorekit.schedules import Cosine
+    >>> times, x0 = Times(t=jnp.array([0.2, 0.9]), weight=jnp.array([1.0, 2.0])), jnp.ones((2, 3))
+    >>> loss, aux = classification_loss_at(lambda x, t: 0 * x, Cosine(), x0, 0 * x0, times, jnp.array([0, 2]))
+    >>> loss.round(2), aux.correct.tolist()
+    (Array([1.1, 2.2], dtype=float32), [True, False])
     """
     b, labels = _examples(x0), as_array(labels, "labels")
     if labels.shape != (b,) or not jnp.issubdtype(labels.dtype, jnp.integer):

@@ -14,18 +14,6 @@ Hence denoising needs no derivative of the network; the objectives of this modul
 
 Returns:
   The loss of each example in nats per squared unit of ``x``, ``(B,)``; its mean is to be minimised.
-
->>> x, key = jnp.array([[1.0, -2.0]]), jax.random.key(0)
->>> implicit_loss(lambda x: -x, x)  # |x|^2 / 2 - 2
-Array([0.5], dtype=float32)
->>> sliced_loss(key, lambda x: -x, x, num_probes=2).shape
-(1,)
->>> finite_difference_loss(key, lambda x: x.sum(-1), x[:, :1]).round(3)  # (v . s)^2 / 2, and no divergence
-Array([0.5], dtype=float32)
->>> finite_difference_denoising_loss(key, lambda x: -0.5 * jnp.sum(x**2, -1), x, std=0.5).shape
-(1,)
->>> contractive_loss(lambda x: 0.5 * x, x, std=1.0)  # |x|^2 / 4 + D / 4
-Array([1.75], dtype=float32)
 """
 
 from collections.abc import Callable
@@ -75,6 +63,9 @@ def implicit_loss(
       num_probes: number of directions for each example, whose estimates are averaged.
       key: PRNG key; not used, and may be None, for the exact divergence.
 
+    >>> implicit_loss(lambda x: -x, jnp.array([[1.0, -2.0]]))  # |x|^2 / 2 - 2
+    Array([0.5], dtype=float32)
+
     Source: Hyvärinen 2005, "Estimation of non-normalized statistical models by score matching"; Song et al. 2019,
     eq. 8 (https://arxiv.org/abs/1905.07088).
     """
@@ -103,6 +94,9 @@ def sliced_loss(
       x: data, a tree of ``(B, ...)`` arrays, at least one example.
       probes: distribution of the directions v, with ``E[v v^T] = I``.
       num_probes: number of directions for each example, whose estimates are averaged.
+
+    >>> sliced_loss(jax.random.key(0), lambda x: -x, jnp.ones((3, 2)), num_probes=2).shape
+    (3,)
 
     Source: Song et al. 2019, eq. 7 (https://arxiv.org/abs/1905.07088).
     """
@@ -133,6 +127,9 @@ def finite_difference_loss(
       x: data, a tree of ``(B, ...)`` arrays, at least one example.
       probes: distribution of the direction v, one for each example, with ``E[v v^T] = I``.
       step: length h of the finite difference along the direction, in the units of ``x``.
+
+    >>> finite_difference_loss(jax.random.key(0), lambda x: x.sum(-1), jnp.ones((1, 1))).round(3)  # (v . s)^2 / 2
+    Array([0.5], dtype=float32)
 
     Source: Pang et al. 2020, "Efficient learning of generative models via finite-difference score matching"
     (https://arxiv.org/abs/2007.03317).
@@ -167,6 +164,10 @@ def finite_difference_denoising_loss(
       probes: distribution of the direction v, one for each example, with ``E[v v^T] = I``.
       step: length h of the finite difference along the direction, in the units of ``x``.
 
+    >>> normal = lambda x: -0.5 * jnp.sum(x**2, -1)
+    >>> finite_difference_denoising_loss(jax.random.key(0), normal, jnp.ones((3, 2)), std=0.5).shape
+    (3,)
+
     Source: Pang et al. 2020, eq. 15 (https://arxiv.org/abs/2007.03317).
     """
     for_noise, for_probes = jax.random.split(key)
@@ -188,6 +189,9 @@ def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: Po
       reconstruct: the autoencoder ``x -> r(x)``, shaped like ``x``.
       x: data, a tree of ``(B, ...)`` arrays, at least one example.
       std: standard deviation of the noise of the denoising autoencoder, in the units of ``x``.
+
+    >>> contractive_loss(lambda x: 0.5 * x, jnp.array([[1.0, -2.0]]), std=1.0)  # |x|^2 / 4 + D / 4
+    Array([1.75], dtype=float32)
 
     Source: Rifai et al. 2011, "Contractive auto-encoders"; Alain & Bengio 2014 (https://arxiv.org/abs/1211.4246).
     """

@@ -2,18 +2,6 @@
 
 Returns:
   Decreasing times ``(n + 1,)``.
-
->>> uniform(2), quadratic(2)
-(Array([1. , 0.5, 0. ], dtype=float32), Array([1.  , 0.25, 0.  ], dtype=float32))
->>> from scorekit.schedules import EDM, LinearVP, RectifiedFlow
->>> uniform_log_snr(RectifiedFlow(), 3, t_max=0.75, t_min=0.25)
-Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
->>> karras(EDM(), 2, 1.0, 0.0, to_zero=False).round(4)
-Array([1. , 0.5, 0. ], dtype=float32)
->>> for grid in vp_quadratic(RectifiedFlow(), 3), matching(RectifiedFlow(), LinearVP(), quadratic(3)):
-...     print([round(float(t), 2) for t in grid])
-[1.0, 0.72, 0.27, 0.0]
-[0.99, 0.72, 0.27, 0.0]
 """
 
 from typing import Annotated
@@ -42,6 +30,9 @@ def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Arr
       n: number of steps.
       t_max: first time of the grid, up to 1.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
+
+    >>> uniform(2)
+    Array([1. , 0.5, 0. ], dtype=float32)
     """
     _check_ends(t_max, t_min)
     return _valid(t_max, t_min, jnp.linspace(t_max, t_min, n + 1))
@@ -56,6 +47,9 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
       t_max: first time of the grid, up to 1.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       power: exponent, 2 for the quadratic grid.
+
+    >>> quadratic(2)
+    Array([1.  , 0.25, 0.  ], dtype=float32)
 
     Source: Song et al. 2020 (https://arxiv.org/abs/2010.02502).
     """
@@ -80,6 +74,10 @@ def matching(schedule: Schedule, other: Schedule, ts: ArrayLike) -> Array:
       schedule: the schedule to step on.
       other: the schedule whose noise levels to take, within the range of ``schedule``.
       ts: decreasing times ``(n + 1,)`` of ``other``.
+
+    >>> from scorekit.schedules import LinearVP, RectifiedFlow
+    >>> [round(float(t), 2) for t in matching(RectifiedFlow(), LinearVP(), quadratic(3))]
+    [0.99, 0.72, 0.27, 0.0]
     """
     return _times_at(schedule, other.log_snr(check_grid(ts)), "noise levels in the range of schedule", ts=ts)
 
@@ -137,6 +135,10 @@ def vp_quadratic(
       t_max: first time of the grid, up to 1.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       power: exponent; 1 for steps equal in the t of ``LinearVP``, larger spends more steps at low noise.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> [round(float(t), 2) for t in vp_quadratic(RectifiedFlow(), 3)]
+    [1.0, 0.72, 0.27, 0.0]
     """
     _check_ends(t_max, t_min)
     is_plain = jax.tree_util.treedef_is_leaf(jax.tree.structure(schedule))  # an object that jit does not take
@@ -174,6 +176,10 @@ def uniform_log_snr(
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       to_zero: whether the last of the n steps goes from ``t_min`` to t = 0.
 
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> uniform_log_snr(RectifiedFlow(), 3, t_max=0.75, t_min=0.25)
+    Array([0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+
     Source: Lu et al. 2022, step size schedule (https://arxiv.org/abs/2206.00927).
     """
     first, last = _finite_ends(schedule, t_max, t_min)
@@ -199,6 +205,10 @@ def karras(
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       rho: exponent; larger spends more steps at low noise.
       to_zero: whether the last of the n steps goes from ``t_min`` to t = 0.
+
+    >>> from scorekit.schedules import EDM
+    >>> karras(EDM(), 2, 1.0, 0.0, to_zero=False).round(4)
+    Array([1. , 0.5, 0. ], dtype=float32)
 
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
