@@ -77,6 +77,7 @@ def log_mean_weight(log_weights: Array) -> Array:
     return jax.nn.logsumexp(log_weights) - jnp.log(log_weights.shape[0])
 
 
+@checked
 def resample_if_due(
     key: Key, log_weights: Array, particles: PyTree, threshold: ArrayLike, take: Callable[..., Any] = take_rows
 ) -> tuple[PyTree, Array, Array, Array, Array]:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from scorekit.arguments import checked
 from scorekit.guidance.stateful import StatefulDenoiser, init_denoiser_state, predict, with_state
 from scorekit.numerics.meshes import scan
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
 
 
+@checked
 def integrate(
     denoiser: Denoiser,
     schedule: Schedule,
@@ -61,6 +63,7 @@ def integrate(
     return x, states
 
 
+@checked
 def stacked_rows(solver: Solver, schedule: Schedule, times: ArrayLike, num_past: ArrayLike) -> PyTree:
     """``solver.row`` for the steps along the first axis of ``times``, every leaf with that axis.
 
