@@ -18,10 +18,6 @@ with ``det = alpha sigma' - sigma alpha'`` and ``R^2 = sigma^2 + alpha^2 s^2`` f
 ``v``, ``velocity`` and ``EDM`` divide by neither alpha nor sigma and are therefore defined at both ends of every
 schedule; ``x0`` requires ``sigma > 0``, and ``eps`` and ``score`` require ``alpha > 0`` where they are evaluated.
 
-Args:
-  schedule: the noise schedule.
-  sigma_data: s, the standard deviation of the data.
-
 Returns:
   The target, or the pair.
 
@@ -90,6 +86,7 @@ def bounded_log_snr(schedule: Schedule, t: Array) -> Array:
     """The log-SNR clipped to +-60 nats, so that products of weights (0 times infinity) are finite at the ends.
 
     Args:
+      schedule: gives ``log_snr(t)``, which may be infinite at the ends.
       t: times of any shape.
 
     Returns:
@@ -276,6 +273,9 @@ def as_target(target: "TargetName | Target", argument: str = "target") -> Target
     Args:
       target: a name of :data:`TARGETS`, or an object with the methods of :class:`Target`.
       argument: the name of the argument in errors.
+
+    >>> as_target("v")
+    V()
     """
     if not isinstance(target, str) and hasattr(target, "to_prediction"):
         return target
@@ -297,6 +297,7 @@ def convert(
     """Converts a prediction of one target to another, at fixed ``x_t``.
 
     Args:
+      schedule: gives ``alpha`` and ``sigma`` at t; "velocity" also needs their derivatives.
       output: a network output, shaped like ``x_t``.
       x_t: the noisy state.
       t: time, scalar or ``(B,)``.
@@ -305,6 +306,10 @@ def convert(
 
     Returns:
       A tree shaped like ``x_t``.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> convert(RectifiedFlow(), jnp.zeros(2), jnp.ones(2), 0.5, source="eps", target="v")
+    Array([-1., -1.], dtype=float32)
     """
     check_floating(x_t=x_t, output=output)
     check_like("x_t", x_t, output=output)
@@ -322,9 +327,14 @@ def with_x0(schedule: Schedule, prediction: Prediction, x0: PyTree, t: ArrayLike
     ``eps' = eps - (alpha / sigma)(x0' - x0)``; where sigma is 0 the noise is not changed.
 
     Args:
+      schedule: gives ``alpha / sigma`` at t.
       prediction: the pair ``(x0, eps)``.
       x0: the new clean estimate, shaped like the old one.
       t: time, a scalar, ``(B,)``, or ``(B, T)``, one for each frame.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> with_x0(RectifiedFlow(), Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0)), jnp.zeros(1), 0.5).eps
+    Array([4.], dtype=float32)
     """
     check_floating(x0=x0)
     check_like("x0", Prediction(x0, x0), prediction=prediction)

@@ -24,9 +24,6 @@ likelihood          the ELBO itself (needs the schedule)                      -1
 Those with parameters are functions that return the weighting, e.g. ``min_snr(gamma=5.0)``. A traced parameter out of
 its range makes the weights NaN.
 
-Args:
-  log_snr: log-SNR, any shape, in nats.
-
 Returns:
   lambda, shaped like ``log_snr``.
 
@@ -71,6 +68,9 @@ __all__ = [
 def eps(log_snr: Array) -> Array:
     """``lambda = 1``: the plain eps-MSE, "L_simple".
 
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
+
     Source: Ho et al. 2020, eq. 14 (https://arxiv.org/abs/2006.11239).
     """
     log_snr = wide(log_snr)
@@ -80,6 +80,9 @@ def eps(log_snr: Array) -> Array:
 def snr(log_snr: Array) -> Array:
     """``lambda = 1``: the SNR-weighted x0-MSE, which is :func:`eps`.
 
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
+
     Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
     return eps(log_snr)
@@ -87,6 +90,9 @@ def snr(log_snr: Array) -> Array:
 
 def x0(log_snr: Array) -> Array:
     """``lambda = 1 / SNR``: the plain x0-MSE.
+
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
 
     Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
@@ -96,6 +102,9 @@ def x0(log_snr: Array) -> Array:
 def v(log_snr: Array) -> Array:
     """``lambda = 1 + 1/SNR``: the plain v-MSE, or "SNR + 1" on x0.
 
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
+
     Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
     return 1.0 + jnp.exp(-log_snr)
@@ -104,6 +113,9 @@ def v(log_snr: Array) -> Array:
 def score(log_snr: Array) -> Array:
     """``lambda = 1 + SNR = 1 / sigma^2``: the plain score-MSE of a variance-preserving schedule.
 
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
+
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
     return 1.0 + jnp.exp(log_snr)
@@ -111,6 +123,9 @@ def score(log_snr: Array) -> Array:
 
 def truncated_snr(log_snr: Array) -> Array:
     """``lambda = max(SNR, 1) / SNR``.
+
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
 
     Source: Salimans & Ho 2022, sec. 4 (https://arxiv.org/abs/2202.00512).
     """
@@ -178,6 +193,9 @@ def edm(sigma_data: Positive = 0.5) -> Weighting:
 
 def flow(log_snr: Array) -> Array:
     """``lambda = 1 / (1 - t)^2``, ``t = sigmoid(-log_snr / 2)``: the plain velocity-MSE of the rectified flow.
+
+    Args:
+      log_snr: log-SNR in nats, any shape, which the weights have.
 
     Source: Lipman et al. 2022 (https://arxiv.org/abs/2210.02747); Kingma & Gao 2023 (https://arxiv.org/abs/2303.00848).
     """

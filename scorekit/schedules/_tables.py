@@ -16,7 +16,11 @@ from scorekit.typing import ArrayLike, Number
 
 @pytree_dataclass
 class Tabulated(VariancePreserving):
-    """See :func:`from_betas`. ``table`` holds the log-SNR at ``linspace(0, 1, N)``, decreasing, in nats."""
+    """See :func:`from_betas`.
+
+    Attributes:
+      table: log-SNR at ``linspace(0, 1, N)``, decreasing, in nats.
+    """
 
     table: ArrayLike
 
@@ -69,7 +73,14 @@ _FLOOR = 1e-3  # minimum relative decrease and slope of a piece, so that every p
 
 @pytree_dataclass
 class Learned(VariancePreserving):
-    """See :func:`learned`. ``heights`` (K,): logits of K decreases; ``slopes`` (K + 1,): raw slopes at the knots."""
+    """See :func:`learned`.
+
+    Attributes:
+      heights: logits of the K decreases, ``(K,)``.
+      slopes: raw slopes at the knots, ``(K + 1,)``.
+      log_snr_max: log-SNR at t = 0, in nats.
+      log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
+    """
 
     heights: Finite
     slopes: Finite

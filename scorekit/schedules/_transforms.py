@@ -17,7 +17,12 @@ from scorekit.typing import Array, Schedule
 
 @pytree_dataclass
 class Shifted(Schedule):
-    """See :func:`shifted`."""
+    """See :func:`shifted`.
+
+    Attributes:
+      base: the schedule whose path alpha and sigma stay on.
+      shift: log-SNR of this schedule minus that of the base, in nats.
+    """
 
     base: Schedule
     shift: Finite
@@ -129,7 +134,13 @@ class ZeroTerminalSNR(VariancePreserving):
 
 @pytree_dataclass
 class FromFunctions(Schedule):
-    """See :func:`schedule_from_functions`."""
+    """See :func:`schedule_from_functions`.
+
+    Attributes:
+      alpha_fn, sigma_fn: signal and noise scale as functions of t.
+      log_snr_fn: ``log(alpha^2 / sigma^2)``; None to compute it from the two.
+      time_at_fn: inverse of ``log_snr_fn``; None for bisection on [0, 1].
+    """
 
     alpha_fn: Callable[[Array], Array] = static()
     sigma_fn: Callable[[Array], Array] = static()

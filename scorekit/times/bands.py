@@ -1,15 +1,7 @@
 """Times at the noise levels that matter for a frequency band.
 
-Args:
-  stratified: one draw per stratum instead of independent draws.
-
 Returns:
   A sampler of times.
-
->>> from scorekit.schedules import RectifiedFlow
->>> sampler: Band = band(1.0)
->>> sampler.quantile(jnp.array([0.5]), RectifiedFlow()).t
-Array([0.5], dtype=float32)
 """
 
 import jax.numpy as jnp
@@ -28,6 +20,12 @@ class Band(TimeSampler):
     Attributes:
       log_power: ``log P_k``, ``(K,)``.
       share: the fraction of coefficients with each power, ``(K,)``.
+      stratified: one draw per stratum instead of independent draws.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> sampler: Band = band(4.0)
+    >>> sampler.quantile(jnp.array([0.5]), RectifiedFlow()).t.round(4)  # sigma / alpha = 2
+    Array([0.6667], dtype=float32)
     """
 
     log_power: Array
@@ -55,6 +53,11 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
     Args:
       power: the powers P_k of the band, ``(K,)`` or a scalar.
       count: number of coefficients with each power, ``(K,)``; equal by default.
+      stratified: one draw per stratum instead of independent draws.
+
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> band(1.0).quantile(jnp.array([0.5]), RectifiedFlow()).t
+    Array([0.5], dtype=float32)
     """
     log_power, share = band_fractions(power, count)
     return Band(log_power=log_power, share=share, stratified=stratified)

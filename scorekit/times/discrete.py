@@ -4,12 +4,6 @@ A denoising autoencoder minimises the denoising loss with another distribution o
 et al. 2008), a noise level that decreases during training (scheduled), or several noise levels, on which the network is
 conditioned (similar to the composite one).
 
-Args:
-  first: the time at the start of training.
-  last: the time at the end of training.
-  progress: progress of training, 0 at the first step and 1 at the last; a scalar, or one value per example ``(B,)``.
-  stratified: one draw per stratum instead of independent draws.
-
 Returns:
   A sampler of times.
 
@@ -46,6 +40,7 @@ class Discrete(TimeSampler):
     Attributes:
       ts: the times ``(K,)``.
       weights: weight of each, ``(K,)``.
+      stratified: one draw per stratum instead of independent draws.
     """
 
     ts: Array
@@ -61,7 +56,14 @@ class Discrete(TimeSampler):
 
 @pytree_dataclass
 class Annealed(TimeSampler):
-    """``t = first + (last - first) progress`` for all examples; build it with :func:`annealed`."""
+    """``t = first + (last - first) progress`` for all examples; build it with :func:`annealed`.
+
+    Attributes:
+      first: the time at progress 0.
+      last: the time at progress 1.
+      progress: the completed fraction of training in [0, 1], a scalar or ``(B,)``.
+      stratified: whether draws are stratified; all times are equal either way.
+    """
 
     first: Number
     last: Number
@@ -104,6 +106,10 @@ def annealed(first: Fraction, last: Fraction) -> Annealed:
     ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. The default is the
     end of training. With ``first > last`` the noise decreases: coarse features are learned before fine ones.
 
+    Args:
+      first: the time at the beginning of training, in [0, 1].
+      last: the time at the end of training, in [0, 1].
+
     Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """
     return Annealed(first=first, last=last)
@@ -114,6 +120,7 @@ def at_progress(sampler: TimeSampler, progress: ArrayLike) -> TimeSampler:
 
     Args:
       sampler: any sampler of times; other samplers are returned unchanged.
+      progress: the completed fraction of training in [0, 1], a scalar or ``(B,)``.
     """
     check_time(progress=progress)
     if not isinstance(sampler, Annealed):

@@ -1,12 +1,5 @@
 """Times drawn by their loss: importance sampling that learns where the loss is large.
 
-Args:
-  decay: decay of the running second moment at an update.
-  floor: fraction of uniform draws.
-  t_min: smallest time.
-  t_max: largest time, above ``t_min``.
-  stratified: one draw per stratum instead of independent draws.
-
 Returns:
   A sampler of times.
 
@@ -38,6 +31,11 @@ class Adaptive(TimeSampler):
 
     Attributes:
       second_moment: running mean of loss^2 in K equal bins of ``[t_min, t_max]``, ``(K,)``.
+      decay: decay of the running second moment at an update, < 1.
+      floor: fraction of uniform draws, > 0.
+      t_min: the smallest time.
+      t_max: the largest time, above ``t_min``.
+      stratified: one draw per stratum instead of independent draws.
     """
 
     second_moment: ArrayLike
@@ -82,6 +80,11 @@ def adaptive(
 
     Args:
       num_bins: number K of equal bins of ``[t_min, t_max]``.
+      decay: decay of the running second moment at an update, < 1; 0 keeps the last loss alone.
+      floor: fraction of uniform draws, > 0; it bounds the weights by ``1 / floor``.
+      t_min: the smallest time.
+      t_max: the largest time, above ``t_min``.
+      stratified: one draw per stratum instead of independent draws.
     """
     check_range(t_min, t_max)
     return Adaptive(

@@ -1,11 +1,5 @@
 """Continuous samplers of training times, and stratified drawing.
 
-Args:
-  key: PRNG key.
-  t_min: smallest time.
-  t_max: largest time, above ``t_min``.
-  stratified: one draw per stratum instead of independent draws.
-
 Returns:
   A sampler of times.
 
@@ -65,6 +59,7 @@ def stratified_uniform(key: Key, n: PositiveInt) -> Array:
     """``(arange(n) + u) / n`` with one uniform u per stratum, in random order: ``(n,)`` in [0, 1).
 
     Args:
+      key: PRNG key.
       n: number of draws.
 
     >>> import numpy as np
@@ -83,9 +78,10 @@ def draw(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt) -> 
     """Draws ``n`` training times: the times and their weights, ``(n,)`` each.
 
     Args:
-      n: number of times, normally the global batch size.
+      key: PRNG key.
       sampler: a sampler of this package, or any :class:`TimeSampler`.
       schedule: the noise schedule.
+      n: number of times, normally the global batch size.
     """
     u = stratified_uniform(key, n) if sampler.stratified else jax.random.uniform(key, (n,))
     return sampler.quantile(u, schedule)
