@@ -23,7 +23,6 @@ from scorekit._lazy import attach
 
 if TYPE_CHECKING:
     from scorekit.audio import ddsp, representations, structure
-    from scorekit.audio.constant_q_transform import ConstantQ, constant_q, constant_q_frame, inverse_constant_q
     from scorekit.audio.distances import log_spectral_distance, multi_resolution_stft_loss, spectral_convergence
     from scorekit.audio.excitation import harmonic_tones, pitch_velocity_features, pulse_train
     from scorekit.audio.files import Sound, read, resample, write
@@ -69,14 +68,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = attach(__name__)
 
 __all__ = [
-    "ConstantQ",
     "GriffinLim",
     "LogMel",
     "Representation",
     "Sound",
     "chroma",
-    "constant_q",
-    "constant_q_frame",
     "correlation",
     "ddsp",
     "decode_spectrum",
@@ -89,7 +85,6 @@ __all__ = [
     "harmonic_tones",
     "high_rate",
     "hz_to_mel",
-    "inverse_constant_q",
     "istft",
     "log_mel",
     "log_mel_frames",

@@ -1,4 +1,4 @@
-"""Exact problems as NumPy callables, and checks of anyone's schedule, loss, sampler, likelihood, posterior or metric.
+"""Exact problems as NumPy callables, and checks of anyone's schedule, loss, sampler, likelihood or posterior.
 
 A package is checked through a few callables on NumPy arrays, in conventions that each class states, so that the code
 under test may be of any framework::
@@ -19,22 +19,18 @@ Each check passes, fails or is not applicable, and says what it measured, with i
 >>> subjects = {
 ...     "log p": Likelihood(log_prob=lambda problem, x: 0.5 * problem.log_density(x)),
 ...     "posterior": Posterior(sample=lambda problem, a, y, std, n, rng: problem.posterior(a, y, std).sample(rng, n)),
-...     "metric": Metric(value=lambda x, y: abs(x.mean() - y.mean()), kind="distance"),
 ...     "loss": Loss(value=lambda denoiser, x0, seed: ((denoiser(x0, 0.5) - x0) ** 2).mean(1)),  # adds no noise
-...     "tokens": TokenSampler(run=lambda denoiser, n, length, rng: rng.integers(0, 2, (n, length))),
 ... }
 >>> [f"{each.subject}: {each.name}" for each in check("others", subjects).failed]
-['log p: log-density', 'log p: slope', 'metric: rotation', 'loss: minimiser', 'loss: value', 'tokens: law']
+['log p: log-density', 'log p: slope', 'loss: minimiser', 'loss: value']
 """
 
 from scorekit.conformance.losses import Loss
-from scorekit.conformance.metrics import Metric
 from scorekit.conformance.posteriors import Likelihood, Posterior
-from scorekit.conformance.problems import Chain, Mixture, chain, gaussian, mixture, ring
+from scorekit.conformance.problems import Mixture, gaussian, mixture, ring
 from scorekit.conformance.report import Check, Report, Subject, check, compared, not_applicable
-from scorekit.conformance.samplers import Sampler, TokenSampler
+from scorekit.conformance.samplers import Sampler
 from scorekit.conformance.schedules import Schedule
 
-__all__ = ["Chain", "Check", "Likelihood", "Loss", "Metric", "Mixture", "Posterior", "Report", "Sampler"]
-__all__ += ["Schedule", "Subject", "TokenSampler", "chain", "check", "compared", "gaussian", "mixture"]
-__all__ += ["not_applicable", "ring"]
+__all__ = ["Check", "Likelihood", "Loss", "Mixture", "Posterior", "Report", "Sampler", "Schedule", "Subject"]
+__all__ += ["check", "compared", "gaussian", "mixture", "not_applicable", "ring"]

@@ -1,4 +1,4 @@
-"""Exact laws as NumPy callables: Gaussians, mixtures, a ring, chains of tokens.
+"""Exact laws as NumPy callables: Gaussians, mixtures, a ring.
 
 Everything is float64 and free of JAX, so that the denoisers can replace a network of any package. Noisy states are
 ``x = alpha x0 + sigma eps``, by default with ``alpha = 1``; sigma and alpha are scalars or one for each row of x.
@@ -11,8 +11,8 @@ Returns:
 [[1.2, 1.2]]
 >>> mixture(np.ones(2), np.eye(2), np.stack([np.eye(2)] * 2)).mean.tolist()
 [0.5, 0.5]
->>> ring().dim, len(chain(np.full(2, 0.5), np.full((2, 2), 0.5), length=3).states)
-(2, 8)
+>>> ring().dim
+2
 """
 
 import dataclasses
@@ -22,12 +22,11 @@ from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
-from scorekit.arguments import Between, Count, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Between, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, check_finite, check_real
 from scorekit.typing import ArrayLike
 
 _Numbers: TypeAlias = ArrayLike | Sequence[Any]
-_Probabilities: TypeAlias = Annotated[_Numbers, Between(0, 1)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -230,78 +229,3 @@ def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: Posit
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
     means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return mixture(np.ones(num_modes), means, np.tile(std**2 * np.eye(2), (num_modes, 1, 1)))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Chain:
-    """A Markov chain of L tokens of V kinds, short enough to be counted out; build it with :func:`chain`.
-
-    Attributes:
-      states: all sequences, ``(V^L, L)``.
-      probabilities: probability of each sequence, ``(V^L,)``.
-
-    >>> two: Chain = chain([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], length=2)
-    >>> two.states.tolist(), two.index([[1, 0]]).tolist()
-    ([[0, 0], [0, 1], [1, 0], [1, 1]], [2])
-    >>> two.denoiser([[1, two.mask]])[0, 1].tolist()
-    [0.1, 0.9]
-    """
-
-    states: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def mask(self) -> int:
-        """The token that stands for a hidden one, V."""
-        return int(self.states.max()) + 1
-
-    def index(self, x: np.ndarray) -> np.ndarray:
-        """The row of ``states`` of each sequence, ``(N,)``.
-
-        Args:
-          x: tokens ``(N, L)``.
-        """
-        x = np.asarray(x)
-        allowed = f"tokens 0 to {self.mask - 1} of shape (N, {self.states.shape[1]})"
-        if x.ndim != 2 or x.shape[1] != self.states.shape[1] or not np.isin(x, np.arange(self.mask)).all():
-            raise ValueError(f"x must hold {allowed}, got {x.tolist()}")
-        return x.astype(int) @ self.mask ** np.arange(self.states.shape[1])[::-1]
-
-    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws ``(n, L)``."""
-        return self.states[rng.choice(len(self.states), n, p=self.probabilities)]
-
-    def log_density(self, x: np.ndarray) -> np.ndarray:
-        """``log p(x)`` in nats, ``(N,)``."""
-        return np.log(self.probabilities[self.index(x)])
-
-    def denoiser(self, x: np.ndarray) -> np.ndarray:
-        """``p(token i | visible tokens)`` of sequences in which hidden tokens are :attr:`mask`, ``(N, L, V)``.
-
-        Args:
-          x: tokens ``(N, L)``.
-        """
-        hidden = np.asarray(x)[:, None] == self.mask
-        agree = np.all(hidden | (np.asarray(x)[:, None] == self.states), axis=-1) * self.probabilities
-        check(lambda p: p > 0, "> 0", **{"the probability of the visible tokens": agree.sum(1)})
-        each = np.einsum("ns,slv->nlv", agree, self.states[..., None] == np.arange(self.mask))
-        return each / each.sum(-1, keepdims=True)
-
-
-@checked
-def chain(initial: _Probabilities, transitions: _Probabilities, length: Annotated[int, Count(1, 12)]) -> Chain:
-    """The chain ``p(x) = p(x_1) prod_i p(x_i | x_{i-1})``.
-
-    Args:
-      initial: probabilities of the first token, ``(V,)``, V at least 2.
-      transitions: probabilities of the next token, ``(V, V)``, a row for each token before.
-      length: number L of tokens, for at most 2^16 sequences.
-    """
-    first, after = np.asarray(initial, float), np.asarray(transitions, float)
-    if first.ndim != 1 or len(first) < 2 or after.shape != (len(first),) * 2 or len(first) ** length > 2**16:
-        shapes = f"{first.shape}, {after.shape}, length {length}"
-        raise ValueError(f"initial and transitions must be (V,), (V, V), V >= 2, V^length <= 65536, got {shapes}")
-    for name, total in (("initial", first.sum()), ("transitions", after.sum(1))):
-        check(lambda value: np.abs(value - 1) < 1e-6, "1", **{f"sum of {name}": total})
-    states = np.indices((len(first),) * length).reshape(length, -1).T
-    return Chain(states, first[states[:, 0]] * np.prod(after[states[:, :-1], states[:, 1:]], axis=1))

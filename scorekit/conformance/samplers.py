@@ -14,9 +14,9 @@ from typing import Annotated
 
 import numpy as np
 
-from scorekit.arguments import BelowOneScalar, Count, PositiveScalar
+from scorekit.arguments import Count, PositiveScalar
 from scorekit.conformance._subject import call, subject
-from scorekit.conformance.problems import Chain, Mixture, chain, gaussian, ring
+from scorekit.conformance.problems import Mixture, gaussian, ring
 from scorekit.conformance.report import Check, compared, not_applicable
 
 _STEPS = (20, 40, 80)
@@ -166,37 +166,6 @@ class Sampler:
         share = np.bincount(law.responsibilities(x).argmax(1), minlength=8) / n
         text = "the fraction of a mode is off by {measured}"
         yield compared("modes", _worst(share - 1 / 8), np.sqrt(7 / 64 / n), tolerance=0.01, text=text)
-
-
-@subject
-class TokenSampler:
-    """A sampler of tokens by masks to check, against a chain that is counted out.
-
-    Attributes:
-      run: function ``(denoiser, n, length, rng) -> (n, L)``, integers; ``denoiser(x) -> (n, L, V)`` gives the
-        probabilities of each token given those that are not V, the mask.
-      bias: largest total variation that is not an error, for samplers that draw several tokens at once.
-    """
-
-    run: Callable[..., np.ndarray]
-    bias: BelowOneScalar = 0.0
-
-    def checks(self) -> Iterator[Check]:
-        """One result: law."""
-        n, rng = 20_000, np.random.default_rng(0)
-        exact: Chain = chain([0.7, 0.3], [[0.9, 0.1], [0.3, 0.7]], length=4)
-        x = np.asarray(self.run(exact.denoiser, n, 4, rng))
-        if x.shape != (n, 4) or not np.all((x >= 0) & (x < exact.mask)):
-            yield Check(
-                "law", "fail", f"the samples are not tokens of 0 to {exact.mask - 1} of shape {(n, 4)}: {x.shape}"
-            )
-            return
-        p = exact.probabilities
-        distance = lambda counts: 0.5 * np.abs(counts / n - p).sum()
-        floor = np.array([distance(counts) for counts in rng.multinomial(n, p, 200)])
-        found = distance(np.bincount(exact.index(x), minlength=len(p))) - floor.mean()
-        text = "the total variation to the exact law is {measured} larger than for exact draws"
-        yield compared("law", found, floor.std(), tolerance=float(self.bias), text=text)
 
 
 @functools.cache

@@ -25,18 +25,11 @@ if TYPE_CHECKING:
         expected_coverage,
         interval_coverage,
         posterior_ranks,
-        predictive_p_values,
         rank_test,
         tarp,
     )
     from scorekit.metrics.detection import Interval, aupr, auroc, bootstrap_interval, fpr_at_tpr
-    from scorekit.metrics.distances import (
-        energy_distance,
-        extrapolated_frechet_distance,
-        frechet_distance,
-        sliced_wasserstein,
-        vendi_score,
-    )
+    from scorekit.metrics.distances import energy_distance, frechet_distance, sliced_wasserstein, vendi_score
     from scorekit.metrics.inception import InceptionV3
     from scorekit.metrics.inception_metrics import InceptionScore, KernelDistance, fid, inception_score, kid
     from scorekit.metrics.jackknife import jackknife_error
@@ -91,7 +84,6 @@ __all__ = [
     "density_coverage",
     "energy_distance",
     "expected_coverage",
-    "extrapolated_frechet_distance",
     "feature_statistics",
     "fid",
     "fit_linear_probe",
@@ -109,7 +101,6 @@ __all__ = [
     "nearest_distances",
     "posterior_ranks",
     "precision_recall",
-    "predictive_p_values",
     "probe_accuracy",
     "psnr",
     "rank_test",

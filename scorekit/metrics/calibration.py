@@ -1,4 +1,4 @@
-"""Is a posterior calibrated? Ranks, coverage, and two-sample and predictive tests of the samples of a posterior.
+"""Is a posterior calibrated? Ranks, coverage, and tests of the samples of a posterior.
 
 Each of N simulations draws a truth from the prior, an observation from the simulator, and S samples from the posterior
 that is tested. For an exact posterior the truth is one more such sample, so that its place among them is uniform:
@@ -286,36 +286,12 @@ def rank_test(ranks: ArrayLike, num_samples: PositiveInt) -> CalibrationTest:
     return coverage_test(below, thresholds / (num_samples + 1), len(ranks))
 
 
-@checked
-def predictive_p_values(replicated: ArrayLike, observed: ArrayLike) -> np.ndarray:
-    """Posterior predictive p-values, ``(1 + #{s: T(replicated_s) >= T(observed)}) / (S + 1)``, of any statistics T.
-
-    Values near 0 or 1 say that the model does not produce such data. Against the data that the posterior was
-    conditioned on they are conservative (closer to 1/2 than uniform), against other data of the same parameters
-    uniform; of many observations the latter are tested by ``rank_test(posterior_ranks(replicated, observed), S)``.
-
-    Args:
-      replicated: statistics of data simulated from samples of the posterior, ``(N, S, K)``.
-      observed: statistics of the observations, ``(N, K)``.
-
-    Returns:
-      p-values ``(N, K)``.
-
-    >>> print(predictive_p_values(np.arange(9.0).reshape(1, 9, 1), np.array([[7.5]])))
-    [[0.2]]
-
-    Source: Gelman, Meng & Stern 1996, "Posterior predictive assessment of model fitness via realized discrepancies".
-    """
-    replicated, observed = _checked(replicated, observed, names=("replicated", "observed"))
-    return (1 + np.sum(replicated >= observed[:, None], axis=1)) / (1 + replicated.shape[1])
-
-
-def _checked(samples, truth, names=("samples", "truth")) -> tuple[np.ndarray, np.ndarray]:
-    check_finite(**dict(zip(names, (samples, truth), strict=True)))
+def _checked(samples, truth) -> tuple[np.ndarray, np.ndarray]:
+    check_finite(samples=samples, truth=truth)
     samples, truth = np.asarray(samples, float), np.asarray(truth, float)
     if samples.ndim != 3 or truth.shape != (samples.shape[0], samples.shape[2]) or samples.size == 0:
         raise ValueError(
-            f"{names[0]} must be (N, S, D) and {names[1]} (N, D), not empty, got {samples.shape} and {truth.shape}"
+            f"samples must be (N, S, D) and truth (N, D), not empty, got {samples.shape} and {truth.shape}"
         )
     return samples, truth
 

@@ -10,10 +10,6 @@ Returns:
 9.0
 >>> f"{vendi_score(jnp.eye(3)):.3f} {vendi_score(jnp.ones((3, 2))):.3f}"
 '3.000 1.000'
->>> points, others = (jax.random.normal(jax.random.key(i), (400 << (3 * i), 8)) for i in range(2))
->>> limit = extrapolated_frechet_distance(jax.random.key(2), points, others)
->>> print(f"{frechet_distance(points, others):.2f} {limit:.2f}")
-0.07 -0.01
 """
 
 import math
@@ -24,7 +20,7 @@ import numpy as np
 
 from scorekit.arguments import PositiveInt, PositiveScalar, checked
 from scorekit.checks import check, nan_unless_finite
-from scorekit.metrics._distances import check_features, check_rows, map_distances
+from scorekit.metrics._distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike, Key
 
 
@@ -76,41 +72,6 @@ def _between(x: Array, mean: Array, factor: Array) -> Array:
     overlap = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
     shift = jnp.sum((jnp.mean(x, axis=0) - mean) ** 2)
     return shift + jnp.sum(own**2) + jnp.sum(factor**2) - 2.0 * overlap
-
-
-@checked
-def extrapolated_frechet_distance(key: Key, x: ArrayLike, y: ArrayLike, repeats: PositiveInt = 4) -> Array:
-    """The Fréchet distance in the limit of infinitely many points of ``x``: the intercept of a line in ``1 / N``.
-
-    The estimate of :func:`frechet_distance` is too large by about ``a / N`` with an unknown a, so that sets of other
-    sizes, and models with other a, cannot be compared. The line is fitted to its values at six sizes from ``N / 4`` to
-    N, equally spaced in ``1 / N``, of random subsets of ``x``; ``y`` is not reduced: its own term in ``1 / M`` stays.
-    Take N of at least 4 D: below D points the error is no line, and the result is too small.
-
-    Args:
-      key: PRNG key of the subsets.
-      x: features ``(N, D)``, N >= 8.
-      y: features ``(M, D)``, M >= 2, as many as there are.
-      repeats: subsets of each size.
-
-    Returns:
-      A scalar in the squared units of the features, negative within its error where the distributions agree.
-
-    Source: Chong & Forsyth 2020, "Effectively unbiased FID and Inception Score" (https://arxiv.org/abs/1911.07023).
-    """
-    x, y = check_features(2, x=x, y=y)
-    check_rows(8, x=x)
-    sizes = np.unique(np.round(len(x) / np.linspace(4.0, 1.0, 6)).astype(int))
-    mean, factor = jnp.mean(y, axis=0), _factor(y)
-
-    def at_size(size):
-        subset = lambda key: _between(jax.random.permutation(key, x)[:size], mean, factor)
-        return jnp.mean(jax.lax.map(subset, jax.random.split(jax.random.fold_in(key, size), repeats)))
-
-    values = jnp.stack([at_size(int(size)) for size in sizes])
-    slope = 1.0 / sizes - np.mean(1.0 / sizes)
-    weights = 1.0 / len(sizes) - np.mean(1.0 / sizes) * slope / np.sum(slope**2)
-    return nan_unless_finite(jnp.sum(jnp.asarray(weights, x.dtype) * values), x, y)
 
 
 def _factor(x: Array) -> Array:

@@ -15,7 +15,7 @@ like ``x``; a condition that is None is absent for all examples. :class:`UNet`, 
 :mod:`~scorekit.networks.flows` holds invertible networks, whose density is exact.
 
 Discriminators refine the generator that a denoiser was distilled into: :class:`FeatureDiscriminator` on the features of
-a denoiser, :class:`MultiScaleDiscriminator` and :class:`MultiPeriodDiscriminator` on waveforms. A generator learns from
+a denoiser, :class:`MultiScaleDiscriminator` on waveforms. A generator learns from
 nothing else with :class:`RandomWindowDiscriminator`, on windows of sounds or images.
 
 Attributes are checked when a network is made. An input or condition of the wrong shape or dtype is an error when the
@@ -135,7 +135,6 @@ if TYPE_CHECKING:
     from scorekit.networks.discriminators import (
         DiscriminatorOutput,
         FeatureDiscriminator,
-        MultiPeriodDiscriminator,
         MultiScaleDiscriminator,
         RandomWindowDiscriminator,
     )
@@ -180,7 +179,6 @@ __all__ = [
     "FeatureDiscriminator",
     "LogVariance",
     "Masked",
-    "MultiPeriodDiscriminator",
     "MultiScaleDiscriminator",
     "PixelCNN",
     "Posterior",

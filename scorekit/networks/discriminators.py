@@ -1,13 +1,12 @@
 """Discriminators: heads on the features of a network that is trained already, and networks of sounds and images.
 
-Discriminators of waveforms see several time scales (MelGAN), or samples one period apart (HiFi-GAN); discriminators of
-random windows (GAN-TTS) take sounds or images, and conditions. They return their features with the logits, for
+Discriminators of waveforms see several time scales (MelGAN); discriminators of random windows (GAN-TTS) take sounds or
+images, and conditions. They return their features with the logits, for
 :func:`scorekit.flow_maps.feature_matching_loss`. Weights are normalised, activations are leaky.
 
 Args:
   max_channels: bound of the channels, which grow from layer to layer.
   depth: number of strided convolutions.
-  stride: stride of each.
   factor: stride of each.
 
 Returns:
@@ -19,12 +18,10 @@ Returns:
 >>> jax.jit(head.apply)(params, features, jnp.zeros(2), jnp.array([3, 10]))["middle"].shape
 (2, 4, 4)
 >>> x = jnp.ones((2, 64, 1))
->>> at_scales, at_periods = MultiScaleDiscriminator(channels=4, depth=2), MultiPeriodDiscriminator((2, 3), 4, depth=2)
->>> for network in (at_scales, at_periods):
-...     found = DiscriminatorOutput(*jax.jit(network.init_with_output)(jax.random.key(0), x)[0])
-...     print([logits.shape for logits in found.logits])
+>>> at_scales = MultiScaleDiscriminator(channels=4, depth=2)
+>>> found = DiscriminatorOutput(*jax.jit(at_scales.init_with_output)(jax.random.key(0), x)[0])
+>>> [logits.shape for logits in found.logits]
 [(2, 4), (2, 2), (2, 1)]
-[(2, 8), (2, 9)]
 >>> of_windows, place = RandomWindowDiscriminator((16, 64), channels=4, depth=1), jnp.array([[[0.5], [0.0]]] * 2)
 >>> found = jax.jit(of_windows.init_with_output)(jax.random.key(0), x, place)[0]
 >>> [logits.shape for logits in found.logits]
@@ -156,44 +153,6 @@ class MultiScaleDiscriminator(Module):
         h = _layer(features, h, 0.2, width, (5,), name=f"{name}_middle")
         logits = _normalised(1, (3,), name=f"{name}_logits")(h)
         return logits.reshape(h.shape[0], -1), tuple(features)
-
-
-class MultiPeriodDiscriminator(Module):
-    """For each period p a discriminator of the samples ``x[j], x[j + p], x[j + 2p] …``, the same for every j below p.
-
-    What differs from one period of a sound to the next is a pattern along its axis, which averages at lower sample
-    rates hide. ``depth`` convolutions of 5 taps and stride ``stride``, one of stride 1, and the logits. The slope of
-    activations is 0.1.
-
-    Attributes:
-      periods: periods in samples; primes overlap least.
-      channels: channels of the first layer; they grow by 4 from layer to layer.
-
-    Source: Kong et al. 2020, "HiFi-GAN" (https://arxiv.org/abs/2010.05646).
-    """
-
-    periods: SomeSizes = (2, 3, 5, 7, 11)
-    channels: PositiveInt = 32
-    max_channels: PositiveInt = 1024
-    depth: NonNegativeInt = 4
-    stride: PositiveInt = 3
-
-    @nn.compact
-    def __call__(self, x: Array) -> DiscriminatorOutput:
-        """Evaluates the discriminators on waveforms ``x`` ``(B, L, C)``, L at least the longest period."""
-        x = _signal(x, max(self.periods))
-        return DiscriminatorOutput(*zip(*(self._logits_at(x, period) for period in self.periods), strict=True))
-
-    def _logits_at(self, x, period):
-        batch, length, channels = x.shape
-        x = jnp.pad(x, ((0, 0), (0, -length % period), (0, 0)), "reflect")
-        h, features, width = x.reshape(batch, -1, period, channels), [], self.channels
-        for i in range(self.depth):
-            h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_down{i}", strides=(self.stride, 1))
-            width = min(4 * width, self.max_channels)
-        h = _layer(features, h, 0.1, width, (5, 1), name=f"period{period}_middle")
-        logits = _normalised(1, (3, 1), name=f"period{period}_logits")(h)
-        return logits.reshape(batch, -1), tuple(features)
 
 
 class RandomWindowDiscriminator(Module):

@@ -160,20 +160,7 @@ def test_noise_that_is_not_drawn_from_rng_has_no_order():
     assert order.status == "n/a"
 
 
-def one_by_one(denoiser, n, length, rng, reveal=1):
-    x = np.full((n, length), 2)
-    for at in np.array_split(rng.permutation(length), length // reveal):
-        x[:, at] = rng.random((n, len(at))) > denoiser(x)[:, at, 0]
-    return x
-
-
-def test_samplers_of_tokens():
-    assert failed(c.TokenSampler(run=one_by_one)) == []
-    assert failed(c.TokenSampler(run=functools.partial(one_by_one, reveal=2))) == ["law"]
-    assert failed(c.TokenSampler(run=lambda denoiser, n, length, rng: np.full((n, length), 2))) == ["law"]
-
-
-# ---- likelihoods, posteriors, metrics ------------------------------------------------------------------------------
+# ---- likelihoods, posteriors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,54 +204,6 @@ def test_posteriors(sample, expected):
     assert failed(c.Posterior(sample=sample)) == expected
 
 
-def frechet(x, y, root=True):
-    a, b = np.cov(x.T), np.cov(y.T)
-    both = np.sqrt(np.linalg.eigvals(a @ b).real).sum() if root else np.trace(np.sqrt(np.abs(a * b)))
-    return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(a + b) - 2 * both
-
-
-def mmd(x, y, biased=0.0):
-    kernel = lambda a, b: np.exp(-0.5 * np.sum((a[:, None] - b) ** 2, axis=-1))
-    n = len(x)
-    own = lambda a: (kernel(a, a).sum() - (1 - biased) * n) / (n * (n - 1))
-    return own(x) + own(y) - 2 * kernel(x, y).mean()
-
-
-RNG = np.random.default_rng(0)
-
-
-def accuracy(x, y):
-    """Of the linear discriminant, fitted to one half and measured on the other."""
-    half = len(x) // 2
-    off = x[:half].mean(0) - y[:half].mean(0)
-    w = np.linalg.solve(np.cov(x[:half].T) + np.cov(y[:half].T), off)
-    middle = w @ (x[:half].mean(0) + y[:half].mean(0)) / 2
-    return 0.5 * np.mean(x[half:] @ w > middle) + 0.5 * np.mean(y[half:] @ w < middle)
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "expected"),
-    [
-        (frechet, "frechet", []),
-        (functools.partial(frechet, root=False), "frechet", ["closed form", "rotation"]),
-        (lambda x, y: np.sqrt(frechet(x, y)), "frechet", ["closed form", "null"]),
-        (mmd, "mmd", []),
-        (functools.partial(mmd, biased=10.0), "mmd", ["closed form", "null"]),
-        (accuracy, "c2st", []),
-        (lambda x, y: 2 * accuracy(x, y) - 1, "c2st", ["closed form", "null"]),
-        (lambda x, y: np.mean(x) - np.mean(y), "distance", ["symmetry", "rotation"]),
-        (lambda x, y: np.sqrt(np.sum((x.mean(0) - y.mean(0)) ** 2)), "distance", []),
-        (lambda x, y: 0.2 + np.sqrt(np.sum((x.mean(0) - y.mean(0)) ** 2)), "distance", ["null"]),
-        (lambda x, y: 0.0, "distance", ["null"]),
-        (lambda x, y: frechet(x[::2], y[::2]), "frechet", ["rows"]),
-        (lambda x, y: 1e6 * RNG.random(), "distance", ["null", "rows", "symmetry", "rotation"]),
-        (lambda x, y: 1e6 * RNG.random(), "c2st", ["closed form", "null", "rows", "symmetry", "rotation"]),
-    ],
-)
-def test_metrics(value, kind, expected):
-    assert failed(c.Metric(value=value, kind=kind, count=400)) == expected
-
-
 # ---- adapters and reports ------------------------------------------------------------------------------------------
 
 
@@ -278,7 +217,6 @@ def few(problem, a, y, noise, n, rng):
         (c.Posterior(sample=few, draws=100), "sample must return shape (100, 4), got (99, 4)"),
         (c.Loss(value=lambda denoiser, x0, seed: 1.0), "value must return shape (20000,), got ()"),
         (c.Likelihood(log_prob=lambda problem, x: problem.log_density(x) + 0j), "log_prob must return real numbers"),
-        (c.Metric(value=lambda x, y: frechet(x, y) + 0j, kind="frechet"), "value must return real numbers, got dtype"),
         (c.Sampler(run=lambda denoiser, x, *_: denoiser(x + 0j, 1.0)), "x must hold real numbers, got dtype complex"),
         (c.Loss(value=lambda denoiser, x0, seed: denoiser(x0, 1j)[:, 0]), "sigma must hold real numbers"),
         (types.SimpleNamespace(checks=lambda: itertools.repeat(c.not_applicable("a", "b"))), "after at most 1000"),
@@ -308,7 +246,6 @@ def test_an_adapter_that_works_in_place_changes_nothing_else():
         "after": c.Sampler(run=heun, order=2),
         "likelihood": c.Likelihood(log_prob=spoiling(lambda problem, x: problem.log_density(x))),
         "posterior": c.Posterior(sample=spoiling(posterior)),
-        "metric": c.Metric(value=spoiling(frechet), kind="frechet"),
     }
     assert c.check("", subjects).failed == []
 
@@ -318,19 +255,15 @@ test_counts_are_limited = raising(
         "draws must be an integer from 100 to 1000000, got 1": lambda: c.Posterior(sample=posterior, draws=1),
         "problems must be an integer from 10 to 10000": lambda: c.Posterior(sample=posterior, problems=1),
         "steps must be an integer from 1 to 10000, got 10000000": lambda: c.Sampler(run=heun, steps=10**7),
-        "count must be an integer from 100 to 100000": lambda: c.Metric(value=frechet, kind="frechet", count=2),
         "count must be an integer from 16": lambda: c.Likelihood(log_prob=lambda *_: 0, count=1),
-        "bias must be in": lambda: c.TokenSampler(run=one_by_one, bias=1.0),
         "subjects must hold at least one subject": lambda: c.check("", {}),
     }
 )
 
 
 def test_an_adapter_that_raises_is_a_failed_check(tmp_path):
-    report = c.check(
-        "<mine>", {"a & b": c.Loss(value=lambda denoiser, x0, seed: 1.0), "tokens": c.TokenSampler(run=one_by_one)}
-    )
-    assert [each.name for each in report.checks] == ["runs", "law"]
+    report = c.check("<mine>", {"a & b": c.Loss(value=lambda denoiser, x0, seed: 1.0), "flow": c.Schedule(**VP)})
+    assert [each.name for each in report.checks][:2] == ["runs", "finite"]
     report.save(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "a &amp; b" in page

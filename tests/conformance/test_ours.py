@@ -1,4 +1,4 @@
-"""scorekit's own schedule, loss, solvers, likelihood, posterior sampler, metric and token sampler pass all checks."""
+"""scorekit's own schedule, loss, solvers, likelihood and posterior sampler pass all checks."""
 
 import functools
 
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import scorekit as sk
-from scorekit.conformance import Likelihood, Loss, Metric, Posterior, Sampler, Schedule, TokenSampler, check
-from scorekit.metrics import frechet_distance
+from scorekit.conformance import Likelihood, Loss, Posterior, Sampler, Schedule, check
 from scorekit.solvers import grids
 
 
@@ -90,20 +89,6 @@ def posterior(problem, operator, observation, std, n, rng):
     return np.asarray(_posterior(key, density(problem), jnp.asarray(operator), observed, std, noise))
 
 
-def tokens(denoiser, n, length, rng):
-    """Absorbing diffusion, one token at a time."""
-    process = sk.discrete.absorbing(2)
-
-    @jax.jit
-    def draw(key, z):
-        like = jax.ShapeDtypeStruct((n, length, 2), np.float32)
-        found = lambda z: np.log(np.maximum(denoiser(np.asarray(z)), 1e-30)).astype(np.float32)
-        exact = lambda z, t: jax.pure_callback(found, like, z)
-        return sk.discrete.first_hitting_sample(key, exact, process, z)
-
-    return np.asarray(draw(jax.random.key(int(rng.integers(2**31))), jnp.full((n, length), 2)))
-
-
 SUBJECTS = {
     "linear_vp": lambda: schedule(sk.schedules.LinearVP(), "vp"),
     "geometric_ve": lambda: schedule(sk.schedules.GeometricVE(), "ve"),
@@ -114,8 +99,6 @@ SUBJECTS = {
     "DPMSolverPP2MSDE": lambda: sampler(sk.solvers.DPMSolverPP2MSDE()),
     "log_likelihood": lambda: Likelihood(log_prob=log_prob),
     "mmps, 64 steps": lambda: Posterior(sample=posterior, problems=20),
-    "frechet_distance": lambda: Metric(value=lambda x, y: float(frechet_distance(x, y)), kind="frechet"),
-    "first_hitting_sample": lambda: TokenSampler(run=tokens),
 }
 
 

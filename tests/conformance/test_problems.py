@@ -1,4 +1,4 @@
-"""The exact problems against the densities of scorekit, and against counting."""
+"""The exact problems against the densities of scorekit."""
 
 import jax
 import jax.numpy as jnp
@@ -57,13 +57,9 @@ def test_posterior_of_hardly_any_noise_is_positive():
         np.testing.assert_allclose(posterior.variances, noise**2, rtol=1e-6)
 
 
-CHAIN = conformance.chain([1.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], length=2)
 PLANE = conformance.gaussian([0.3, -0.2], np.eye(2))
 test_errors = raising(
     {
-        r"x must hold tokens 0 to 1 of shape \(N, 2\), got \[\[0, 2\]\]": lambda: CHAIN.index([[0, 2]]),
-        "x must hold tokens 0 to 1": lambda: CHAIN.log_density([[1, -1]]),
-        "the probability of the visible tokens must be > 0": lambda: CHAIN.denoiser([[1, 2]]),
         "observation must be finite": lambda: PLANE.posterior(np.eye(2), [np.nan, 0.2], 1.0),
     }
 )
@@ -75,13 +71,3 @@ def test_flow_of_a_gaussian_scales_the_deviations():
     x = np.array([[60.0, -100.0], [5.0, 2.0]])
     gain = basis * np.sqrt(variances / (variances + 80.0**2)) @ basis.T
     np.testing.assert_allclose(problem.flow(x, 80.0, 0.0), problem.mean + (x - problem.mean) @ gain, rtol=1e-6)
-
-
-def test_denoiser_of_a_chain_is_that_of_counting():
-    chain = conformance.chain([0.7, 0.3], [[0.9, 0.1], [0.4, 0.6]], length=3)
-    assert np.isclose(chain.probabilities.sum(), 1.0)
-    x = chain.sample(np.random.default_rng(4), 100_000)
-    visible = x[x[:, 1] == 1]
-    found = chain.denoiser(np.array([[2, 1, 2]]))[0]
-    np.testing.assert_allclose(found[:, 1], visible.mean(0), atol=0.01)
-    np.testing.assert_allclose(chain.log_density(np.array([[0, 1, 1]])), np.log(0.7 * 0.1 * 0.6))

@@ -11,7 +11,6 @@ from scorekit import metrics
 
 energy = jax.jit(metrics.energy_distance)
 frechet = jax.jit(metrics.frechet_distance)
-extrapolated = jax.jit(metrics.extrapolated_frechet_distance)
 precision_recall = jax.jit(metrics.precision_recall, static_argnames="k")
 density_coverage = jax.jit(metrics.density_coverage, static_argnames="k")
 sliced = jax.jit(metrics.sliced_wasserstein, static_argnames="num_projections")
@@ -61,20 +60,6 @@ def test_frechet_distances_of_features_and_of_statistics_match_scipy_sqrtm():
     exact = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * cross
     np.testing.assert_allclose(frechet(x, y), exact, rtol=1e-4)
     np.testing.assert_allclose(metrics.fid(*map(metrics.feature_statistics, (x, y))), exact, rtol=1e-7)
-
-
-@pytest.mark.slow
-def test_extrapolated_frechet_distance_is_the_intercept_of_a_line():
-    x, y, key = normal(80, 3, 0), normal(50, 3, 1), jax.random.key(3)
-    sizes, repeats = np.unique(np.round(80 / np.linspace(4, 1, 6)).astype(int)), 2
-    values = []
-    for size in sizes:
-        keys = jax.random.split(jax.random.fold_in(key, size), repeats)
-        values.append(np.mean([frechet(jax.random.permutation(k, x)[:size], y) for k in keys]))
-    expected = np.polyfit(1.0 / sizes, values, 1)[1]
-    np.testing.assert_allclose(metrics.extrapolated_frechet_distance(key, x, y, repeats), expected, rtol=1e-3)
-    with pytest.raises(ValueError, match=r"x must be \(N, D\) with N >= 8"):
-        metrics.extrapolated_frechet_distance(key, x[:7], y)
 
 
 @pytest.mark.parametrize("n", [5, 100])  # fewer points than dimensions, and more

@@ -35,7 +35,6 @@ ON_THE_HOST = {
     "metrics.tarp/references",
     "metrics.coverage_test",
     "metrics.two_sample_test",
-    "metrics.predictive_p_values",
 }
 INFINITE_IS_ALLOWED = {
     ("metrics.expected_coverage", "log_density_samples"),

@@ -1,4 +1,4 @@
-"""Discriminators: on features of a denoiser, conditioned by projection; of waveforms at several scales and periods."""
+"""Discriminators: on features of a denoiser, conditioned by projection; of waveforms; of random windows."""
 
 import chex
 import jax
@@ -55,7 +55,6 @@ def test_projection_of_a_head_without_hidden_layers_is_linear_in_the_features():
 
 
 SCALES = networks.MultiScaleDiscriminator(channels=4, max_channels=16, depth=2)
-PERIODS = networks.MultiPeriodDiscriminator((2, 3, 5), channels=2, max_channels=4, depth=1, stride=2)
 WAVES = np.random.default_rng(2).normal(size=(2, 150, 1)).astype(np.float32)
 
 
@@ -81,40 +80,11 @@ def test_multi_scale_discriminator_sees_averages_at_its_lower_rates(scales):
         assert inside[0] > 0.1 if scale == 0 else inside[0] < 1e-6
 
 
-@pytest.fixture(scope="module")
-def periods():
-    """The multi-period discriminator at its first parameters."""
-    variables = jax.jit(PERIODS.init)(jax.random.key(0), WAVES)
-    apply = jax.jit(PERIODS.apply)
-    return lambda x: apply(variables, x)
-
-
-@pytest.mark.slow
-def test_multi_period_discriminator_compares_samples_one_period_apart(periods):
-    """The logits of column j depend on the samples j, j + p, j + 2p … alone, through shared parameters."""
-    jacobian = jax.jit(jax.jacrev(lambda x: periods(x).logits))(WAVES[:1])
-    for period, slopes in zip(PERIODS.periods, jacobian, strict=True):
-        columns = slopes.reshape(-1, period, 150)  # (rows, j, samples)
-        for j in range(period):
-            seen = np.abs(columns[:, j]).max(0) > 1e-9
-            assert set(np.flatnonzero(seen) % period) == {j}
-    shifted = periods(np.roll(WAVES, -1, axis=1)).logits[0].reshape(2, -1, 2)
-    np.testing.assert_allclose(
-        shifted[:, :, 0], periods(WAVES).logits[0].reshape(2, -1, 2)[:, :, 1], rtol=1e-4, atol=1e-5
-    )
-
-
-@pytest.mark.slow
-def test_multi_period_discriminator_reflects_what_does_not_fill_a_period(periods):
-    full = np.concatenate([WAVES[:, :148], WAVES[:, 146:145:-1], WAVES[:, 145:144:-1]], axis=1)  # up to 150
-    np.testing.assert_allclose(periods(WAVES[:, :148]).logits[2], periods(full).logits[2], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.slow
 def test_weights_of_waveform_discriminators_are_normalised():
     """Doubling a kernel changes nothing; doubling its length doubles what the layer gives before its bias."""
-    variables = jax.jit(PERIODS.init)(jax.random.key(0), WAVES)
-    apply = jax.jit(PERIODS.apply)
+    variables = jax.jit(SCALES.init)(jax.random.key(0), WAVES)
+    apply = jax.jit(SCALES.apply)
     larger = jax.tree_util.tree_map_with_path(
         lambda path, leaf: 2 * leaf if "kernel" in str(path[-1]) and "norm" not in str(path[-2]) else leaf, variables
     )

@@ -64,7 +64,7 @@ LEVELS = Autoencoder(latent_channels=3, channels=4, multipliers=(1, 2), patch=2,
 TRANSLATION = networks.TranslationNetwork(domains=3, data_channels=5, channels=8, latent_channels=2, blocks=2)
 FLOW, AUTOREGRESSIVE = networks.flows.CouplingFlow, networks.flows.AutoregressiveFlow
 WINDOWS = networks.RandomWindowDiscriminator((8, 32), channels=4, depth=1)
-PERIODS = networks.MultiPeriodDiscriminator((2, 3, 5), channels=2, max_channels=4, depth=1)
+SCALES = networks.MultiScaleDiscriminator(scales=3, channels=4, depth=1)
 FEATURES, WAVES, PLACE = networks.FeatureDiscriminator(), ones(2, 150, 1), 0.5 * ones(2, 2, 1)
 COARSE = np.zeros((2, 2), int)
 OTHERS = [
@@ -99,7 +99,7 @@ OTHERS = [
     ("place must", WINDOWS, (WAVES, PLACE[:, :1])),
     ("labels and vector must", WINDOWS, (WAVES, PLACE, np.array([0, 2]))),
     ("windows must", WINDOWS.clone(windows=(8, 20)), (WAVES, PLACE)),
-    ("L at least 5", PERIODS, (WAVES[:, :4],)),
+    ("L at least 8", SCALES, (WAVES[:, :7],)),
     ("features must", FEATURES, ({"a": ones(3)}, ones(3))),
     ("labels must", FEATURES, ({"a": ones(3, 5)}, ones(3), np.zeros(3, int))),
     ("domain must", TRANSLATION, (ones(4, 7, 5), np.array([0, 1, 2, 3]))),

@@ -84,7 +84,6 @@ ROWS = {
     "metrics.two_sample_test": call(
         x=Data(_X), y=Data(_X + 0.5, "integer"), classifier=LinearDiscriminantAnalysis(), folds=2
     ),
-    "metrics.predictive_p_values": call(replicated=_PLACED, observed=_TRUTH),
     "metrics.kid": call(subsets=2, subset_size=3),
     "metrics.inception_score": call(logits=_VALID, splits=2),
     "densities.spectra.band_power": call(x=Data(_FIELDS, "integer")),

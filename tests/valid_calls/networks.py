@@ -116,9 +116,6 @@ ROWS = {
         lambda output: output.logits[0],
         x=Data(_SOUND),
     ),
-    "networks.MultiPeriodDiscriminator": of(
-        networks.MultiPeriodDiscriminator((2,), **_SMALL_DISCRIMINATOR), lambda output: output.logits[0], x=Data(_SOUND)
-    ),
     "networks.RandomWindowDiscriminator": of(
         networks.RandomWindowDiscriminator((4,), **_SMALL_DISCRIMINATOR),
         lambda output: output.logits[0],
