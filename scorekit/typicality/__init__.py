@@ -3,20 +3,13 @@
 Exact: ``coin_table``, ``log_sphere_area``, ``shell_mass``, ``typical_mass`` and ``mirage_typical_radius``. For any
 density: ``typical_set``, ``excess_information``, ``monte_carlo_entropy``, ``local_typicality`` and ``seek_mode``. For a
 diffusion model: the statistics ``score_norms``, ``reconstruction_errors``, ``path_statistics``, ``score_curvature`` and
-the host function ``code_length``. Calibrated on in-distribution data only: the densities ``density_of_states`` and
-``gaussian_of_states``, the scores ``kernel_density_score``, ``gaussian_score`` and ``mean_z_score``, the transformation
-``decorrelate``, and ``p_values`` and ``typicality_test``. ``scorekit.metrics`` measures how well scores separate.
+the host function ``code_length``. Calibrated on in-distribution data only: the scores ``kernel_density_score``,
+``gaussian_score`` and ``mean_z_score``, the transformation ``decorrelate``, and ``p_values`` and ``typicality_test``.
+``scorekit.metrics`` measures how well scores separate.
 """
 
 from scorekit.typicality._scores import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
-from scorekit.typicality.calibration import (
-    DensityOfStates,
-    TypicalityTest,
-    density_of_states,
-    gaussian_of_states,
-    p_values,
-    typicality_test,
-)
+from scorekit.typicality.calibration import TypicalityTest, p_values, typicality_test
 from scorekit.typicality.complexity import code_length
 from scorekit.typicality.exact import (
     CoinTable,
@@ -32,15 +25,12 @@ from scorekit.typicality.statistics import path_statistics, reconstruction_error
 
 __all__ = [
     "CoinTable",
-    "DensityOfStates",
     "Entropy",
     "TypicalityTest",
     "code_length",
     "coin_table",
     "decorrelate",
-    "density_of_states",
     "excess_information",
-    "gaussian_of_states",
     "gaussian_score",
     "kernel_density_score",
     "local_typicality",

@@ -32,14 +32,16 @@ Returns:
 ['1.0', '5.7']
 """
 
+import math
+
+import jax
 import jax.numpy as jnp
 
 from scorekit.arguments import PositiveScalar, checked
 from scorekit.checks import check
-from scorekit.densities import Gaussian
+from scorekit.densities import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
 from scorekit.typicality._checks import check_statistics
-from scorekit.typicality.calibration import DensityOfStates, density_of_states, gaussian_of_states
 from scorekit.typing import Array, ArrayLike
 
 
@@ -71,11 +73,19 @@ class Decorrelate:
 class KernelDensityScore:
     """``-log p`` of statistics under kernel density estimates; build it with :func:`kernel_density_score`."""
 
-    density: DensityOfStates
+    points: Array
+    bandwidth: Array
 
     def __call__(self, statistics: ArrayLike) -> Array:
-        """``(B, F) -> (B,)``, in nats."""
-        return -self.density.log_density(statistics)
+        """``(B, F) -> (B,)``, in nats. The tails are Gaussian."""
+        values = check_statistics("statistics", statistics, 1, self.points.shape[1])
+
+        def one(row):
+            z = (row - self.points) / self.bandwidth
+            return jax.nn.logsumexp(-0.5 * jnp.square(z), axis=0)
+
+        constant = jnp.log(self.bandwidth) + math.log(self.points.shape[0]) + 0.5 * math.log(2 * math.pi)
+        return -jnp.sum(jax.lax.map(one, values, batch_size=64) - constant, axis=1)
 
 
 @pytree_dataclass
@@ -149,19 +159,27 @@ def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -
 def kernel_density_score(calibration: ArrayLike) -> KernelDensityScore:
     """Minus the log-density of the statistics, ``-sum_f log p_f``, with one kernel density estimate per statistic.
 
+    The kernels are Gaussian, with Silverman's bandwidth ``0.9 min(std, IQR / 1.34) N^(-1/5)`` (1986, eq. 3.31).
+
     Args:
       calibration: finite statistics ``(N, F)``, N >= 2.
 
     Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273).
     """
-    return KernelDensityScore(density=density_of_states(check_statistics("calibration", calibration, 2)))
+    points = check_statistics("calibration", calibration, 2)
+    robust = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
+    std = jnp.std(points, axis=0, ddof=1)
+    width = jnp.where(robust > 0, jnp.minimum(std, robust), std)
+    tiny = jnp.finfo(points.dtype).tiny
+    return KernelDensityScore(points=points, bandwidth=jnp.maximum(0.9 * width * points.shape[0] ** -0.2, tiny))
 
 
 def gaussian_score(calibration: ArrayLike) -> GaussianScore:
     """Minus the log-density of one Gaussian with full covariance, fitted to the standardised statistics.
 
     ``z^T C^-1 z / 2`` up to a constant, with z the standardised statistics and C their covariance, whose correlations
-    are multiplied by 0.999: the order of the Mahalanobis distances from the calibration data.
+    are multiplied by 0.999, so that linearly dependent statistics are allowed: the order of the Mahalanobis distances
+    from the calibration data.
 
     Args:
       calibration: finite statistics ``(N, F)``, N >= 2, no column constant.
@@ -169,7 +187,11 @@ def gaussian_score(calibration: ArrayLike) -> GaussianScore:
     Source: Mahmood et al. 2021 (https://arxiv.org/abs/2010.13132), with one Gaussian instead of a mixture.
     """
     standardised = standardise(calibration)
-    return GaussianScore(standardised=standardised, density=gaussian_of_states(standardised(calibration)))
+    values = standardised(calibration)
+    covariance = jnp.atleast_2d(jnp.cov(values, rowvar=False))
+    shrunk = 0.999 * covariance + 0.001 * jnp.diag(jnp.diag(covariance))
+    density = gaussian(jnp.mean(values, axis=0), covariance=shrunk)
+    return GaussianScore(standardised=standardised, density=density)
 
 
 def mean_z_score(calibration: ArrayLike) -> MeanZScore:

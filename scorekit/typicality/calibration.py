@@ -1,24 +1,10 @@
-"""Densities of statistics, p-values and hypothesis tests, calibrated on in-distribution data only.
+"""P-values and hypothesis tests, calibrated on in-distribution data only.
 
-The density of the statistics themselves (DoSE) detects examples whose statistics are unusual, too high or too low;
-:mod:`scorekit.typicality._scores` turns it into scores, which are larger for out-of-distribution examples.
-Statistics and scores of calibration data are finite; traced, another value gives NaN.
+Scores of calibration data are finite; traced, another value gives NaN.
 
-Returns:
-  A density, whose ``log_density`` takes statistics ``(B, F)`` to ``(B,)``, in nats.
-
->>> normal = jax.random.normal(jax.random.key(0), (1000, 3))
->>> jax.jit(gaussian_of_states)(normal).dim
-3
->>> found = jax.jit(density_of_states)(normal[:, :1])
->>> [f"{value:.0f}" for value in jax.jit(found.log_density)(jnp.array([[0.0], [3.0]]))]
-['-1', '-5']
-
-Source: Morningstar et al. 2021 (https://arxiv.org/abs/2006.09273); Nalisnick et al. 2019
-(https://arxiv.org/abs/1906.02994).
+Source: Nalisnick et al. 2019 (https://arxiv.org/abs/1906.02994).
 """
 
-import math
 from typing import Annotated, NamedTuple
 
 import jax
@@ -26,71 +12,8 @@ import jax.numpy as jnp
 
 from scorekit.arguments import Between, FiniteScalar, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_not_nan, nan_unless, nan_unless_finite
-from scorekit.densities import Gaussian, gaussian
 from scorekit.numerics.meshes import typed_as, unsplit
-from scorekit.trees import pytree_dataclass
-from scorekit.typicality._checks import check_statistics
 from scorekit.typing import Array, ArrayLike, Key
-
-
-@pytree_dataclass
-class DensityOfStates:
-    """Independent kernel density estimates of F statistics; build it with :func:`density_of_states`.
-
-    Attributes:
-      points: the statistics of in-distribution data, ``(N, F)``.
-      bandwidth: standard deviation of the kernel, ``(F,)``.
-
-    >>> density = DensityOfStates(points=jnp.zeros((1, 1)), bandwidth=jnp.ones(1))
-    >>> density.log_density([[0.0]]).round(3)  # a standard normal
-    Array([-0.919], dtype=float32)
-    """
-
-    points: Array
-    bandwidth: Array
-
-    def log_density(self, statistics: ArrayLike) -> Array:
-        """``sum_f log p_f(statistics[:, f])``; ``(B, F) -> (B,)``. The tails are Gaussian."""
-        values = check_statistics("statistics", statistics, 1, self.points.shape[1])
-
-        def one(row):
-            z = (row - self.points) / self.bandwidth
-            return jax.nn.logsumexp(-0.5 * jnp.square(z), axis=0)
-
-        constant = jnp.log(self.bandwidth) + math.log(self.points.shape[0]) + 0.5 * math.log(2 * math.pi)
-        return jnp.sum(jax.lax.map(one, values, batch_size=64) - constant, axis=1)
-
-
-def density_of_states(statistics: ArrayLike) -> DensityOfStates:
-    """Fits the density of each statistic on in-distribution data, with Gaussian kernels.
-
-    The bandwidth is Silverman's, ``0.9 min(std, IQR / 1.34) N^(-1/5)`` (1986, eq. 3.31). ``-log_density`` of the result
-    is the score of DoSE.
-
-    Args:
-      statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on.
-    """
-    points = check_statistics("statistics", statistics, 2)
-    robust = jnp.subtract(*jnp.quantile(points, jnp.array([0.75, 0.25]), axis=0)) / 1.34
-    std = jnp.std(points, axis=0, ddof=1)
-    width = jnp.where(robust > 0, jnp.minimum(std, robust), std)
-    tiny = jnp.finfo(points.dtype).tiny
-    return DensityOfStates(points=points, bandwidth=jnp.maximum(0.9 * width * points.shape[0] ** -0.2, tiny))
-
-
-def gaussian_of_states(statistics: ArrayLike) -> Gaussian:
-    """A Gaussian with full covariance and D = F, fitted to several statistics of in-distribution data.
-
-    The covariance is shrunk by a factor of 0.001 towards its diagonal, so that linearly dependent statistics are
-    allowed. ``-log_density`` of the result orders examples by their Mahalanobis distance.
-
-    Args:
-      statistics: statistics ``(N, F)``, N >= 2, of data that the model was not trained on; no column may be constant.
-    """
-    values = check_statistics("statistics", statistics, 2)
-    covariance = jnp.atleast_2d(jnp.cov(values, rowvar=False))
-    shrunk = 0.999 * covariance + 0.001 * jnp.diag(jnp.diag(covariance))
-    return gaussian(jnp.mean(values, axis=0), covariance=shrunk)
 
 
 def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:

@@ -9,7 +9,7 @@ from scorekit import denoisers, densities, schedules, typicality
 
 SERIES, COSINE = np.ones(3), schedules.Cosine()
 NORMAL = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(2), std=1.0), COSINE)
-FITTED = "kernel_density_score gaussian_score mean_z_score decorrelate standardise density_of_states"
+FITTED = "kernel_density_score gaussian_score mean_z_score decorrelate standardise"
 
 test_errors_name_the_argument = raising(
     [

@@ -5,7 +5,6 @@ import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from scorekit import denoisers, densities, metrics
-from scorekit import typicality as ty
 from scorekit.densities import spectra
 from valid_calls.common import COSINE, floats
 from valid_calls.kinds import Classes, Data, Shaped, call
@@ -98,14 +97,6 @@ ROWS = {
     **{f"typicality.{name}": call(then="statistics", calibration=_OF_STATES) for name in _FITTED.split()},
     "typicality.monte_carlo_entropy": call(log_density=Data(_SCORES, "integer")),
     "typicality.local_typicality": call(states=Data(np.stack([_DATA.value] * 2), alias="x_t"), ts=_PATH),
-    "typicality.density_of_states": call(
-        lambda calibration, statistics: ty.density_of_states(calibration).log_density(statistics),
-        calibration=Data(_X[:4], "integer", alias="statistics"),
-    ),
-    "typicality.gaussian_of_states": call(
-        lambda statistics: ty.gaussian_of_states(statistics).log_density(statistics),
-        statistics=Data(_X[:4], alias="covariance_eigenvalues"),
-    ),
     "typicality.typicality_test": call(
         log_density=Data(
             np.stack([_SCORES, _SCORES]),
