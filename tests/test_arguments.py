@@ -156,7 +156,7 @@ def test_names_classes_and_seeds_for_objects_are_named(kind):
 
 BENEATH = (
     *("arguments.", "checks.", "trees.", "guidance.init_denoiser_state", "guidance.predict", "guidance.with_state"),
-    *("guidance.operators.adjoint", "schedules.time_derivative", "bridges.blackjax"),
+    *("guidance.operators.adjoint", "schedules.time_derivative"),
 )
 """Beginnings of names whose functions take functions from callers that have checked them."""
 

@@ -17,7 +17,7 @@ SLOW = {
         ddsp.analysis ddsp.representation ddsp.synthesis fourier frequency mel_features mel_spectrograms
         music representations stft structure""",
     "autoregressive": "conditionals exact guidance models particles smoothing",
-    "bridges": "blackjax diffrax numpyro",
+    "bridges": "diffrax numpyro",
     "data": "arrays augmentation",
     "densities": "mixture random_fields spectra",
     "discrete": "denoisers guidance losses process sampling solvers",
@@ -41,7 +41,7 @@ SLOW = {
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
 SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
 NEEDED = {
-    **{f"scorekit.bridges.{name}": name for name in ("blackjax", "diffrax", "numpyro")},
+    **{f"scorekit.bridges.{name}": name for name in ("diffrax", "numpyro")},
     **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
     "experiments.projects.audio.note_evaluators": "parselmouth",
 }
