@@ -14,22 +14,6 @@
 TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
 
-Args:
-  key: PRNG key.
-  split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
-  data_dir: directory of prepared sets, created if missing; ``None`` is the default of TFDS (``$TFDS_DATA_DIR`` or
-    ``~/tensorflow_datasets``).
-  size: pixels a side that the middle square of a picture is resized to. With None pictures keep their size, and all
-    pictures of a source must have one size.
-  mode: ``"RGB"`` or ``"L"`` (grey) converts pictures, with white behind transparent pixels; with None all must be RGB
-    or all grey.
-  seed: seed of the draws, or of the order of every epoch.
-  batch_size: examples over all processes, a multiple of ``process_count``.
-  process_index: index of this process.
-  process_count: number of processes.
-  sample_rate: samples a second, in Hz.
-  font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
-
 Returns:
   The set, source, batches, arrays or notes.
 """

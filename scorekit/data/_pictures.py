@@ -69,6 +69,8 @@ def read_picture(path: str | os.PathLike, *, size: PositiveInt | None = None, mo
 
     Args:
       path: path of the file.
+      size: pixels a side of the middle square, resized; None: the image keeps its size.
+      mode: ``"RGB"`` or ``"L"`` (grey) converts, with white behind transparent pixels; None: all must be of one mode.
 
     >>> read_picture("nowhere.png")  # doctest: +ELLIPSIS
     Traceback (most recent call last):

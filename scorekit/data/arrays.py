@@ -1,11 +1,5 @@
 """Labelled image sets from TensorFlow Datasets, in memory or on disk, without TensorFlow.
 
-Args:
-  name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``: ``"mnist"``, ``"fashion_mnist"``,
-    ``"cifar10"``, ``"svhn_cropped"``, ...
-  x: the images ``(N, H, W, C)``, uint8.
-  label: the classes ``(N,)``, int32.
-
 >>> images = ImageSet(x=np.zeros((2, 28, 28, 1), np.uint8), label=np.array([3, 1], np.int32), num_classes=10,
 ...                   bins=256, name="mnist")
 >>> images.x[images.label == 3].shape
@@ -34,6 +28,8 @@ class ImageSet:
     """Labelled images in memory.
 
     Attributes:
+      x: the images ``(N, H, W, C)``, uint8.
+      label: the classes ``(N,)``, int32.
       num_classes: the number of classes.
       bins: number of values that a pixel can take: 256, or the ``levels`` in the metadata of the set.
       name: the TFDS name.
@@ -52,6 +48,11 @@ def load(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Im
     The set is written as array_record files under ``data_dir``, without progress bars or log lines; an interrupted
     preparation is not mistaken for a complete one later. TFDS downloads ``mnist``, ``fashion_mnist``, ``cifar10`` and
     ``svhn_cropped`` from their publishers. The images are in TFDS's fixed order.
+
+    Args:
+      name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``, such as ``"cifar10"``.
+      split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
+      data_dir: directory of prepared sets, created if missing; None: the default of TFDS.
     """
     builder = builder_of(name, data_dir)
     num_classes = _check_features(name, builder.info.features)
@@ -95,6 +96,11 @@ def open_images(name: str, split: str, data_dir: str | os.PathLike | None = None
 
     The result is a source for :func:`scorekit.data.stream`, ``source[i]`` ``{"x": uint8 (H, W, C), "label": int32}`` in
     TFDS's fixed order, with ``name``, ``num_classes``, ``classes`` (their names), ``bins`` and ``shape``.
+
+    Args:
+      name: a TFDS name with the features ``image`` (fixed shape, uint8) and ``label``, such as ``"cifar10"``.
+      split: a TFDS split, such as ``"train"``, ``"test"``, ``"train[:80%]"`` or ``"train+test"``.
+      data_dir: directory of prepared sets, created if missing; None: the default of TFDS.
     """
     builder = builder_of(name, data_dir)
     num_classes = _check_features(name, builder.info.features)

@@ -26,9 +26,6 @@ this implementation decides:
 * resampling: Keys's cubic convolution of the image mirrored at its edge pixels, which is exact where pixels fall on
   pixels (flips, quarter turns of square images, whole translations), where the paper takes longer wavelet filters.
 
-Args:
-  x: images ``(B, H, W, C)`` of any dtype; of :func:`edm_augment` floating.
-
 Returns:
   Images of the shape and dtype of ``x``; of :func:`edm_augment` also labels ``(B, 9)`` in float32.
 
@@ -60,6 +57,8 @@ def random_flip(key: Key, x: ArrayLike, probability: Fraction = 0.5) -> Array:
     """Flips each image from left to right with a probability: ``y[b, i, j] = x[b, i, W - 1 - j]``.
 
     Args:
+      key: PRNG key.
+      x: images ``(B, H, W, C)`` of any dtype.
       probability: probability of each flip.
     """
     x = jnp.asarray(x)
@@ -76,6 +75,8 @@ def random_crop(key: Key, x: ArrayLike, padding: NonNegativeInt, mode: _Mode = "
     ``padding`` pixels.
 
     Args:
+      key: PRNG key.
+      x: images ``(B, H, W, C)`` of any dtype.
       padding: pixels on each side; with ``"reflect"`` and ``"wrap"`` at most as much as an image can supply.
       mode: pixels outside: ``"constant"`` (zeros), ``"edge"`` (the pixel at the edge), ``"reflect"`` (the image
         mirrored at its edge pixels) or ``"wrap"`` (the image again).
@@ -105,6 +106,8 @@ def edm_augment(
     scaling, rotation and anisotropic scaling, and the translation t; the labels are zero where nothing was done.
 
     Args:
+      key: PRNG key.
+      x: images ``(B, H, W, C)``, floating.
       probability: probability of each of the six transformations; the paper has 0.12 for images of 32 by 32 and 0.15
         for larger ones.
       flip_probability: probability of the x-flip, ``probability`` if None. The paper draws it always, 1.0.

@@ -7,10 +7,6 @@ are and the rest; a velocity or an instrument is said where it changes.
 
 Any other sequence of tokens is decoded as well, and ends that do not match are counted in remarks.
 
-Args:
-  tokens: tokens of the vocabulary, ``(L,)``.
-  names: tokens in words.
-
 >>> code = EventCode(resolution=0.01, velocities=4)
 >>> tokens = code.encode([Note(60, 100, 0.0, 0.5), Note(64, 100, 0.25, 0.5)], seconds=2.0)
 >>> print(*code.names(tokens), sep=", ")
@@ -69,8 +65,7 @@ class EventCode:
       resolution: a step, in seconds.
       shifts: longest shift of time, in steps.
       velocities: bins of the velocities 1 to 127; 127 loses nothing, 1 has no tokens.
-      lowest: lowest MIDI pitch.
-      highest: highest MIDI pitch.
+      lowest, highest: range of MIDI pitches, both included.
       programs: whether instruments have tokens; otherwise each is decoded as 0.
 
     >>> EventCode(resolution=0.0)
@@ -118,11 +113,19 @@ class EventCode:
         return self._tokens["end", 0]
 
     def names(self, tokens: Iterable[int]) -> list[str]:
-        """Tokens in words: ``on 60``, ``off 60``, ``next``, ``shift 25``, ``velocity 64``, ``program 0``, ``end``."""
+        """Tokens in words: ``on 60``, ``off 60``, ``next``, ``shift 25``, ``velocity 64``, ``program 0``, ``end``.
+
+        Args:
+          tokens: tokens of the vocabulary, ``(L,)``.
+        """
         return [kind if kind in ("end", "next") else f"{kind} {value}" for kind, value in self._read(tokens)]
 
     def tokens(self, names: Iterable[str]) -> list[int]:
-        """The tokens of words, the inverse of :meth:`names`."""
+        """The tokens of words, the inverse of :meth:`names`.
+
+        Args:
+          names: tokens in words.
+        """
         words = {name: token for token, name in enumerate(self.names(range(self.num_tokens)))}
         names = [names] if isinstance(names, str) else list(names)
         if unknown := [name for name in names if name not in words]:
@@ -208,6 +211,7 @@ class EventCode:
         many notes had no end and last until the sequence ends, and that the sequence had no end.
 
         Args:
+          tokens: tokens of the vocabulary, ``(L,)``.
           seconds: the end of a window, where notes without a note-off end and what is later is left out, with a remark;
             by default the sequence lasts until its last event.
 

@@ -21,6 +21,8 @@ def folder(path: str | os.PathLike, *, size: PositiveInt | None = None, mode: Mo
 
     Args:
       path: the folder, with files of the kinds bmp, gif, jpeg, jpg, png, ppm, tif, tiff, webp.
+      size: pixels a side of the middle square, resized; None: images keep their size, which must be one.
+      mode: ``"RGB"`` or ``"L"`` (grey) converts, with white behind transparent pixels; None: all must be of one mode.
 
     Raises:
       ValueError: for no images, images both in subfolders and alongside them, or a line that is none of these;

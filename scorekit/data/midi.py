@@ -4,14 +4,6 @@ A standard MIDI file counts time in ticks, ``tempo / ticks_per_beat`` microsecon
 sum is taken in integers and divided once, so that every time is the nearest float64. Percussion (channel 10) has no
 pitch and is left out. Each omission or change is described in a sentence.
 
-Args:
-  path: path of the file: to read, of type 0 or 1, at most 4 MiB and 4 hours; to write, its folder must exist.
-  lowest: lowest MIDI pitch that is allowed.
-  highest: highest MIDI pitch that is allowed.
-  out_of_range: notes outside are an ``"error"``, or are moved by the fewest octaves (``"octave"``), with a remark.
-  rate: frames to a second; a roll that is read has at most 2²³.
-  roll: velocities ``(T, 128)``, integers from 0 to 127, 0 for keys that are up; to write, ``T >= 1``.
-
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     write_score(folder + "/a.mid", [Note(60, 100, 0.0, 0.5)], 73)
@@ -79,6 +71,11 @@ def read_score(
 
     A note lasts until its key is released, or with the sustain pedal until that is; a key that is struck again on the
     same channel ends the note before. Notes of no length remain.
+
+    Args:
+      path: path of a file of type 0 or 1, at most 4 MiB and 4 hours.
+      lowest, highest: range of MIDI pitches, both included.
+      out_of_range: notes outside are an ``"error"``, or move by the fewest octaves (``"octave"``), with a remark.
     """
     if lowest > highest:
         raise ValueError(f"lowest and highest must satisfy 0 <= lowest <= highest <= 127, got {lowest} and {highest}")
@@ -104,6 +101,7 @@ def write_score(
     """Writes notes as a MIDI file: a track for each instrument, 120 beats to a minute, 1920 ticks to a second.
 
     Args:
+      path: path of the file, in a folder that exists.
       notes: times in seconds, rounded to a tick.
       programs: the General MIDI instrument, one for all or one for each note; at most 15 different ones.
       seconds: length of the file; by default the length of its notes.
@@ -140,6 +138,10 @@ def notes_of_roll(roll: np.ndarray, rate: PositiveFloat = FRAME_RATE) -> list[No
     """The notes of a piano roll: runs of one velocity; the inverse of :func:`scorekit.data.phrases.piano_roll`.
 
     They are sorted by onset, then pitch; frame ``m`` begins at ``m / rate`` seconds.
+
+    Args:
+      roll: velocities ``(T, 128)``, integers from 0 to 127, 0 for keys that are up.
+      rate: frames to a second.
     """
     roll = np.asarray(roll)
     if roll.ndim != 2 or roll.shape[1] != 128:
@@ -169,6 +171,12 @@ def read_midi(
 
     Velocities are uint8; where notes of several instruments meet on a key, the later one counts. A file with neither
     notes nor length is an error.
+
+    Args:
+      path: path of a file of type 0 or 1, at most 4 MiB and 4 hours.
+      rate: frames to a second; a roll has at most 2²³ frames.
+      lowest, highest: range of MIDI pitches, both included.
+      out_of_range: notes outside are an ``"error"``, or move by the fewest octaves (``"octave"``), with a remark.
     """
     score = read_score(path, lowest=lowest, highest=highest, out_of_range=out_of_range)
     for remark in score.remarks:
@@ -195,6 +203,9 @@ def write_midi(
     """Writes a piano roll as a MIDI file that :func:`read_midi` reads back exactly, silence at the end included.
 
     Args:
+      path: path of the file, in a folder that exists.
+      roll: velocities ``(T, 128)``, T >= 1, integers from 0 to 127, 0 for keys that are up.
+      rate: frames to a second.
       program: the General MIDI instrument.
     """
     notes = notes_of_roll(roll, rate)

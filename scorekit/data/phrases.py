@@ -61,6 +61,7 @@ def random_phrase(seed: NonNegativeInt, seconds: PositiveFloat = SECONDS) -> lis
     Notes are sorted by onset, of pitches from 36 to 84; notes of one pitch do not overlap.
 
     Args:
+      seed: seed of the draws.
       seconds: length; the last onset is at least 0.1 s before the end.
     """
     rng = np.random.default_rng(seed)
@@ -138,8 +139,10 @@ def render_phrase(
     The result is float32 ``(round(seconds * sample_rate),)`` with its peak at 0.9, or silence.
 
     Args:
+      font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
       program: the instrument.
       notes: notes of the phrase.
+      sample_rate: samples a second, in Hz.
       seconds: the length of the result.
     """
     out = np.zeros(round(seconds * sample_rate), np.float32)

@@ -1,11 +1,5 @@
 """The next batches on their way to the device while the current step runs.
 
-Args:
-  iterator: items, such as a :class:`scorekit.data.Stream`; it is used by the thread alone from here on, and closed
-    with it if it has a method ``close``.
-  place: function of an item whose result is returned, such as ``jax.device_put``.
-  size: placed items that wait at most.
-
 >>> with prefetch(iter([1, 2, 3]), lambda x: 10 * x) as items:
 ...     print(list(items), items.waited < 1.0, isinstance(items, Prefetch))
 [10, 20, 30] True True
@@ -31,6 +25,11 @@ def prefetch(iterator: Iterator[Any], place: Callable[[Any], _T], size: Positive
     At most ``size`` placed items wait for their use, one more is in use. An error in ``iterator`` or ``place`` is
     raised where its item would have been returned, after all earlier items. Leave the ``with`` statement of the
     iterator, or call ``close``, to end the thread.
+
+    Args:
+      iterator: items, such as a :class:`scorekit.data.Stream`, which the thread alone uses and closes.
+      place: function of an item whose result is returned, such as ``jax.device_put``.
+      size: placed items that wait at most.
     """
     if not hasattr(iterator, "__next__"):
         raise ValueError(f"iterator must be an iterator, got {iterator!r}")
@@ -43,6 +42,11 @@ class Prefetch(Iterator[_T], Generic[_T]):
     """An iterator that a thread runs ahead of; see :func:`prefetch`.
 
     Its attribute ``waited`` holds the seconds that the consumer has waited for items so far.
+
+    Args:
+      iterator: items, such as a :class:`scorekit.data.Stream`, which the thread alone uses and closes.
+      place: function of an item whose result is returned, such as ``jax.device_put``.
+      size: placed items that wait at most.
     """
 
     def __init__(self, iterator: Iterator[Any], place: Callable[[Any], _T], size: int):

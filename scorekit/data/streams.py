@@ -38,7 +38,12 @@ from scorekit.checks import check, warn_caller
 
 @checked
 def local_rows(batch_size: PositiveInt, process_index: NonNegativeInt = 0, process_count: PositiveInt = 1) -> slice:
-    """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``."""
+    """The rows of a global batch that one process reads: ``[p B / P, (p + 1) B / P)``.
+
+    Args:
+      batch_size: examples over all processes, a multiple of ``process_count``.
+      process_index, process_count: which process this is, and of how many.
+    """
     check(lambda p: p < process_count, f"below process_count = {process_count}", process_index=process_index)
     check(lambda b: b % process_count == 0, f"a multiple of process_count = {process_count}", batch_size=batch_size)
     size = int(batch_size) // int(process_count)
@@ -57,7 +62,9 @@ def batch_at(
 
     Args:
       arrays: arrays that share their leading axis ``N``, which is not empty.
+      seed: seed of the order of every epoch.
       step: number of the step, 0 for the first.
+      batch_size: examples over all processes, a multiple of ``process_count``.
     """
     check(lambda n: n < 2**62 // batch_size, f"below 2⁶² / batch_size = {2**62 // batch_size}", step=step)
     seed, step, batch_size = int(seed), int(step), int(batch_size)
@@ -119,7 +126,10 @@ def stream(
 
     Args:
       source: N examples with random access, N from 1 to 2³² - 1.
+      seed: seed of the order of every epoch.
+      batch_size: examples over all processes, a multiple of ``process_count``.
       start: global examples that were consumed before; :attr:`Stream.position` of the run that is continued.
+      process_index, process_count: which process this is, and of how many.
       transform: pure function from an example to an example, called in the threads that read.
       workers: threads that read, each a whole local batch; at most ``workers + 1`` batches are held. With 0 a batch is
         read when it is needed.
@@ -149,6 +159,8 @@ class Stream(Iterator[dict[str, np.ndarray]]):
 
     Args:
       reader: reader of rows of the source.
+      seed: seed of the order of every epoch.
+      batch_size: examples over all processes, a multiple of ``process_count``.
       start: global examples that were consumed before.
       rows: rows of a batch that are read here.
       workers: threads that read.

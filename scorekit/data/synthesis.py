@@ -42,9 +42,11 @@ def render_note(
     The result is float32 ``(round(seconds * sample_rate),)``; silent if the instrument has no zone for this key.
 
     Args:
+      font: instruments, see :func:`scorekit.data.soundfont.read_soundfont`.
       program: the instrument, in the order of General MIDI.
       pitch: the MIDI pitch; 69 is 440 Hz.
       velocity: the MIDI velocity.
+      sample_rate: samples a second, in Hz.
       held: time from key press to key release, in seconds.
       seconds: the length of the result; longer releases are truncated.
       bank: 0, or 128 for percussion.

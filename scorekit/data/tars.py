@@ -28,6 +28,8 @@ def tar(
 
     Args:
       paths: one uncompressed tar file or several, read in the order given; a folder of them, or a pattern.
+      size: pixels a side of the middle square, resized; None: images keep their size, which must be one.
+      mode: ``"RGB"`` or ``"L"`` (grey) converts, with white behind transparent pixels; None: all must be of one mode.
       index_folder: folder to keep the offsets in instead, created if missing.
 
     Raises:

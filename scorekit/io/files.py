@@ -1,9 +1,5 @@
 """Paths of this machine and of buckets; atomic writes: readers never see a partially written file; checked reads.
 
-Args:
-  path: path of this machine, in which ``~`` is the home folder, or of a bucket, such as ``gs://bucket/folder``, which
-    needs its package for fsspec (``gcsfs``, ``s3fs``).
-
 Returns:
   The path, whether it is of a bucket, or the content of the file.
 
@@ -28,12 +24,20 @@ from scorekit._files import parse_json, regular_file
 
 
 def in_bucket(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is one of an object store: whether it has a scheme, ``://``."""
+    """Whether a path is one of an object store: whether it has a scheme, ``://``.
+
+    Args:
+      path: path, ``~`` being the home folder, or ``gs://bucket/folder`` with the package of its bucket for fsspec.
+    """
     return "://" in os.fspath(path)
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """A path as an object with the methods of ``pathlib.Path``."""
+    """A path as an object with the methods of ``pathlib.Path``.
+
+    Args:
+      path: path, ``~`` being the home folder, or ``gs://bucket/folder`` with the package of its bucket for fsspec.
+    """
     if not in_bucket(path):
         return Path(path).expanduser()
     from etils import epath  # late: local paths need nothing
@@ -46,6 +50,9 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     """Raises a ``ValueError`` unless a path is of a regular file, after links are resolved, or of no file at all.
 
     A FIFO blocks its reader, and a device such as ``/dev/zero`` never ends. Files of a bucket are not looked at.
+
+    Args:
+      path: path, ``~`` being the home folder, or ``gs://bucket/folder`` with the package of its bucket for fsspec.
     """
     if not in_bucket(path) and Path(path).exists():
         regular_file(path)
@@ -56,6 +63,9 @@ _LARGEST = 2**26  # bytes of a file of JSON; files of tokenisers have 2 ** 24
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object in a file of JSON, by its fields.
+
+    Args:
+      path: path, ``~`` being the home folder, or ``gs://bucket/folder`` with the package of its bucket for fsspec.
 
     Raises:
       ValueError: naming the path, for anything but a regular file with an object of at most 64 MiB, nested no deeper
@@ -80,6 +90,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes) -> Path:
     object is written at once, which is atomic there. An ``OSError`` names ``path``.
 
     Args:
+      path: path, ``~`` being the home folder, or ``gs://bucket/folder`` with the package of its bucket for fsspec.
       content: bytes, or text that is encoded as UTF-8.
     """
     if not isinstance(content, str | bytes | bytearray | memoryview):
