@@ -2,10 +2,6 @@
 
 Each raises a ``ValueError`` that names the first argument that fails. Nothing is broadcast silently: ``(B,)`` against
 ``(B, 1)`` would give ``(B, B)``.
-
-Args:
-  named: the values to check, or trees of them, by the name of the argument.
-  reference: name of ``tree`` in the message.
 """
 
 import jax
@@ -16,7 +12,11 @@ from scorekit.typing import ArrayLike, PyTree
 
 
 def is_real(value: ArrayLike) -> bool:
-    """Whether an array, concrete or traced, holds floating numbers, integers or booleans."""
+    """Whether an array, concrete or traced, holds floating numbers, integers or booleans.
+
+    Args:
+      value: an array or a number.
+    """
     return any(jnp.issubdtype(_dtype(value), kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
 
 
@@ -26,6 +26,9 @@ def _dtype(value):
 
 def check_real(**named: PyTree) -> None:
     """Trees of real numbers, concrete or traced: no complex ones, no text, no keys.
+
+    Args:
+      named: trees of arrays by the names that errors give them.
 
     >>> check_real(x=np.ones(2), spectrum=np.ones(2, np.complex64))
     Traceback (most recent call last):
@@ -42,6 +45,7 @@ def check_axes(*axes: int, **named: ArrayLike) -> None:
 
     Args:
       axes: the lengths of the last axes.
+      named: arrays by the names that errors give them.
 
     >>> check_axes(3, x=np.ones((5, 1)))
     Traceback (most recent call last):
@@ -57,7 +61,9 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
     """Trees with the structure and the shapes of ``tree``.
 
     Args:
+      reference: name of ``tree`` in the message.
       tree: the tree to compare with.
+      named: trees by the names that errors give them.
 
     >>> check_like("x_t", jnp.zeros((4, 1)), output=jnp.zeros(4))
     Traceback (most recent call last):
@@ -74,7 +80,9 @@ def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:
     """Trees with the structure of ``tree`` that broadcast to it: masks and the like, one for each example or for all.
 
     Args:
+      reference: name of ``tree`` in the message.
       tree: the tree to broadcast to.
+      named: trees by the names that errors give them.
 
     >>> check_broadcasts("x", jnp.zeros((4, 2)), mask=jnp.zeros(3))
     Traceback (most recent call last):
@@ -99,6 +107,7 @@ def check_per_example(tree: PyTree, **named: ArrayLike) -> None:
 
     Args:
       tree: arrays ``(B, ...)``.
+      named: numbers or arrays by the names that errors give them.
 
     >>> check_per_example(jnp.zeros((4, 2)), t=jnp.zeros(2))
     Traceback (most recent call last):
@@ -119,6 +128,7 @@ def check_levels(tree: PyTree, **named: ArrayLike) -> None:
 
     Args:
       tree: arrays ``(B, ...)``, or ``(B, T, ...)`` with T frames (:mod:`scorekit.forcing`).
+      named: numbers or arrays by the names that errors give them.
 
     >>> check_levels(jnp.zeros((4, 3, 2)), t=jnp.zeros((4, 2)))
     Traceback (most recent call last):

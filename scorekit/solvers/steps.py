@@ -1,10 +1,4 @@
-"""The loop over the steps of a solver, for a sampler of your own.
-
-Args:
-  denoiser: ``(x_t, t) -> Prediction``, perhaps with a state of its own.
-  schedule: the noise schedule.
-  solver: takes the steps.
-"""
+"""The loop over the steps of a solver, for a sampler of your own."""
 
 from collections.abc import Callable
 
@@ -32,6 +26,9 @@ def integrate(
     """:func:`~scorekit.samplers.trajectory` without its checks, along times that may decrease or increase.
 
     Args:
+      denoiser: ``(x_t, t) -> Prediction``, perhaps with a state of its own.
+      schedule: the noise schedule, which the rows of the solver are planned for.
+      solver: takes the steps (:mod:`scorekit.solvers`).
       x: the state at the first time.
       ts: the times ``(n + 1,)``.
       key: PRNG key, of which a stochastic solver gets a part in each step.
@@ -68,6 +65,8 @@ def stacked_rows(solver: Solver, schedule: Schedule, times: ArrayLike, num_past:
     """``solver.row`` for the steps along the first axis of ``times``, every leaf with that axis.
 
     Args:
+      solver: takes the steps (:mod:`scorekit.solvers`).
+      schedule: the noise schedule, which the rows of the solver are planned for.
       times: for each step s, t and earlier times, ``(n, 2 + max_past)``.
       num_past: number of valid earlier times, an integer or ``(n,)``.
 
