@@ -26,6 +26,9 @@ def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
       calibration: scores of in-distribution data ``(N,)`` that were used to fit neither the model nor the score.
       scores: scores of any shape, which may be infinite: only their order counts. A traced NaN gives NaN.
 
+    Returns:
+      p-values in (0, 1], shaped like ``scores``.
+
     >>> print(jax.jit(p_values)(jnp.arange(9.0), jnp.array([-1.0, 4.5, 100.0])))
     [1.  0.5 0.1]
 
