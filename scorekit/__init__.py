@@ -17,88 +17,45 @@ Batteries: outputs equal those of a reference; each needs an extra of ``pip inst
 from typing import TYPE_CHECKING
 
 from scorekit._lazy import attach
-from scorekit._version import __version__
+from scorekit._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from scorekit import (
-        arguments,
-        audio,
-        autoregressive,
-        bridges,
-        checks,
-        conformance,
-        data,
-        denoisers,
-        densities,
-        discrete,
-        flow_maps,
-        forcing,
-        guidance,
-        interpolants,
-        io,
-        likelihood,
-        losses,
-        metrics,
-        networks,
-        numerics,
-        predictions,
-        process,
-        samplers,
-        schedules,
-        solvers,
-        times,
-        training,
-        trees,
-        tuning,
-        typicality,
-        typing,
-        weightings,
-    )
-    from scorekit.denoisers import denoiser_from_network
-    from scorekit.losses import denoising_loss
-    from scorekit.process import sample_prior
-    from scorekit.samplers import sample
-    from scorekit.typing import Prediction
+    from scorekit import arguments as arguments
+    from scorekit import audio as audio
+    from scorekit import autoregressive as autoregressive
+    from scorekit import bridges as bridges
+    from scorekit import checks as checks
+    from scorekit import conformance as conformance
+    from scorekit import data as data
+    from scorekit import denoisers as denoisers
+    from scorekit import densities as densities
+    from scorekit import discrete as discrete
+    from scorekit import flow_maps as flow_maps
+    from scorekit import forcing as forcing
+    from scorekit import guidance as guidance
+    from scorekit import interpolants as interpolants
+    from scorekit import io as io
+    from scorekit import likelihood as likelihood
+    from scorekit import losses as losses
+    from scorekit import metrics as metrics
+    from scorekit import networks as networks
+    from scorekit import numerics as numerics
+    from scorekit import predictions as predictions
+    from scorekit import process as process
+    from scorekit import samplers as samplers
+    from scorekit import schedules as schedules
+    from scorekit import solvers as solvers
+    from scorekit import times as times
+    from scorekit import training as training
+    from scorekit import trees as trees
+    from scorekit import tuning as tuning
+    from scorekit import typicality as typicality
+    from scorekit import typing as typing
+    from scorekit import weightings as weightings
+    from scorekit.denoisers import denoiser_from_network as denoiser_from_network
+    from scorekit.losses import denoising_loss as denoising_loss
+    from scorekit.process import sample_prior as sample_prior
+    from scorekit.samplers import sample as sample
+    from scorekit.typing import Prediction as Prediction
 
 __getattr__, __dir__ = attach(__name__)
-
-__all__ = [
-    "Prediction",
-    "__version__",
-    "arguments",
-    "audio",
-    "autoregressive",
-    "bridges",
-    "checks",
-    "conformance",
-    "data",
-    "denoiser_from_network",
-    "denoisers",
-    "denoising_loss",
-    "densities",
-    "discrete",
-    "flow_maps",
-    "forcing",
-    "guidance",
-    "interpolants",
-    "io",
-    "likelihood",
-    "losses",
-    "metrics",
-    "networks",
-    "numerics",
-    "predictions",
-    "process",
-    "sample",
-    "sample_prior",
-    "samplers",
-    "schedules",
-    "solvers",
-    "times",
-    "training",
-    "trees",
-    "tuning",
-    "typicality",
-    "typing",
-    "weightings",
-]

@@ -1,8 +1,9 @@
 """Packages whose names load the modules that define them on first use.
 
 The imports under ``if TYPE_CHECKING:`` in the ``__init__`` of such a package say where its names are: type checkers
-follow them, and :func:`attach` reads them. No name may equal the name of its module: importing the module would
-put it in the place of the name.
+follow them, and :func:`attach` reads them. Each is written ``from module import name as name``, which offers the name
+(PEP 484), so that the package needs no ``__all__`` of its own. No name may equal the name of its module: importing the
+module would put it in the place of the name.
 """
 
 import ast
@@ -29,17 +30,28 @@ def load(module: str) -> Any:
 
 
 def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package (PEP 562)."""
+    """``__getattr__``, which knows ``__all__`` too, and ``__dir__`` of a package (PEP 562)."""
     itself = sys.modules[package]
 
     @functools.cache
+    def body() -> list[ast.stmt]:
+        return ast.parse(pkgutil.get_data(package, "__init__.py") or b"").body
+
+    @functools.cache
     def modules() -> dict[str, str]:
-        source = ast.parse(pkgutil.get_data(package, "__init__.py") or b"")
-        blocks = [node.body for node in source.body if isinstance(node, ast.If)]
+        blocks = [node.body for node in body() if isinstance(node, ast.If)]
         imports = [node for block in blocks for node in block if isinstance(node, ast.ImportFrom)]
         return {alias.name: str(node.module) for node in imports for alias in node.names}
 
+    def defined() -> set[str]:
+        """The public names that the ``__init__`` itself defines."""
+        places = [place for node in body() for place in getattr(node, "targets", [getattr(node, "target", node)])]
+        names = {str(getattr(place, "id", getattr(place, "name", "_"))) for place in places}
+        return {name for name in names if not name.startswith("_")}
+
     def get(name: str) -> Any:
+        if name == "__all__":
+            return sorted({*modules(), *defined()})
         if name not in modules():
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=itself)
         if modules()[name] == package:

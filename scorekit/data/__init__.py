@@ -23,50 +23,36 @@ from typing import TYPE_CHECKING
 from scorekit._lazy import attach
 
 if TYPE_CHECKING:
-    from scorekit._quantisation import dequantise, from_unit, to_unit
-    from scorekit.data import events, midi, phrases, soundfont, synthesis, tfds
-    from scorekit.data._pictures import read_picture
-    from scorekit.data.arrays import ImageSet, load, open_images
-    from scorekit.data.augmentation import EDM_LABELS, edm_augment, random_crop, random_flip
-    from scorekit.data.captions import CaptionEncoder, EncodedCaptions, encode_captions, load_caption_encoder
-    from scorekit.data.clips import recordings
-    from scorekit.data.folders import folder
-    from scorekit.data.prefetching import Prefetch, prefetch
-    from scorekit.data.streams import Source, Stream, batch_at, local_rows, stream
-    from scorekit.data.tars import tar
+    from scorekit._quantisation import dequantise as dequantise
+    from scorekit._quantisation import from_unit as from_unit
+    from scorekit._quantisation import to_unit as to_unit
+    from scorekit.data import events as events
+    from scorekit.data import midi as midi
+    from scorekit.data import phrases as phrases
+    from scorekit.data import soundfont as soundfont
+    from scorekit.data import synthesis as synthesis
+    from scorekit.data import tfds as tfds
+    from scorekit.data._pictures import read_picture as read_picture
+    from scorekit.data.arrays import ImageSet as ImageSet
+    from scorekit.data.arrays import load as load
+    from scorekit.data.arrays import open_images as open_images
+    from scorekit.data.augmentation import EDM_LABELS as EDM_LABELS
+    from scorekit.data.augmentation import edm_augment as edm_augment
+    from scorekit.data.augmentation import random_crop as random_crop
+    from scorekit.data.augmentation import random_flip as random_flip
+    from scorekit.data.captions import CaptionEncoder as CaptionEncoder
+    from scorekit.data.captions import EncodedCaptions as EncodedCaptions
+    from scorekit.data.captions import encode_captions as encode_captions
+    from scorekit.data.captions import load_caption_encoder as load_caption_encoder
+    from scorekit.data.clips import recordings as recordings
+    from scorekit.data.folders import folder as folder
+    from scorekit.data.prefetching import Prefetch as Prefetch
+    from scorekit.data.prefetching import prefetch as prefetch
+    from scorekit.data.streams import Source as Source
+    from scorekit.data.streams import Stream as Stream
+    from scorekit.data.streams import batch_at as batch_at
+    from scorekit.data.streams import local_rows as local_rows
+    from scorekit.data.streams import stream as stream
+    from scorekit.data.tars import tar as tar
 
 __getattr__, __dir__ = attach(__name__)
-
-__all__ = [
-    "EDM_LABELS",
-    "CaptionEncoder",
-    "EncodedCaptions",
-    "ImageSet",
-    "Prefetch",
-    "Source",
-    "Stream",
-    "batch_at",
-    "dequantise",
-    "edm_augment",
-    "encode_captions",
-    "events",
-    "folder",
-    "from_unit",
-    "load",
-    "load_caption_encoder",
-    "local_rows",
-    "midi",
-    "open_images",
-    "phrases",
-    "prefetch",
-    "random_crop",
-    "random_flip",
-    "read_picture",
-    "recordings",
-    "soundfont",
-    "stream",
-    "synthesis",
-    "tar",
-    "tfds",
-    "to_unit",
-]

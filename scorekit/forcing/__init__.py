@@ -18,27 +18,18 @@ from typing import TYPE_CHECKING
 from scorekit._lazy import attach
 
 if TYPE_CHECKING:
-    from scorekit.forcing.exact import exact_denoiser
-    from scorekit.forcing.guidance import history_guidance
-    from scorekit.forcing.levels import autoregressive, full_sequence, pyramid
-    from scorekit.forcing.losses import denoising_loss, denoising_loss_at, draw_times
-    from scorekit.forcing.rolling import RollOut, RollState, roll_out, sample_long
-    from scorekit.forcing.sampling import sample
+    from scorekit.forcing.exact import exact_denoiser as exact_denoiser
+    from scorekit.forcing.guidance import history_guidance as history_guidance
+    from scorekit.forcing.levels import autoregressive as autoregressive
+    from scorekit.forcing.levels import full_sequence as full_sequence
+    from scorekit.forcing.levels import pyramid as pyramid
+    from scorekit.forcing.losses import denoising_loss as denoising_loss
+    from scorekit.forcing.losses import denoising_loss_at as denoising_loss_at
+    from scorekit.forcing.losses import draw_times as draw_times
+    from scorekit.forcing.rolling import RollOut as RollOut
+    from scorekit.forcing.rolling import RollState as RollState
+    from scorekit.forcing.rolling import roll_out as roll_out
+    from scorekit.forcing.rolling import sample_long as sample_long
+    from scorekit.forcing.sampling import sample as sample
 
 __getattr__, __dir__ = attach(__name__)
-
-__all__ = [
-    "RollOut",
-    "RollState",
-    "autoregressive",
-    "denoising_loss",
-    "denoising_loss_at",
-    "draw_times",
-    "exact_denoiser",
-    "full_sequence",
-    "history_guidance",
-    "pyramid",
-    "roll_out",
-    "sample",
-    "sample_long",
-]

@@ -110,112 +110,63 @@ from typing import TYPE_CHECKING
 from scorekit._lazy import attach
 
 if TYPE_CHECKING:
-    from scorekit.networks import attention, autoencoder_kl, dit, flows
-    from scorekit.networks._magnitude import LogVariance, normalise_weights
-    from scorekit.networks.autoencoder_kl import AutoencoderKL, Posterior
-    from scorekit.networks.autoencoders import (
-        Autoencoder,
-        CodeLevel,
-        TranslationNetwork,
-        fixed_noise_kl,
-        reverse_gradient,
-    )
-    from scorekit.networks.causal import CausalTransformer, CausalWaveNet, PixelCNN, TieredNetwork
-    from scorekit.networks.codebooks import (
-        Quantised,
-        code_counts,
-        nearest_code,
-        perplexity,
-        quantise,
-        residual_quantise,
-        revival_loss,
-        sum_of_codes,
-    )
-    from scorekit.networks.conditioning import ABSENT, Masked, drop_conditions, drop_labels, noise_augmented
-    from scorekit.networks.discriminators import (
-        DiscriminatorOutput,
-        FeatureDiscriminator,
-        MultiScaleDiscriminator,
-        RandomWindowDiscriminator,
-    )
-    from scorekit.networks.dit import DiT
-    from scorekit.networks.embeddings import Conditioning, fourier_features, timestep_features, with_new_parameters
-    from scorekit.networks.intermediates import features, layer_names, pool
-    from scorekit.networks.mlp import MLP
-    from scorekit.networks.text_encoder import TextEncoder, TextFeatures
-    from scorekit.networks.unets import (
-        EDM2,
-        Classifier,
-        DualEncoder,
-        ResidualUNet,
-        SongUNet,
-        UNet,
-        edm2,
-        residual_unet,
-        song_unet,
-    )
-    from scorekit.networks.wavenet import WaveNet
+    from scorekit.networks import attention as attention
+    from scorekit.networks import autoencoder_kl as autoencoder_kl
+    from scorekit.networks import dit as dit
+    from scorekit.networks import flows as flows
+    from scorekit.networks._magnitude import LogVariance as LogVariance
+    from scorekit.networks._magnitude import normalise_weights as normalise_weights
+    from scorekit.networks.autoencoder_kl import AutoencoderKL as AutoencoderKL
+    from scorekit.networks.autoencoder_kl import Posterior as Posterior
+    from scorekit.networks.autoencoders import Autoencoder as Autoencoder
+    from scorekit.networks.autoencoders import CodeLevel as CodeLevel
+    from scorekit.networks.autoencoders import TranslationNetwork as TranslationNetwork
+    from scorekit.networks.autoencoders import fixed_noise_kl as fixed_noise_kl
+    from scorekit.networks.autoencoders import reverse_gradient as reverse_gradient
+    from scorekit.networks.causal import CausalTransformer as CausalTransformer
+    from scorekit.networks.causal import CausalWaveNet as CausalWaveNet
+    from scorekit.networks.causal import PixelCNN as PixelCNN
+    from scorekit.networks.causal import TieredNetwork as TieredNetwork
+    from scorekit.networks.codebooks import Quantised as Quantised
+    from scorekit.networks.codebooks import code_counts as code_counts
+    from scorekit.networks.codebooks import nearest_code as nearest_code
+    from scorekit.networks.codebooks import perplexity as perplexity
+    from scorekit.networks.codebooks import quantise as quantise
+    from scorekit.networks.codebooks import residual_quantise as residual_quantise
+    from scorekit.networks.codebooks import revival_loss as revival_loss
+    from scorekit.networks.codebooks import sum_of_codes as sum_of_codes
+    from scorekit.networks.conditioning import ABSENT as ABSENT
+    from scorekit.networks.conditioning import Masked as Masked
+    from scorekit.networks.conditioning import drop_conditions as drop_conditions
+    from scorekit.networks.conditioning import drop_labels as drop_labels
+    from scorekit.networks.conditioning import noise_augmented as noise_augmented
+    from scorekit.networks.discriminators import DiscriminatorOutput as DiscriminatorOutput
+    from scorekit.networks.discriminators import FeatureDiscriminator as FeatureDiscriminator
+    from scorekit.networks.discriminators import MultiScaleDiscriminator as MultiScaleDiscriminator
+    from scorekit.networks.discriminators import RandomWindowDiscriminator as RandomWindowDiscriminator
+    from scorekit.networks.dit import DiT as DiT
+    from scorekit.networks.embeddings import Conditioning as Conditioning
+    from scorekit.networks.embeddings import fourier_features as fourier_features
+    from scorekit.networks.embeddings import timestep_features as timestep_features
+    from scorekit.networks.embeddings import with_new_parameters as with_new_parameters
+    from scorekit.networks.intermediates import features as features
+    from scorekit.networks.intermediates import layer_names as layer_names
+    from scorekit.networks.intermediates import pool as pool
+    from scorekit.networks.mlp import MLP as MLP
+    from scorekit.networks.text_encoder import TextEncoder as TextEncoder
+    from scorekit.networks.text_encoder import TextFeatures as TextFeatures
+    from scorekit.networks.unets import EDM2 as EDM2
+    from scorekit.networks.unets import Classifier as Classifier
+    from scorekit.networks.unets import DualEncoder as DualEncoder
+    from scorekit.networks.unets import ResidualUNet as ResidualUNet
+    from scorekit.networks.unets import SongUNet as SongUNet
+    from scorekit.networks.unets import UNet as UNet
+    from scorekit.networks.unets import edm2 as edm2
+    from scorekit.networks.unets import residual_unet as residual_unet
+    from scorekit.networks.unets import song_unet as song_unet
+    from scorekit.networks.wavenet import WaveNet as WaveNet
 
 __getattr__, __dir__ = attach(__name__)
 
 DENOISING = ("DiT", "EDM2", "MLP", "ResidualUNet", "SongUNet", "UNet", "WaveNet")
 """The names of the networks that can be trained as denoisers; the contract tests run on each."""
-
-__all__ = [
-    "ABSENT",
-    "DENOISING",
-    "EDM2",
-    "MLP",
-    "Autoencoder",
-    "AutoencoderKL",
-    "CausalTransformer",
-    "CausalWaveNet",
-    "Classifier",
-    "CodeLevel",
-    "Conditioning",
-    "DiT",
-    "DiscriminatorOutput",
-    "DualEncoder",
-    "FeatureDiscriminator",
-    "LogVariance",
-    "Masked",
-    "MultiScaleDiscriminator",
-    "PixelCNN",
-    "Posterior",
-    "Quantised",
-    "RandomWindowDiscriminator",
-    "ResidualUNet",
-    "SongUNet",
-    "TextEncoder",
-    "TextFeatures",
-    "TieredNetwork",
-    "TranslationNetwork",
-    "UNet",
-    "WaveNet",
-    "attention",
-    "autoencoder_kl",
-    "code_counts",
-    "dit",
-    "drop_conditions",
-    "drop_labels",
-    "edm2",
-    "features",
-    "fixed_noise_kl",
-    "flows",
-    "fourier_features",
-    "layer_names",
-    "nearest_code",
-    "noise_augmented",
-    "normalise_weights",
-    "perplexity",
-    "pool",
-    "quantise",
-    "residual_quantise",
-    "residual_unet",
-    "reverse_gradient",
-    "revival_loss",
-    "song_unet",
-    "sum_of_codes",
-    "timestep_features",
-    "with_new_parameters",
-]

@@ -38,39 +38,20 @@ from scorekit._lazy import attach
 from scorekit.io import preconditioning
 
 if TYPE_CHECKING:
-    from scorekit.io.formats import (
-        adm,
-        autoencoder_kl,
-        bert,
-        ddpm,
-        dhariwal,
-        dit,
-        edm2,
-        inception,
-        score_sde,
-        song_unet,
-        terrain,
-        vgg,
-    )
+    from scorekit.io.formats import adm as adm
+    from scorekit.io.formats import autoencoder_kl as autoencoder_kl
+    from scorekit.io.formats import bert as bert
+    from scorekit.io.formats import ddpm as ddpm
+    from scorekit.io.formats import dhariwal as dhariwal
+    from scorekit.io.formats import dit as dit
+    from scorekit.io.formats import edm2 as edm2
+    from scorekit.io.formats import inception as inception
+    from scorekit.io.formats import score_sde as score_sde
+    from scorekit.io.formats import song_unet as song_unet
+    from scorekit.io.formats import terrain as terrain
+    from scorekit.io.formats import vgg as vgg
 
 __getattr__, __dir__ = attach(__name__)
-
-__all__ = [
-    "FORMATS",
-    "adm",
-    "autoencoder_kl",
-    "bert",
-    "ddpm",
-    "dhariwal",
-    "dit",
-    "edm2",
-    "find_format",
-    "inception",
-    "score_sde",
-    "song_unet",
-    "terrain",
-    "vgg",
-]
 
 
 FORMATS: dict[str, Callable[[], preconditioning.Preconditioning] | None] = {
