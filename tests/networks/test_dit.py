@@ -10,7 +10,7 @@ import pytest
 from networks.small_networks import operations
 
 from scorekit.networks import DiT, UNet, timestep_features
-from scorekit.networks.dit import _Block, positions
+from scorekit.networks.dit import positions
 
 CLASSES, BATCH = 3, 4
 NETWORK = DiT(depth=3, width=16, heads=2, num_classes=CLASSES)
@@ -99,15 +99,6 @@ def test_the_network_is_that_of_the_paper(output):
     np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4 * np.std(expected))
 
 
-def test_a_block_is_that_of_the_paper():
-    block, h, c = _Block(16, 2, 64), RNG.normal(size=(BATCH, 6, 16)), RNG.normal(size=(BATCH, 16))
-    p = jax.tree.map(lambda leaf: leaf[1], PARAMS["params"]["blocks"])
-    condition = silu(c).astype(np.float32)
-    found = jax.jit(block.apply)({"params": p}, h.astype(np.float32), condition)[0]
-    expected = [block_in_numpy(p, *example, heads=2) for example in zip(h, c, strict=True)]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-
-
 def test_positions_of_a_signal_are_those_of_one_coordinate():
     np.testing.assert_allclose(positions((5,), 12), [position(p, 12) for p in range(5)], rtol=1e-6)
 
@@ -122,26 +113,6 @@ def test_noise_scale_one_takes_the_timesteps_of_checkpoints(output):
 
 
 # ---- the scan, rematerialisation, sharding -------------------------------------------------------------------------
-
-
-class Loop(DiT):
-    """The same network with a Python loop over the stacked parameters."""
-
-    def _run_blocks(self, h, condition):
-        for i in range(self.depth):
-            params = jax.tree.map(lambda leaf, i=i: leaf[i], self.variables["params"]["blocks"])
-            h, _ = _Block(*self._block_sizes(), parent=None).apply({"params": params}, h, condition)
-        return h
-
-
-def assert_equal(found, expected, rtol=1e-5):
-    """Every array up to rounding, relative to its largest value."""
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=rtol * np.abs(b).max()), found, expected)
-
-
-def test_the_scan_is_a_loop_over_the_stacked_parameters(output):
-    fields = {f.name: getattr(NETWORK, f.name) for f in dataclasses.fields(DiT) if f.name not in ("parent", "name")}
-    assert_equal(np.asarray(jax.jit(Loop(**fields).apply)(PARAMS, X, NOISE, LABELS)), output)
 
 
 @pytest.mark.parametrize("remat", [False, True])

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from scipy import integrate, stats
 
@@ -52,24 +51,12 @@ def test_examples_do_not_mix(case):
 
 
 @pytest.mark.slow
-def test_every_parameter_is_trained(case):
+def test_every_parameter_has_a_gradient(case):
     network, params, _, x, _ = case
-    optimizer = optax.adam(1e-2)
     weights = {name: value for name, value in params["params"].items() if name != "codebook"}
-
-    @jax.jit
-    def step(weights, state):
-        loss = lambda w: jnp.mean((network.apply({"params": {**params["params"], **w}}, x) - x) ** 2)
-        value, gradient = jax.value_and_grad(loss)(weights)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(weights, updates), state, value, gradient
-
-    state, values = jax.jit(optimizer.init)(weights), []
-    for _ in range(30):
-        weights, state, value, gradient = step(weights, state)
-        values.append(float(value))
-    assert all(np.any(g) for g in jax.tree.leaves(jax.device_get(gradient)))
-    assert values[-1] < 0.5 * values[0]
+    weights = jax.tree.map(lambda p: p + 0.1 * RNG.normal(size=p.shape).astype(np.float32), weights)
+    loss = lambda w: jnp.mean((network.apply({"params": {**params["params"], **w}}, x) - x) ** 2)
+    assert all(np.any(g) for g in jax.tree.leaves(jax.device_get(jax.jit(jax.grad(loss))(weights))))
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from scipy import integrate, stats
 
@@ -48,27 +47,15 @@ def test_latents_are_scaled_means_or_samples_that_are_decoded():
 
 
 @pytest.mark.slow
-def test_every_parameter_is_trained():
-    network = NETWORK.clone(remat=True)
-    params, optimizer = jax.jit(network.init)(KEY, X), optax.adam(1e-2)
+def test_every_parameter_has_a_gradient():
+    params, eps = perturbed(jax.jit(NETWORK.init)(KEY, X)), RNG.normal(size=(2, 2, 4, 3)).astype(np.float32)
 
-    @jax.jit
-    def step(params, state, eps):
-        def loss(params):
-            posterior = network.apply(params, X, method="posterior")
-            z = network.scale(posterior.sample(eps))
-            return jnp.mean((network.apply(params, z, method="decode") - X) ** 2) + 1e-2 * posterior.kl().mean()
+    def loss(params):
+        posterior = NETWORK.apply(params, X, method="posterior")
+        z = NETWORK.scale(posterior.sample(eps))
+        return jnp.mean((NETWORK.apply(params, z, method="decode") - X) ** 2) + 1e-2 * posterior.kl().mean()
 
-        value, gradient = jax.value_and_grad(loss)(params)
-        updates, state = optimizer.update(gradient, state)
-        return optax.apply_updates(params, updates), state, value, gradient
-
-    state, values = jax.jit(optimizer.init)(params), []
-    for _ in range(30):
-        params, state, value, gradient = step(params, state, RNG.normal(size=(2, 2, 4, 3)).astype(np.float32))
-        values.append(float(value))
-    assert all(np.any(g) for g in jax.tree.leaves(jax.device_get(gradient)))
-    assert values[-1] < 0.6 * values[0]
+    assert all(np.any(g) for g in jax.tree.leaves(jax.device_get(jax.jit(jax.grad(loss))(params))))
 
 
 def test_divergence_is_that_of_two_gaussians():

@@ -1,4 +1,4 @@
-"""Round trips, determinants against dense Jacobians, and densities against closed forms and integrals."""
+"""Round trips, determinants against dense Jacobians, and densities against closed forms."""
 
 import functools
 
@@ -58,16 +58,6 @@ def test_both_directions_are_inverse_with_the_determinant_of_the_dense_jacobian(
     exact = np.linalg.slogdet(dense.astype(np.float64))[1]
     np.testing.assert_allclose(log_det, exact, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(back, -log_det, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["one dimension", "one step in two dimensions"])
-def test_the_density_integrates_to_one(name):
-    flow, params, x = case(name)
-    dim, line = x.shape[1], np.linspace(-12.0, 12.0, 241, dtype=np.float32)
-    grid = np.stack(np.meshgrid(*[line] * dim, indexing="ij"), -1).reshape(-1, dim)
-    log_p = np.asarray(jax.jit(lambda x: flow.apply(params, x, method="log_prob"))(grid), np.float64)
-    np.testing.assert_allclose(np.exp(log_p).sum() * (line[1] - line[0]) ** dim, 1.0, atol=2e-3)
 
 
 @pytest.mark.slow
