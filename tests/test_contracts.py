@@ -171,8 +171,8 @@ def test_vmap_over_data_and_over_hyperparameters(solver):
     assert_same(out[1][0], other)
 
 
-OVER_DEVICES = ["DPMSolverPP2M", "Ancestral", "PredictorCorrector"]
-"""No solver knows of devices: these have a history, draw noise, and take the norm of an example."""
+OVER_DEVICES = ["DPMSolverPP2M", "PredictorCorrector"]
+"""No solver knows of devices: one has a history, one draws noise and takes the norm of an example."""
 few_solvers = pytest.mark.parametrize("solver", OVER_DEVICES)
 
 

@@ -63,17 +63,6 @@ def test_every_adapter_agrees_with_the_exact_denoiser(factory):
         close(prediction, predictions(X, np.full(B, 0.3), 0.3)[0])
 
 
-def test_denoiser_from_network_accepts_target_names():
-    network, schedule = lambda x, t: 0.3 * x, Cosine()
-    for name, form in TARGETS.items():
-        close(
-            denoiser_from_network(network, schedule, name)(X, 0.4),
-            denoiser_from_network(network, schedule, form)(X, 0.4),
-        )
-    with pytest.raises(ValueError, match="target must be one of"):
-        denoiser_from_network(network, schedule, "x")  # type: ignore[arg-type]
-
-
 @pytree_dataclass
 class Network:
     """A network library's callable: one array inside."""

@@ -211,13 +211,3 @@ def test_guided_conditionals_of_float64_are_float64():
         expected = jax.nn.log_softmax(3.0 * of(cond) - 2.0 * of(uncond))
     assert found.dtype == jnp.float64
     np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
-@pytest.mark.slow
-def test_samples_of_a_guided_chain_have_the_counted_probabilities():
-    model = ar.classifier_free(markov(1), markov(2), jnp.full(20_000, 2.0))
-    expected = jnp.exp(ar.log_prob_table(ar.classifier_free(markov(1), markov(2), 2.0), 3)).ravel()
-    run = jax.jit(ar.sample, static_argnums=(2, 3))
-    x = np.asarray(run(jax.random.key(0), model, 20_000, 3))
-    counts = np.bincount(np.ravel_multi_index(tuple(x.T), (3, 3, 3)), minlength=27) / len(x)
-    assert 0.5 * np.abs(counts - expected).sum() < 0.03

@@ -7,7 +7,7 @@ import pytest
 from jax.tree_util import Partial
 
 from scorekit import autoregressive as ar
-from scorekit import denoisers, likelihood, samplers, schedules, solvers
+from scorekit import denoisers, likelihood, schedules
 from scorekit.densities import gaussian
 
 COEFFICIENTS, STD, LENGTH = np.array([0.9, -0.5, 0.2]), 0.7, 8
@@ -128,41 +128,11 @@ def test_compiled_conditionals_of_many_long_sequences_are_those_of_single_ones()
 
 
 @pytest.mark.slow
-def test_langevin_samples_the_covariance_all_positions_at_once():
-    """Metropolis-adjusted: no error of the step size."""
-    start = jax.random.normal(jax.random.key(2), (4000, LENGTH, 1))
-    run = jax.jit(samplers.metropolis_langevin, static_argnums=4)
-    found = run(jax.random.key(3), Partial(ar.log_prob, MODEL), start, 0.1, 150)
-    assert 0.5 < float(found.acceptance.mean()) < 0.9
-    assert np.abs(np.cov(np.asarray(found.x)[..., 0].T) - C).max() < 5 * C[0, 0] * np.sqrt(2 / 4000)
-
-
-@pytest.mark.slow
-def test_smoothed_models_are_the_exact_denoiser_and_sample_the_process():
-    """Annealed over noise levels: the explicit densities of all levels as one diffusion model."""
+def test_smoothed_models_are_the_exact_denoiser():
+    """The explicit densities of all noise levels as one diffusion model."""
     model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
     denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
     exact = denoisers.exact_denoiser(JOINT, SCHEDULE)
     for t in (0.1, 0.6, 1.0):
         found, expected = jax.jit(denoiser)(X[..., None], t), exact(X, t)
         np.testing.assert_allclose(found.eps[..., 0], expected.eps, rtol=1e-3, atol=2e-4)
-    start = jax.random.normal(jax.random.key(4), (8000, LENGTH, 1))
-    solver, ts = solvers.DPMSolverPP2M(), solvers.grids.uniform(20, 0.98)  # x0 of a score divides by alpha
-    run = jax.jit(lambda key, x: samplers.sample(denoiser, SCHEDULE, solver, x, ts, key=key))
-    x = np.asarray(run(jax.random.key(5), start))[..., 0]
-    assert np.abs(np.cov(x.T) - C).max() < 0.02 + 5 * C[0, 0] * np.sqrt(2 / 8000)
-
-
-@pytest.mark.slow
-def test_annealed_langevin_on_smoothed_models_samples_the_process():
-    """All positions at once, at each noise level in turn, with the score of an autoregressive log-density."""
-    model_at = lambda t: ar.gaussian_sequence(JOINT.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)))
-    denoiser = denoisers.denoiser_from_log_density(ar.smoothed_log_density(model_at), SCHEDULE)
-    start, ts = jax.random.normal(jax.random.key(4), (4000, LENGTH, 1)), jnp.linspace(0.98, 0.02, 25)
-    ts = jnp.append(ts, 0.0)  # ends with the clean estimate
-    run = lambda steps: jax.jit(samplers.sample)(
-        denoiser, SCHEDULE, solvers.AnnealedLangevin(steps=steps, step_size=0.1), start, ts, key=jax.random.key(5)
-    )
-    few, many = (np.abs(np.cov(np.asarray(run(steps))[..., 0].T) - C).max() for steps in (1, 20))
-    assert many < 0.03 + 5 * C[0, 0] * np.sqrt(2 / 4000)
-    assert few > 2 * many  # it converges with the steps at each level
