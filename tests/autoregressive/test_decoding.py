@@ -82,26 +82,6 @@ def test_the_decision_of_all_sequences_is_exact():
         np.testing.assert_array_equal(found.x, np.argmax(marginals, axis=1))
 
 
-@pytest.mark.slow
-def test_the_decision_of_samples_converges_to_the_exact_one():
-    """To the argmax of the expected utility, for an asymmetric utility too; the mode is another sequence."""
-    model = chain(5, 0.7)
-    log_p = ar.log_prob(model, jnp.asarray(EVERY))
-    weighted = lambda c, x: jnp.mean(jnp.abs(c[:, None] - x[None]) ** 1.5 * jnp.array([1.0, 2.0, 1.0, 3.0]), -1) * -1.0
-    for utility in (ar.hamming_agreement, weighted):
-        exact = ar.minimum_bayes_risk(EVERY, EVERY, utility, log_weights=log_p)
-        rates, errors = [], []
-        for m in (10, 1000, 20_000):
-            draws = [ar.sample(jax.random.key(seed), model, m, L) for seed in range(8)]
-            found = [ar.minimum_bayes_risk(EVERY, x, utility) for x in draws]
-            rates.append(np.mean([np.array_equal(each.x, exact.x) for each in found]))
-            errors.append(np.mean([np.abs(each.expected - exact.expected).mean() for each in found]))
-        assert rates[0] < 1
-        assert rates[-1] == 1, utility
-        np.testing.assert_allclose(np.log(errors[0] / errors[-1]) / np.log(2000), 0.5, atol=0.1)
-    assert not np.array_equal(exact.x, EVERY[np.argmax(log_p)])
-
-
 def test_values_and_what_is_not_finite():
     near = lambda c, x: -jnp.linalg.norm(c[:, None] - x[None], axis=-1)
     x = jax.random.normal(KEY, (200, 2))

@@ -106,12 +106,6 @@ def test_a_pyramid_has_the_covariance_of_the_process_at_the_order_of_the_solver(
 
 
 @pytest.mark.slow
-def test_a_pyramid_of_many_frames():
-    levels = forcing.pyramid(solvers.grids.uniform(32), 16, delay=2)
-    np.testing.assert_allclose(covariance_of(solvers.Heun(), levels, 16), process(16), atol=0.02)
-
-
-@pytest.mark.slow
 def test_a_causal_denoiser_is_exact_one_frame_after_the_other_and_not_all_together():
     ts, frames = solvers.grids.uniform(24), 3
     one_by_one = covariance_of(solvers.Heun(), forcing.autoregressive(ts, frames), frames, causal=True)

@@ -192,8 +192,7 @@ def test_rademacher_probes_are_exact_for_diagonal_jacobians():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rademacher", "gaussian"])
-def test_the_standard_error_is_that_of_the_estimate(name):
+def test_the_standard_error_is_that_of_the_estimate():
     """400 estimates with 16 probes each: unbiased, and spread as they say."""
 
     @functools.partial(jax.jit, static_argnums=1)
@@ -201,7 +200,7 @@ def test_the_standard_error_is_that_of_the_estimate(name):
         data, schedule = DATA["gaussian"](), schedules.Cosine()
         x = jnp.tile(data.sample(jax.random.key(0), (4,)), (100, 1))
         denoiser = denoisers.exact_denoiser(data, schedule)
-        found = log_likelihood(denoiser, schedule, x, divergence=name, num_probes=n, key=key, **kwargs)
+        found = log_likelihood(denoiser, schedule, x, divergence="gaussian", num_probes=n, key=key, **kwargs)
         return found, data.log_density(x)
 
     many, exactly = jax.device_get(run(jax.random.key(1), 16))

@@ -9,7 +9,7 @@ import pytest
 from scorekit import densities, process, samplers, schedules
 from scorekit.denoisers import denoiser_from_network, exact_denoiser
 from scorekit.samplers import product_sample, twisted_sample
-from scorekit.solvers import Ancestral, DPMSolverPP2MSDE, EulerMaruyama, grids
+from scorekit.solvers import Ancestral, DPMSolverPP2MSDE, EulerMaruyama
 from scorekit.trees import sum_per_example
 
 SCHEDULE = schedules.Cosine()
@@ -223,64 +223,3 @@ def test_a_likelihood_of_0_somewhere_has_the_mass_of_the_rest_with_a_finite_twis
     share = np.mean(np.asarray(found[0].x) > 0)
     np.testing.assert_allclose(found[0].log_normalizer, np.log(share), atol=0.3)
     np.testing.assert_allclose(found[1].log_normalizer, 0.0, atol=1e-6)
-
-
-# ---- the correction ------------------------------------------------------------------------------------------------
-
-
-def exact_moments(log_density):
-    """The logarithm of the integral, the mean and the variance of a density on the line."""
-    density = np.exp(np.asarray(log_density(jnp.asarray(GRID[:, None], float)), np.float64)) * (GRID[1] - GRID[0])
-    mean = np.sum(density * GRID) / density.sum()
-    return np.array([np.log(density.sum()), mean, np.sum(density * (GRID - mean) ** 2) / density.sum()])
-
-
-def moments(results):
-    """The same from a batch of runs: averages over the runs, and their standard errors."""
-    weights, x = np.exp(np.asarray(results.log_weights, np.float64)), np.asarray(results.x, np.float64)[..., 0]
-    mean = np.sum(weights * x, -1)
-    each = np.stack([results.log_normalizer, mean, np.sum(weights * (x - mean[:, None]) ** 2, -1)], 1)
-    return each.mean(0), each.std(0) / np.sqrt(len(each))
-
-
-def repeat(run, times=20):
-    def one(key):
-        for_prior, key = jax.random.split(key)
-        return run(key, process.sample_prior(for_prior, SCHEDULE, jnp.zeros((2000, 1))))
-
-    return jax.jit(jax.vmap(one))(jax.random.split(KEY, times))
-
-
-CLASSES = densities.mixture([1.0, 1.0], MODES)
-log_class = lambda x: jnp.log(CLASSES.responsibilities(x)[..., 1])
-
-
-def log_noisy_class(x, t):
-    return jnp.log(CLASSES.marginal(SCHEDULE.alpha(t), SCHEDULE.sigma(t)).responsibilities(x)[..., 1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "scale"), [("class", 0.5), ("class", 2.0), ("noisy_class", 2.0), ("measurement", 0.5)]
-)
-def test_twisted_particles_have_the_tilted_density(scale, name):
-    """Fine steps, so that the law of the model is that of the data."""
-    log_p, denoiser, solver = CLASSES.log_density, exact_denoiser(CLASSES, SCHEDULE), DPMSolverPP2MSDE()
-    log_y = log_likelihood if name == "measurement" else log_class
-    twist = (lambda x, t: (1 + (scale - 1) * (1 - t)) * log_noisy_class(x, t)) if name == "noisy_class" else None
-    expected = exact_moments(lambda x: log_p(x) + scale * log_y(x))
-    run = lambda key, x: twisted_sample(
-        key, denoiser, SCHEDULE, solver, x, grids.uniform(100), log_y, scale, twist=twist
-    )
-    found, error = moments(repeat(run))
-    np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_products_have_the_tilted_density(scale):
-    expected = exact_moments(lambda x: (1 - scale) * DATA.log_density(x) + scale * MODES[1].log_density(x))
-    solver, ts = EulerMaruyama(clock="log_snr"), grids.uniform(100, 0.995)
-    run = lambda key, x: product_sample(key, UNCOND, SCHEDULE, solver, x, ts, [COND], [scale])
-    found, error = moments(repeat(run))
-    np.testing.assert_array_less(np.abs(found - expected), 4.5 * error + 0.02)

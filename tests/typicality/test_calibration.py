@@ -1,4 +1,4 @@
-"""Scores and p-values: uniform under the null, with power against what is out of distribution."""
+"""Scores and p-values against scipy and counting, and with power against what is out of distribution."""
 
 import functools
 
@@ -14,24 +14,7 @@ from scorekit import typicality
 from scorekit.typicality import decorrelate, gaussian_score, kernel_density_score, mean_z_score, standardise
 
 D = 16
-SCHEDULE = sk.schedules.Cosine()
 DATA = sk.densities.gaussian(np.linspace(-1.0, 1.0, D), factor=np.eye(D)[:, :3] * 2.0, std=0.5)
-TS = np.array([0.2, 0.6])
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def sample(key, n):
-    return DATA.sample(key, (n,))
-
-
-log_density = jax.jit(DATA.log_density)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def fitted_p_values(statistics, fit):
-    """Fitted on the first thousand, calibrated on the second and asked for the rest."""
-    scores = fit(statistics[:1000])(statistics[1000:])
-    return typicality.p_values(scores[:1000], scores[1000:])
 
 
 def test_kernel_density_score_matches_scipy():
@@ -80,25 +63,6 @@ def test_p_values_match_counting():
     known, asked = np.round(rng.normal(size=99), 1), np.round(rng.normal(size=(4, 5)), 1)  # with ties
     expected = (1 + np.sum(known[:, None, None] >= asked, axis=0)) / 100
     np.testing.assert_allclose(typicality.p_values(known, asked), expected, rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_p_values_are_uniform_under_the_null():
-    """Of statistics of an exact denoiser, fitted on one set, calibrated on another and asked on a third."""
-    x = sample(jax.random.key(0), 3000)
-    denoiser = sk.denoisers.exact_denoiser(DATA, SCHEDULE)
-    grid = np.linspace(0.99, 0.01, 6)
-    statistics = {
-        "norms": jax.jit(typicality.score_norms)(denoiser, SCHEDULE, x, TS),
-        "curvature": jax.jit(typicality.score_curvature)(denoiser, SCHEDULE, x, TS),
-        "path": jax.jit(typicality.path_statistics)(denoiser, SCHEDULE, x, grid),
-        "likelihood": log_density(x)[:, None],
-    }
-    for name, values in statistics.items():
-        for fit in (kernel_density_score, gaussian_score):
-            p = np.asarray(fitted_p_values(np.asarray(values), fit), float)
-            assert stats.kstest(p, "uniform").pvalue > 1e-3, (name, fit.__name__)
-            assert abs(np.mean(p < 0.1) - 0.1) < 0.04
 
 
 @pytest.mark.slow
