@@ -13,7 +13,7 @@ from scorekit import denoisers, densities, schedules
 from scorekit.numerics.probability_flow import probability_flow
 from scorekit.samplers.adaptive import adaptive_ode
 
-SOME = ("sub_vp", "geometric_ve", "edm_from_zero", "rectified_flow", "ddpm_table")
+SOME = ("sub_vp", "edm_from_zero", "ddpm_table")
 
 
 def start_of(schedule, n=6):

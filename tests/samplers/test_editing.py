@@ -220,18 +220,3 @@ def test_repaint_takes_trees():
     assert x["b"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(x["a"][:, 0], Y[:, 0])
     np.testing.assert_array_equal(x["b"][:, 1], Y[:, 1].astype(jnp.bfloat16))
-
-
-@pytest.mark.slow
-def test_repaint_with_resampling_approaches_the_conditional():
-    """p(x_2 | x_1 = 2) = N(1.8, 0.19); plain replacement is far from it, resampling near."""
-    noise, y, ts = jax.random.normal(jax.random.key(0), (20_000, 2)), jnp.full((20_000, 2), 2.0), grids.uniform(40)
-    run = jax.jit(repaint, static_argnames=("jump_length", "num_resamples"))
-    means, stds = {}, {}
-    for resamples in (1, 20):
-        options = {"jump_length": 1, "num_resamples": resamples}
-        x = run(jax.random.key(1), PRIOR, SCHEDULE, solvers.Ancestral(), noise, ts, KNOWN, y, **options)
-        means[resamples], stds[resamples] = float(x[:, 1].mean()), float(x[:, 1].std())
-    assert abs(means[20] - 1.8) < 0.3 * abs(means[1] - 1.8)
-    assert abs(means[20] - 1.8) < 0.05
-    assert abs(stds[20] - 0.19**0.5) < 0.1  # 40 ancestral steps lose variance
