@@ -60,14 +60,6 @@ def test_istft_is_the_exact_inverse(length, size, hop, window_length):
     np.testing.assert_allclose(back, x, atol=2e-6 * largest_gain)
 
 
-def test_float64_is_exact_to_1e_14():
-    with jax.enable_x64(True):
-        x = signal(1000).astype(np.float64)
-        back = jax.jit(lambda x: istft(stft(x, hann(256), 100), hann(256), 100, 1000))(x)
-        assert back.dtype == jnp.float64
-        np.testing.assert_allclose(back, x, atol=1e-14)
-
-
 def test_istft_is_the_least_squares_signal():
     """Least squares over both halves of the spectrum, solved naively for a short signal."""
     length, size, hop = 11, 6, 2
