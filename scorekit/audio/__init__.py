@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from scorekit.audio.mel_spectrograms import hz_to_mel as hz_to_mel
     from scorekit.audio.mel_spectrograms import log_mel as log_mel
     from scorekit.audio.mel_spectrograms import magnitude_from_mel as magnitude_from_mel
-    from scorekit.audio.mel_spectrograms import match_mel as match_mel
     from scorekit.audio.mel_spectrograms import mel_envelope as mel_envelope
     from scorekit.audio.mel_spectrograms import mel_filter_bank as mel_filter_bank
     from scorekit.audio.mel_spectrograms import mel_spectrogram as mel_spectrogram

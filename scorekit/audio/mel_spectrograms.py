@@ -7,7 +7,6 @@ are not interchangeable: a vocoder needs the ones that it was trained with.
 A bank has fewer filters than the transform has bins, so that the magnitudes are not determined.
 :func:`magnitude_from_mel` is a non-negative least-squares fit, for :func:`scorekit.audio.griffin_lim`;
 :func:`mel_envelope` interpolates the mean magnitude of each filter, smooth and positive where the mel spectrogram is.
-:func:`match_mel` matches the mel spectrogram of a signal to a given one by time-varying gains.
 
 Args:
   scale: mel scale.
@@ -33,8 +32,6 @@ Returns:
 True
 >>> bool(jnp.allclose(mel_envelope(3.0 * bank.sum(0), bank), 3.0))
 True
->>> bool(jnp.allclose(match_mel(0.1 * x, mel, bank, window, 64), x, atol=1e-4))
-True
 
 Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
 """
@@ -47,7 +44,7 @@ import numpy as np
 
 from scorekit.arguments import FiniteScalar, NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
 from scorekit.audio._checks import FftSize, NonNegativeArray, Rate
-from scorekit.audio.fourier import istft, magnitude, stft
+from scorekit.audio.fourier import magnitude, stft
 from scorekit.checks import check_not_nan
 from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
@@ -196,33 +193,6 @@ def mel_envelope(mel: ArrayLike, bank: NonNegativeArray) -> Array:
     nearest = covered[np.abs(np.arange(len(weights))[:, None] - covered).argmin(1)]
     interpolation = (weights / np.maximum(weights.sum(1, keepdims=True), _TINY)).T[:, nearest]
     return jnp.matmul(mel, jnp.asarray(interpolation / weights.sum(0)[:, None], mel.dtype), precision="highest")
-
-
-def _apply_gains(x: ArrayLike, gains: Array, window: ArrayLike, hop: int) -> Array:
-    """A time-varying filter: ``istft(gains * stft(x))``. For smooth gains ``1 / gains`` is nearly its inverse.
-
-    Source: Feichtinger and Nowak 2003, "A first survey of Gabor multipliers".
-    """
-    return istft(stft(x, window, hop) * gains, window, hop, jnp.shape(x)[-1])
-
-
-@checked
-def match_mel(
-    x: ArrayLike, mel: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: PositiveInt, *, floor: PositiveScalar = 1e-5
-) -> Array:
-    """Filters a signal by the ratio of a given mel envelope and its own, to match a mel spectrogram.
-
-    Its phases and its details within filters stay.
-
-    Args:
-      floor: smallest value of mel spectrograms when their envelopes are compared.
-    """
-    envelope = lambda m: mel_envelope(jnp.maximum(m, floor), bank)
-    own = mel_spectrogram(x, bank, window, hop)
-    if jnp.shape(mel)[-2:] != own.shape[-2:]:
-        wanted = ", ".join(map(str, own.shape[-2:]))
-        raise ValueError(f"mel must be (..., {wanted}), the frames of x and the filters, got {jnp.shape(mel)}")
-    return _apply_gains(x, envelope(jnp.asarray(mel)) / envelope(own), window, hop)
 
 
 def _check(mel: ArrayLike, bank: ArrayLike) -> tuple[Array, Array]:

@@ -1,26 +1,19 @@
 """DDPM++ and NCSN++ by the names of score_sde: one flat list of modules, ``all_modules.12.Conv_0.weight``.
 
 A file of score_sde holds the state of the network as ``model`` and its average as ``ema``, whose ``shadow_params`` is a
-list without names: those that are trained, in the order of :func:`parameter_names`::
-
-    averaged = dict(zip(parameter_names(network), file["ema"]["shadow_params"], strict=True))
-    network, params = convert(Tensors({**state, **averaged}))
-
-with ``state`` the tensors of ``model``, without the prefix ``module.`` of their names, and ``network`` what
-:func:`convert` returns for it.
+list without names, in the order of the state: :func:`scorekit.io.reading.read_weights` gives them their names.
 """
 
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from scorekit.io.formats._shared import fitted, floats
 from scorekit.io.tensors import Tensors
 from scorekit.networks import SongUNet
 
-__all__ = ["convert", "parameter_names", "recognises"]
+__all__ = ["convert", "recognises"]
 
 _BLOCK = {
     "norm_1": "GroupNorm_0",
@@ -71,32 +64,6 @@ def convert(
         tensors.take(unused)
     channels = variables["params"]["input"]["kernel"].shape[2]
     return fitted(tensors, network, variables, floats(1, resolution, resolution, channels), 0.0)
-
-
-def parameter_names(network: SongUNet, resolution: int = 32) -> list[str]:
-    """The names of the trained parameters in the order of PyTorch's ``parameters()``, as in the average.
-
-    Args:
-      network: network with the sizes of the checkpoint; without classes, vector and map.
-      resolution: side of the images in pixels.
-
-    >>> network = SongUNet(channels=8, multipliers=(1,), blocks=1)
-    >>> parameter_names(network)[:3]
-    ['all_modules.0.weight', 'all_modules.0.bias', 'all_modules.1.weight']
-    """
-    params = jax.eval_shape(network.init, jax.random.key(0), floats(1, resolution, resolution, 3), 0.0)["params"]
-    names = []
-    for index, (kind, name) in _modules(network, resolution):
-        if kind == "attention":
-            _, *nins = _ATTENTION
-            inner = [f"{_ATTENTION[0]}.weight", f"{_ATTENTION[0]}.bias", *(f"{n}.{p}" for n in nins for p in "Wb")]
-        elif kind == "block":
-            inner = [f"{_BLOCK[k]}.{p}" for k in _BLOCK if k in params[name] for p in ("weight", "bias")]
-        else:
-            inside = "Conv2d_0." if kind == "pyramid" else ""
-            inner = [f"{inside}weight", f"{inside}bias"]
-        names += [f"all_modules.{index}.{each}" for each in inner]
-    return names
 
 
 def _modules(network: SongUNet, resolution: int) -> Iterator[tuple[int, tuple[str, str]]]:
