@@ -9,7 +9,7 @@ Methods: names stay, defaults may move.
   ``flow_maps`` one to four steps; ``interpolants`` paths between two data sets; ``discrete`` diffusion of tokens;
   ``autoregressive`` exact models of sequences; ``forcing`` a noise level for each frame; ``typicality`` where the mass
   lies; ``tuning`` of grids and coefficients; ``bridges`` to other packages; ``conformance`` checks of any package.
-Batteries: outputs equal those of a reference; each needs an extra of ``pip install``.
+Batteries: outputs equal those of a reference; most need an extra of ``pip install``.
   ``networks`` in Flax; ``io`` files and published weights; ``data`` sets and batches; ``training`` the step, averages,
   checkpoints; ``metrics`` of samples, features and posteriors; ``audio`` transforms, distances and files.
 """
