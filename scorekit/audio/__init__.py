@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from scorekit.audio import ddsp as ddsp
     from scorekit.audio import representations as representations
     from scorekit.audio import structure as structure
+    from scorekit.audio.constant_q_transform import ConstantQ as ConstantQ
+    from scorekit.audio.constant_q_transform import constant_q as constant_q
+    from scorekit.audio.constant_q_transform import constant_q_frame as constant_q_frame
+    from scorekit.audio.constant_q_transform import inverse_constant_q as inverse_constant_q
     from scorekit.audio.distances import log_spectral_distance as log_spectral_distance
     from scorekit.audio.distances import multi_resolution_stft_loss as multi_resolution_stft_loss
     from scorekit.audio.distances import spectral_convergence as spectral_convergence

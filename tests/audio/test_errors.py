@@ -11,8 +11,16 @@ KEY, RATE, ONES, HANN = jax.random.key(0), 8000, np.ones(64), audio.hann
 CONTROLS = ddsp.note_controls(64, 16_000)
 
 
+def constant_q(**arguments):
+    return lambda: audio.constant_q_frame(1000, 8000, **arguments)
+
+
 test_errors_name_the_argument = raising(
     [
+        ("f_min, f_max must", constant_q(f_min=0.0)),
+        ("f_min, f_max must", constant_q(f_min=100.0, f_max=3900.0)),
+        ("length must", constant_q(f_min=20.0)),
+        ("columns must", constant_q(f_min=200.0, columns=8)),
         ("f_min, f_max must", lambda: audio.mel_filter_bank(RATE, 256, 20, f_max=5000.0)),
         ("num_mels must", lambda: audio.mel_filter_bank(RATE, 64, 40)),
         ("x must", lambda: audio.stft(np.zeros(9, complex), HANN(4), 1)),

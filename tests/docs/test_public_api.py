@@ -18,7 +18,7 @@ import scorekit
 ROOT = Path(scorekit.__file__).parent
 
 NO_EQUATION = {
-    "audio": "hz_to_mel multi_resolution_stft_loss stft",
+    "audio": "constant_q_frame hz_to_mel multi_resolution_stft_loss stft",
     "flow_maps": "curriculum fake_score_loss",
     "io": "beta_table convert from_scheduler",
     "metrics": "bootstrap_interval classification_accuracy_score fit_linear_probe resize",
