@@ -128,7 +128,7 @@ def test_confidence_decides_which_tokens_are_revealed():
     process, joint = discrete.absorbing(2), chain(seed=2, length=2)
     denoiser, z = discrete.exact_denoiser(joint, process), jnp.full((20_000, 2), 2)
     ts = jnp.linspace(1.0, 0.0, 3)
-    run = jax.jit(discrete.sample, static_argnames="trajectory")
+    run = jax.jit(discrete.sample)
     greedy = run(jax.random.key(0), denoiser, process, discrete.ConfidenceOrdered(temperature=0.0), z, ts)
     p = np.exp(joint)
     first, second, exact = p.sum(1), p.sum(0), np.zeros((2, 2))
