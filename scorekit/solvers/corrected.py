@@ -141,7 +141,7 @@ class PredictorCorrector(WrappedSolver):
 
     def step(self, state, x_t, row, denoiser, *, key=None):
         predictor_row, (at, sigma, strength) = row
-        for_predictor, *keys = jax.random.split(key, 1 + self.num_corrections)
+        for_predictor, *keys = jax.random.split(key, 1 + self.num_corrections)  # type: ignore[arg-type]
         x, state = self.predictor.step(state, x_t, predictor_row, denoiser, key=for_predictor)
         for k in keys:
             z, eps = normal_like(k, x), denoiser(x, at).eps
