@@ -74,7 +74,7 @@ def _has_page(name: str) -> bool:
         return False
     parent, _, own = name.rpartition(".")
     package = importlib.import_module(parent)
-    return parent == PACKAGE or (own in package.__all__ and inspect.ismodule(getattr(package, own)))
+    return parent == PACKAGE or (own in getattr(package, "__all__", ()) and inspect.ismodule(getattr(package, own)))
 
 
 def public_names(name: str) -> list[str]:
