@@ -183,7 +183,7 @@ class MarkovChain:
 
     Build it with :func:`markov_chain`.
 
-    Args:
+    Attributes:
       initial, transitions: logits of the first code, ``(V,)``, and of the next, ``(V, V)``, a row for each code before.
     """
 

@@ -20,7 +20,7 @@ from scorekit.typing import Array, Number, PyTree
 class GuidedModel:
     """Two models of codes whose conditionals are combined; build it with :func:`classifier_free`.
 
-    Args:
+    Attributes:
       cond, uncond: ``p(x | y)`` and ``p(x)`` of the same codes; an impossible code stays impossible.
       guidance_scale: gamma, a scalar, or one per example ``(B,)``.
 

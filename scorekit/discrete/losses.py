@@ -81,7 +81,8 @@ def token_loss(
       process: the forward process.
       x0: clean tokens, integers ``(B, ...)``.
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
-      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
+      where: bool, broadcasts to ``x0``: the tokens to predict, at least one in each example (the others are a condition
+        and get no noise); None for all.
 
     Returns:
       ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
@@ -118,7 +119,8 @@ def token_loss_at(
       x0: clean tokens, integers ``(B, ...)``.
       z_t: noisy tokens, shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each.
-      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
+      where: bool, broadcasts to ``x0``: the tokens to predict, at least one in each example (the others are a condition
+        and get no noise); None for all.
 
     Returns:
       ``(loss, aux)`` as :func:`token_loss`.

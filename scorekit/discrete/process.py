@@ -131,7 +131,8 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
       process: the forward process.
       x0: clean tokens, integers ``(B, ...)``.
       t: times, a scalar or ``(B,)``.
-      where: bool, broadcasts to ``x0``: the tokens to predict; the others are a condition and get no noise.
+      where: bool, broadcasts to ``x0``: the tokens that get noise, at least one in each example (the others are a
+        condition); None for all.
     """
     check_codes(process.num_tokens, x0=x0)
     check_time(t=t)
@@ -176,7 +177,7 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
 def sample_prior(key: Key, process: Process, like: Array) -> Array:
     """Draws the start of sampling, ``z_1 ~ pi``: all masks, or uniform tokens.
 
-    A schedule that ends above 0 (``log_linear``) keeps a token with probability ``alpha(1)``; such tokens are drawn
+    A schedule that ends above 0 (``LogLinear``) keeps a token with probability ``alpha(1)``; such tokens are drawn
     uniformly, as the bounds count them.
 
     Args:

@@ -49,8 +49,6 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
     ``relu(1 - D(real)) + relu(1 + D(fake))``. The least expected value is reached at ``D = log p - log q`` for
     softplus, ``sign(p - q)`` for hinge: ``2 log 2 - 2 JS(p, q)`` and ``2 - 2 TV(p, q)``.
 
-    Source of the hinge loss: Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
-
     Args:
       real_logits: logits of data, leaves ``(B, ...)``, one leaf for each discriminator or head.
       fake_logits: logits of samples, leaves ``(B, ...)``.
@@ -58,6 +56,8 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
 
     >>> discriminator_loss(jnp.array([[2.0]]), jnp.array([[-0.5]]), "hinge")
     Array([0.5], dtype=float32)
+
+    Source of the hinge loss: Lim & Ye 2017 (https://arxiv.org/abs/1705.02894).
     """
     _check_batch(real_logits=real_logits)
     _check_batch(fake_logits=fake_logits)

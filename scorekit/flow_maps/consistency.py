@@ -20,10 +20,11 @@ from jax.tree_util import Partial
 from scorekit.arguments import Positive, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import checked_steps
+from scorekit.numerics.scales import check_prediction
 from scorekit.process import perturb
 from scorekit.solvers.ode import Euler
 from scorekit.trees import as_pytree, combine, event_size, is_traced, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
@@ -36,7 +37,7 @@ def _to_end(denoiser, schedule, t_min, x_t, t):
     check_time(t=t)
     check_per_example(x_t, t=t, t_min=t_min)
     prediction = denoiser(x_t, t)
-    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
+    check_prediction(x_t, prediction)
     return combine((schedule.alpha(t_min), prediction.x0), (schedule.sigma(t_min), prediction.eps))
 
 
@@ -187,7 +188,7 @@ def consistency_training_loss(
 
     Args:
       student: the consistency model, ``(x_t, t) -> Prediction``.
-      averaged: the same model, or a copy with averaged parameters (more stable, but slower); it gets no gradient.
+      averaged: the model that is evaluated at s, normally ``student`` itself; it gets no gradient.
       schedule: the noise schedule of the models.
       x0: data, leaves ``(B, ...)``.
       eps: standard normal noise shaped like ``x0``.

@@ -153,7 +153,7 @@ def drifting_loss(
 
     Args:
       samples: samples of the generator or features of them, leaves ``(B, ...)``; differentiable.
-      data: data or features of data, leaves ``(N, ...)`` like those of ``samples``.
+      data: data or features of data, leaves ``(N, ...)``, in the structure of ``samples``.
       bandwidths: h, in units of the mean distance.
       weights: by default, all data attract and all other samples repel.
       kernel: "gaussian" or "laplace".

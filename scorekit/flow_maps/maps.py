@@ -22,13 +22,14 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, checked
-from scorekit.checks import check, check_like, check_per_example, check_state, check_time
+from scorekit.checks import check, check_per_example, check_state, check_time
 from scorekit.flow_maps.consistency import squared_error
 from scorekit.numerics.coordinates import CoordinateName, frame
 from scorekit.numerics.networks import output_like
+from scorekit.numerics.scales import check_prediction
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.trees import as_pytree, combine
-from scorekit.typing import Array, ArrayLike, FlowMap, Prediction, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, FlowMap, PyTree, Schedule
 
 
 @checked
@@ -69,7 +70,7 @@ def flow_map_from_network(
         ``jax.tree_util.Partial``.
       schedule: gives ``alpha`` and ``sigma`` at both times.
       target: the meaning of the output, as for a denoiser: at s = t it is the same. On the schedule ``RectifiedFlow``
-        the target "velocity" is MeanFlow's u; on ``cosine``, "v" is TrigFlow's F.
+        the target "velocity" is MeanFlow's u; on ``Cosine``, "v" is TrigFlow's F.
 
     >>> from scorekit.schedules import RectifiedFlow
     >>> flow_map_from_network(lambda x, t, s: x, RectifiedFlow())(jnp.ones((1, 2)), 1.0, 0.25).x0
@@ -128,7 +129,7 @@ def transport(flow_map: FlowMap, schedule: Schedule, x_t: PyTree, t: ArrayLike, 
     """
     check_state(x_t, t=t, s=s)
     prediction = flow_map(x_t, jnp.asarray(t), jnp.asarray(s))
-    check_like("x_t", Prediction(x_t, x_t), prediction=prediction)
+    check_prediction(x_t, prediction)
     x_s = combine((schedule.alpha(s), prediction.x0), (schedule.sigma(s), prediction.eps))
     return jax.tree.map(lambda a, b: jnp.asarray(a, jnp.result_type(b)), x_s, x_t)
 

@@ -99,7 +99,7 @@ def fake_score_loss(
 
     Args:
       network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.
-      schedule: the noise schedule of both denoisers.
+      schedule: the noise schedule of the network.
       samples: samples of the generator, leaves ``(B, ...)``.
       eps: noise shaped like ``samples``, independent of the noise in :func:`matching_loss`.
       times: times and importance weights, ``(B,)`` each.

@@ -21,6 +21,7 @@ from scorekit import weightings
 from scorekit.arguments import PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_state, check_time
 from scorekit.losses import LossAux, denoising_loss_at
+from scorekit.numerics.scales import check_prediction
 from scorekit.predictions import Target, TargetName
 from scorekit.process import perturb
 from scorekit.times import Times, stratified_uniform
@@ -138,7 +139,7 @@ def _two_step_prediction(
         check(lambda s: ~(s >= np.asarray(middle)), f"below middle = {middle}", s=s)
     t, middle, s = jnp.asarray(t), jnp.asarray(middle), jnp.asarray(s)
     one = teacher(x_t, t)
-    check_like("x_t", Prediction(x_t, x_t), prediction=one)
+    check_prediction(x_t, one)
     two = teacher(combine((schedule.alpha(middle), one.x0), (schedule.sigma(middle), one.eps)), middle)
     first = _decay(t, middle, schedule) / _decay(t, s, schedule)  # fraction in sigma / alpha
     signal = first * jnp.exp(0.5 * (schedule.log_snr(middle) - schedule.log_snr(s)))  # fraction in alpha / sigma

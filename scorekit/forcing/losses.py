@@ -37,10 +37,10 @@ def draw_times(key: Key, sampler: TimeSampler, schedule: Schedule, batch: Positi
 
     Args:
       key: PRNG key.
+      sampler: a sampler of :mod:`scorekit.times`.
       schedule: the noise schedule.
       batch: number of examples B.
       frames: number of frames T.
-      sampler: a sampler of :mod:`scorekit.times`.
 
     Returns:
       Times and weights, ``(B, T)`` each.
@@ -73,7 +73,8 @@ def denoising_loss(
       target: name or :class:`~scorekit.predictions.Target` of the output of the network.
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
-      mask: ``(B, T)`` booleans, the frames that exist; the others are noise at t = 1 without a loss. None: all exist.
+      mask: ``(B, T)`` booleans, the frames that exist, at least one; the others are noise at t = 1 without a loss.
+        None: all exist.
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
@@ -106,7 +107,8 @@ def denoising_loss_at(
       times: times and importance weights, ``(B, T)`` each.
       target: name or :class:`~scorekit.predictions.Target` of the output of the network.
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
-      mask: ``(B, T)`` booleans, the frames that exist; the others are noise at t = 1 without a loss. None: all exist.
+      mask: ``(B, T)`` booleans, the frames that exist, at least one; the others are noise at t = 1 without a loss.
+        None: all exist.
     """
     shape = frames_of("x0", x0)
     check_like("x0", x0, eps=eps)

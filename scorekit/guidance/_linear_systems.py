@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from scorekit.numerics import wide
 from scorekit.trees import combine, sum_per_example
-from scorekit.typing import Array, PyTree
+from scorekit.typing import Array, Prediction, PyTree
 
 
 def conjugate_gradients(matvec: Callable[[PyTree], PyTree], b: PyTree, num_iterations: int) -> PyTree:
@@ -52,3 +52,10 @@ def evaluation_point(schedule, t, x_t):
     at = jnp.minimum(t, jnp.minimum(schedule.time_at(jnp.log(tiny)), 1.0 - tiny))
     scale = jnp.where(at < t, schedule.sigma(at) / schedule.sigma(t), 1.0)
     return at, combine((scale, x_t))
+
+
+def at_time(schedule, prediction, at, t):
+    """A prediction at the time of :func:`evaluation_point` as one at t, so that ``alpha x0 + sigma eps`` is ``x_t``."""
+    ratio = lambda time: schedule.alpha(time) / schedule.sigma(time)
+    gap = jnp.where(at < t, ratio(at) - ratio(t), 0.0)
+    return Prediction(prediction.x0, combine((1.0, prediction.eps), (gap, prediction.x0)))

@@ -32,7 +32,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example
-from scorekit.guidance._linear_systems import conjugate_gradients, evaluation_point
+from scorekit.guidance._linear_systems import at_time, conjugate_gradients, evaluation_point
 from scorekit.guidance.operators import Operator
 from scorekit.numerics import wide
 from scorekit.numerics.scales import check_prediction
@@ -117,8 +117,7 @@ class _Guided:
                 shrink = share * alpha * _isotropic(schedule, at, self.data_std)  # J of such data
                 system = lambda u: combine((rest, u), (shrink, forward(back(u))))
             move = combine((share, pull(conjugate_gradients(system, residual, self.num_iterations))))
-        gap = jnp.where(at < t, alpha / schedule.sigma(at) - schedule.alpha(t) / schedule.sigma(t), 0.0)
-        prediction = Prediction(x0, combine((1.0, eps), (gap, x0)))  # so that alpha x0 + sigma eps is x_t at t as well
+        prediction = at_time(schedule, Prediction(x0, eps), at, t)
         return with_x0(schedule, prediction, combine((1.0, x0), (1.0, move)), t)
 
 

@@ -32,11 +32,11 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 
 from scorekit.arguments import checked
 from scorekit.checks import check_finite, check_floating, check_per_example
-from scorekit.guidance._linear_systems import evaluation_point
+from scorekit.guidance._linear_systems import at_time, evaluation_point
 from scorekit.numerics.meshes import typed_as, unsplit
 from scorekit.numerics.scales import check_prediction
 from scorekit.predictions import with_x0
-from scorekit.trees import as_pytree, combine, is_traced, pytree_dataclass, static
+from scorekit.trees import as_pytree, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Denoiser, Prediction, PyTree, Schedule
 
 _FLOOR = 0.1
@@ -85,12 +85,7 @@ class _SeveralObservations:
             total = signal + noise
             step = jax.vmap(_by_precision, in_axes=(0, 0, 0, None, None))
             x0 = origin[0] + step(signal / total, noise / total, posteriors[0] - origin[0][:, None], *self.precisions)
-        ratio = lambda time: schedule.alpha(time) / schedule.sigma(time)
-        gap = jnp.where(at < t, ratio(at) - ratio(t), 0.0)
-        prior = Prediction(
-            prior.x0, combine((1.0, prior.eps), (gap, prior.x0))
-        )  # alpha x0 + sigma eps is x_t at t as well
-        return with_x0(schedule, prior, tree(x0), t)
+        return with_x0(schedule, at_time(schedule, prior, at, t), tree(x0), t)
 
 
 def _rows(tree: PyTree) -> tuple[Array, Callable[[Array], PyTree]]:

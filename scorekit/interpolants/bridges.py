@@ -27,7 +27,7 @@ def brownian_schedule(std: Positive = 1.0) -> Schedule:
     With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.
 
     Args:
-      std: standard deviation of the Brownian motion at t = 1; that of the bridge is largest at t = 1/2, ``std / 2``.
+      std: standard deviation of the Brownian motion at t = 1; the bridge has at most half of it, at t = 1/2.
 
     >>> brownian_schedule(2.0).sigma(0.25)
     Array(1., dtype=float32)

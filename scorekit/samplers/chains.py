@@ -206,7 +206,7 @@ def corrupt_denoise(
 ) -> PyTree:
     """The chain of a generative stochastic network: add noise up to ``ts[0]``, sample along ``ts``, repeat.
 
-    ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(ts, key=x_t)``.
+    ``x_t = alpha x + sigma eps`` at ``t = ts[0]``, then ``x <- sample(x_t, ts)``.
 
     If ``x`` has the law of the data, ``x_t`` has the law ``p_t``, which any exact solver maps back to the data: a
     stochastic solver by drawing from ``p(x | x_t)`` (the chain is then reversible), the deterministic flow by

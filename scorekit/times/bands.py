@@ -47,7 +47,7 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
 
     With a constant weight they give the same objective as that weighting with uniform log-SNR, without draws at noise
     levels of no weight. For a single power P, ``log(sigma / alpha)`` is logistic with mean ``log(P) / 2`` and standard
-    deviation 0.91, similar to :func:`log_normal_sigma`: the values of EDM, -1.2 and 1.2, correspond to a power of about
+    deviation 0.91, similar to :class:`LogNormalSigma`: the values of EDM, -1.2 and 1.2, correspond to a power of about
     0.09.
 
     Args:

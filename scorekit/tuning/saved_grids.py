@@ -70,7 +70,7 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
     Args:
       path: the JSON file to write; its folder is created.
       tuned: result of :func:`~scorekit.tuning.tune`.
-      schedule: the schedule of the tuning; the noise levels at ``saved.ts`` must be as in the file.
+      schedule: the schedule of the tuning, whose noise levels at ``tuned.ts`` are saved.
     """
     tuned_rows = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
     fields = {

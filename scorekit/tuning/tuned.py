@@ -3,7 +3,7 @@
 With few evaluations the noise levels matter more than the solver. For a given denoiser, solver and number of steps
 they are optimised by Adam on
 
-    ``M_p(|sample(ts, key=sigma(ts[0]) z) - reference(z)|)``,
+    ``M_p(|sample(sigma(ts[0]) z, ts) - reference(z)|)``,
 
 M_p the power mean over draws of z of the root mean square over an example's values, and ``reference`` the end of a fine
 solve from ``sigma(t_max) z``. A few draws lie on the border of two modes, where the map is discontinuous; they dominate

@@ -17,7 +17,7 @@ from scorekit.typing import Array, ArrayLike, Key
 
 
 def p_values(calibration: ArrayLike, scores: ArrayLike) -> Array:
-    """Conformal p-values, ``(1 + #{i: calibration_i >= score}) / (N + 1)``, shaped like ``scores``.
+    """Conformal p-values, ``(1 + #{i: calibration_i >= score}) / (N + 1)``.
 
     If the example and the calibration data are exchangeable, ``P(p <= a) <= a`` for every ``a``, for any score and any
     model.

@@ -126,10 +126,10 @@ def reconstruction_errors(
         for_noise, for_steps = jax.random.split(key)
         x_t = _noisy(schedule, x, t, for_noise)
         if solver is None:
-            found = check_prediction(denoiser(x_t, t)).x0
+            x_hat = check_prediction(denoiser(x_t, t)).x0
         else:
-            found = integrate(denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1), key=for_steps)[0]
-        return sum_per_example(jnp.square, combine((1.0, found), (-1.0, x))) / d
+            x_hat = integrate(denoiser, schedule, solver, x_t, t * jnp.linspace(1.0, 0.0, steps + 1), key=for_steps)[0]
+        return sum_per_example(jnp.square, combine((1.0, x_hat), (-1.0, x))) / d
 
     return jax.lax.map(one, (ts, jax.random.split(key, ts.shape[0]))).T
 

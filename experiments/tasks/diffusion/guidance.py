@@ -6,7 +6,7 @@ rule takes its parts by name:
 
 - ``cond``, ``uncond``: the branches of the model, one batched call for those that a rule needs;
 - ``denoiser``: the denoiser so far (the rules that take it are the wrappers);
-- ``plain``: the base without guidance; ``guidance_scale``: γ; ``schedule``; ``labelled``: class -> branch;
+- ``unguided``: the base without guidance; ``guidance_scale``: γ; ``schedule``; ``labelled``: class -> branch;
 - ``weak``: the branch of an earlier checkpoint, another average, or both;
 - ``log_likelihood``: of a classifier of noisy states;
 
