@@ -141,13 +141,13 @@ def log_likelihood(
     if not batch_size(x0):
         raise ValueError("x0 must hold at least one example, got a batch of 0")
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(x0))
-    _check(key, divergence, num_probes, ts)
+    _check(key, divergence, num_probes)
     if ts is None:
         check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
         check_relative_tolerance(dtype, rtol)
         ends, clocks = (jnp.asarray(t_min, dtype), jnp.asarray(t_max, dtype)), None
     else:
-        times = jnp.asarray(ts, dtype)[::-1]
+        times = check_grid(ts).astype(dtype)[::-1]
         ends, clocks = (times[0], times[-1]), frame("flow", schedule.alpha(times), schedule.sigma(times)).clock
     first, last = (frame("flow", schedule.alpha(t), schedule.sigma(t)) for t in ends)
     y = combine((1.0 / first.scale, jax.tree.map(lambda x: jnp.asarray(x, dtype), x0)))
@@ -228,10 +228,8 @@ def _runge_kutta(slope: Slope, y: PyTree, clocks: Array) -> PyTree:
     return scan(step, y, (clocks[:-1], clocks[1:]))[0]
 
 
-def _check(key, divergence, num_probes, ts) -> None:
+def _check(key, divergence, num_probes) -> None:
     if divergence != "exact" and key is None:
         raise ValueError(f"key must be a PRNG key for {divergence} probes, got None")
     if divergence == "hutch++" and num_probes < 3:
         raise ValueError(f"num_probes must be at least 3 for hutch++, got {num_probes}")
-    if ts is not None:
-        check_grid(ts)

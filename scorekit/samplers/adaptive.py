@@ -1,11 +1,13 @@
 """The probability-flow ODE with adaptive steps.
 
-In a coordinate of :mod:`scorekit.numerics.coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with ``y = x /
-scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts x0 has no
-eps at sigma = 0, and a network that predicts eps has no x0 at alpha = 0. Near such an end the missing one is rounding
-error divided by a small number. The slope is therefore never evaluated closer to such an end than ``sqrt(machine
-epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at that distance.
-The resulting error is of the order of the rounding error that it avoids, and the same in both directions."""
+In a coordinate of :mod:`scorekit.numerics.coordinates` the ODE is ``dy/dclock = signal x0 + noise eps`` with
+``y = x / scale``; "flow" (the default) and "angle" are finite at both ends of every schedule. A network that predicts
+x0 has no eps at sigma = 0, and a network that predicts eps has no x0 at alpha = 0. Near such an end the missing one is
+rounding error divided by a small number. The slope is therefore never evaluated closer to such an end than
+``sqrt(machine epsilon) / 4`` of the clock (8.6e-5 in float32, 3.7e-9 in float64): beyond, the network is evaluated at
+that distance. The resulting error is of the order of the rounding error that it avoids, and the same in both
+directions.
+"""
 
 import functools
 from typing import NamedTuple
@@ -128,8 +130,9 @@ def adaptive_ode(
     """
     wide = jnp.result_type(jnp.float32, *jax.tree.leaves(x_init))
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
-    start, end = (jnp.asarray(t, wide) for t in ((t_min, t_max) if invert else (t_max, t_min)))
-    _check(x_init, wide, start, end, rtol, save_at)
+    ends = (t_min, t_max) if invert else (t_max, t_min)
+    _check(x_init, wide, *ends, rtol, save_at)
+    start, end = (jnp.asarray(t, wide) for t in ends)
     at = lambda t: frame(coordinate, schedule.alpha(t), schedule.sigma(t))
     first, last = at(start), at(end)
     check(np.isfinite, "finite; use the 'flow' coordinate", **{"clock at t_max": (last if invert else first).clock})

@@ -50,6 +50,12 @@ def test_all_reasons_why_a_unet_does_not_load_are_one_error():
     ddpm.attributes({**unet("defaults")[1], **without_effect})
 
 
+@pytest.mark.parametrize(("name", "value"), [("attention_head_dim", [8]), ("down_block_types", ["DownBlock2D"])])
+def test_lists_of_a_unet_have_an_entry_for_each_level(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .*one for each of block_out_channels"):
+        ddpm.attributes({**unet("defaults")[1], name: value})
+
+
 @pytest.fixture
 def pipeline(tmp_path):
     """A folder as ``save_pretrained`` writes it, of a latent model with tokens, and its configs by part."""

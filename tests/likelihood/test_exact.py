@@ -317,3 +317,11 @@ def test_log_likelihood_failure_raises():
     assert np.isnan(found.log_p).all()
     with pytest.raises(RuntimeError, match="raise max_steps"):
         found.raise_if_failed()
+
+
+def test_a_traced_grid_out_of_order_gives_nan():
+    run = jax.jit(
+        lambda ts: log_likelihood(lambda x, t: Prediction(x, 0 * x), schedules.Cosine(), jnp.ones((1, 2)), ts=ts)
+    )
+    assert np.isfinite(run(jnp.array([1.0, 0.5, 0.01])).log_p).all()
+    assert np.isnan(run(jnp.array([0.01, 0.5, 1.0])).log_p).all()

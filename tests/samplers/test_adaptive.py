@@ -12,6 +12,7 @@ from tables import SCHEDULES, in_float64
 from scorekit import denoisers, densities, schedules
 from scorekit.numerics.probability_flow import probability_flow
 from scorekit.samplers.adaptive import adaptive_ode
+from scorekit.typing import Prediction
 
 SOME = ("sub_vp", "edm_from_zero", "ddpm_table")
 
@@ -167,3 +168,12 @@ def test_the_slope_is_a_function_of_the_clock_for_any_solver():
     slope = probability_flow(denoiser, schedule, 1.0, 0.0, x, "angle")
     v = (alpha[0] * eps - sigma[0] * x0) / scales["angle"][0]
     np.testing.assert_allclose(slope(jnp.asarray(clocks["angle"][0]), x / scales["angle"][0]), v, rtol=1e-4, atol=1e-5)
+
+
+def test_states_are_saved_at_ends_that_float32_does_not_have():
+    schedule, same = schedules.Cosine(), lambda x, t: Prediction(x, 0 * x)
+    for ends, at in (({"t_min": 0.1}, [0.5, 0.1]), ({"t_max": 0.9}, [0.9, 0.5])):
+        out = adaptive_ode(same, schedule, jnp.ones((2, 1)), **ends, save_at=at)
+        edge = out.x if "t_min" in ends else jnp.ones((2, 1))
+        np.testing.assert_allclose(out.saved[1 - at.index(0.5)], edge, rtol=1e-6)
+        assert out.saved.shape == (2, 2, 1)

@@ -80,6 +80,7 @@ test_errors_name_the_argument = raising(
         ("clock at t_max must", lambda: adaptive(coordinate="sigma", schedule=FLOW)),
         ("save_at must", lambda: adaptive(save_at=0.5)),
         ("save_at must", lambda: adaptive(save_at=[0.2, 0.5])),
+        ("save_at must", lambda: jax.jit(lambda: adaptive(save_at=[0.2, 0.5]))()),
         ("save_at must", lambda: adaptive(save_at=[0.5, 0.2], t_min=0.3)),
         ("noise_std must", lambda: annealed(noise_std=jnp.array([0.1, 1.0]))),
         (

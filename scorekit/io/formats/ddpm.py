@@ -95,6 +95,8 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
     must("downsample_type", len(kinds) < 2, "such that all levels resample by convolutions, or all by residual blocks")
     used = [*attends[:-1], True]  # the last by the middle
     each = heads if isinstance(heads, list) else [width if heads is None else heads for width in widths]
+    must("down_block_types", len(used) == len(widths), "one for each of block_out_channels")
+    must("attention_head_dim", len(each) == len(widths), "a number, or one for each of block_out_channels")
     pairs = [pair for use, *pair in zip(used, widths, each, strict=False) if use]
     must("attention_head_dim", not any(w % n for w, n in pairs), f"divisors of block_out_channels = {widths}")
     numbers, sizes = {n if conditional else w // n for w, n in pairs}, {w // n if conditional else n for w, n in pairs}
