@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, Positive, checked
-from scorekit.checks import check_floating, check_levels, check_per_example, check_time
+from scorekit.checks import check_floating, check_levels, check_state, check_time
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.densities.random_fields import RandomField
 from scorekit.numerics.networks import output_like
@@ -56,7 +56,8 @@ def denoiser_from_network(network: Network, schedule: Schedule, target: TargetNa
     Args:
       network: ``(x_t, t) -> output``, shaped like ``x_t``; ``jax.tree_util.Partial(apply, params)`` binds parameters so
         that new ones do not retrace.
-      schedule: the noise schedule of ``t``; it need not be the one of the training if the network sees noise levels.
+      schedule: the noise schedule of ``t``; it may differ from the training schedule if the network is conditioned on
+        the log-SNR.
       target: the target of the network: "x0", "eps", "score", "v", "velocity" or a
         :class:`~scorekit.predictions.Target`.
 
@@ -130,9 +131,7 @@ def denoiser_from_log_density(log_density: Callable[[PyTree, Array], Array], sch
 
 
 def _exact(density, schedule, x_t, t):
-    check_floating(x_t=x_t)
-    check_time(t=t)
-    check_per_example(x_t, t=t)
+    check_state(x_t, t=t)
     event = density.shape if isinstance(density, RandomField) else (density.dim,)
     if jnp.shape(x_t)[-len(event) :] != event:
         raise ValueError(f"x_t must end in the shape {event} of one example, got shape {jnp.shape(x_t)}")

@@ -249,9 +249,9 @@ def sigmoid(bias: Finite = 0.0) -> Weighting:
     return Partial(_sigmoid, bias)
 
 
-def _band(log_power: Array, share: Array, log_snr: Array) -> Array:
+def _band(log_power: Array, fraction: Array, log_snr: Array) -> Array:
     log_odds = jnp.asarray(log_snr)[..., None] + log_power
-    return jnp.sum(share * jax.nn.sigmoid(log_odds) * jax.nn.sigmoid(-log_odds), axis=-1)
+    return jnp.sum(fraction * jax.nn.sigmoid(log_odds) * jax.nn.sigmoid(-log_odds), axis=-1)
 
 
 @checked

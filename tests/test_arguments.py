@@ -24,7 +24,8 @@ from valid_calls.networks import NETWORKS
 
 import scorekit as sk
 from scorekit import arguments, audio, discrete, likelihood, losses, metrics, schedules, solvers, training, typing
-from scorekit.arguments import Each, OneOf, check_kind
+from scorekit.arguments import Each, OneOf
+from scorekit.arguments._kinds import check_kind
 from scorekit.networks import code_counts, nearest_code, quantise
 from scorekit.typing import Prediction
 

@@ -1,7 +1,6 @@
 """From names in a config to the library: schedules, targets, weightings, times and noise inputs."""
 
 import inspect
-from collections.abc import Callable
 from typing import Annotated, TypeAlias, cast
 
 from experiments.cli.choices import Choice, Choices
@@ -119,20 +118,23 @@ def _sigmoid(schedule: Schedule, bias: Finite = 0.0) -> Weighting:
     return weightings.per_log_snr(weightings.sigmoid(bias), schedule)
 
 
-_WEIGHTINGS: dict[str, Callable] = {
-    "band": Choice(_band, weightings.band),
-    "edm": weightings.edm,
-    "likelihood": weightings.likelihood,
-    "logit_normal": weightings.logit_normal,
-    "min_snr": weightings.min_snr,
-    "p2": weightings.p2,
-    "sigmoid": Choice(_sigmoid, weightings.sigmoid),
-}
-_PLAIN = {
-    name: _constant(getattr(weightings, name)) for name in ("eps", "flow", "score", "snr", "truncated_snr", "v", "x0")
-}
 WEIGHTINGS = Choices(
-    dict(sorted({**_PLAIN, **_WEIGHTINGS}.items())),
+    {
+        "band": Choice(_band, weightings.band),
+        "edm": weightings.edm,
+        "eps": _constant(weightings.eps),
+        "flow": _constant(weightings.flow),
+        "likelihood": weightings.likelihood,
+        "logit_normal": weightings.logit_normal,
+        "min_snr": weightings.min_snr,
+        "p2": weightings.p2,
+        "score": _constant(weightings.score),
+        "sigmoid": Choice(_sigmoid, weightings.sigmoid),
+        "snr": _constant(weightings.snr),
+        "truncated_snr": _constant(weightings.truncated_snr),
+        "v": _constant(weightings.v),
+        "x0": _constant(weightings.x0),
+    },
     "v",
     "λ, the weight of the squared error of eps at each noise level.",
     ("schedule",),

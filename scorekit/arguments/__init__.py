@@ -47,7 +47,6 @@ __all__ = [
     "PositiveInt",
     "PositiveScalar",
     "bounds_of",
-    "check_kind",
     "checked",
 ]
 

@@ -4,9 +4,6 @@ Each check raises a ``ValueError`` for the first argument that fails it; a bound
 is an annotation instead (:mod:`scorekit.arguments`). Concrete values are checked, with numpy, so that every function
 may be called inside ``jit``; of tracers only shapes and dtypes are checked. Where a traced value can be wrong and the
 answer would look right, :func:`nan_unless` makes it NaN.
-
-Returns:
-  A tree shaped and typed like ``tree``.
 """
 
 import operator
@@ -235,21 +232,24 @@ def check_scalar(**named: ArrayLike) -> None:
             raise ValueError(f"{name} must be a real number, got {value!r}")
 
 
-def check_prediction(found: Any, name: str = "denoiser") -> Any:
+def check_prediction(result: Any, name: str = "denoiser") -> Any:
     """The result of a denoiser, which must be a prediction: a network returns an array.
 
     Args:
-      found: the result of the denoiser.
+      result: the result of the denoiser.
       name: the name of the argument that is the denoiser.
+
+    Returns:
+      The prediction itself.
 
     >>> check_prediction(jnp.zeros((4, 2)))
     Traceback (most recent call last):
     ValueError: denoiser must return a Prediction(x0, eps), got shape (4, 2); wrap a network in denoiser_from_network
     """
-    if not hasattr(found, "x0"):
-        shapes = f"shape {jax.tree.map(jnp.shape, found)}; wrap a network in denoiser_from_network"
+    if not hasattr(result, "x0"):
+        shapes = f"shape {jax.tree.map(jnp.shape, result)}; wrap a network in denoiser_from_network"
         raise ValueError(f"{name} must return a Prediction(x0, eps), got {shapes}")
-    return found
+    return result
 
 
 def check_shape(**named: tuple[int, ...]) -> None:
@@ -306,6 +306,9 @@ def nan_unless(condition: ArrayLike, tree: PyTree) -> PyTree:
       condition: a scalar bool, concrete or traced.
       tree: floating arrays of any shapes.
 
+    Returns:
+      A tree shaped and typed like ``tree``.
+
     >>> print(nan_unless(False, jnp.ones(2)))
     [nan nan]
     """
@@ -321,6 +324,9 @@ def nan_unless_finite(tree: PyTree, *inputs: PyTree) -> PyTree:
     Args:
       tree: floating arrays of any shapes, the answer.
       inputs: the trees that decide.
+
+    Returns:
+      A tree shaped and typed like ``tree``.
 
     >>> jax.jit(lambda x: nan_unless_finite(jnp.sum(x > 0.0, dtype=float), x))(jnp.array([1.0, jnp.nan]))
     Array(nan, dtype=float32)

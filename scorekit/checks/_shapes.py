@@ -71,9 +71,9 @@ def check_like(reference: str, tree: PyTree, **named: PyTree) -> None:
     """
     wanted = jax.tree.map(jnp.shape, tree)
     for name, value in named.items():
-        found = jax.tree.map(jnp.shape, value)
-        if found != wanted:
-            raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {found}")
+        shapes = jax.tree.map(jnp.shape, value)
+        if shapes != wanted:
+            raise ValueError(f"{name} must have the structure and the shapes of {reference}, {wanted}, got {shapes}")
 
 
 def check_broadcasts(reference: str, tree: PyTree, **named: PyTree) -> None:

@@ -27,7 +27,7 @@ class GaussianMirage:
     ``u ~ Beta(1/2, (D-1)/2)``, a scale mixture, from which the exact denoiser follows by a quadrature over ``u``.
 
     Attributes:
-      dim: number of dimensions D, at least 2.
+      dim: number of dimensions D.
       nodes: points of the quadrature, equally spaced in ``log(u / (1 - u))``; enough for D up to 10,000.
 
     >>> GaussianMirage(dim=2).sample(jax.random.key(0), (5,)).shape
@@ -86,7 +86,7 @@ def gaussian_mirage(dim: _Dim) -> GaussianMirage:
     ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.
 
     Args:
-      dim: number of dimensions D, at least 2.
+      dim: number of dimensions D.
 
     >>> from scorekit.densities import gaussian
     >>> mirage = gaussian_mirage(100)

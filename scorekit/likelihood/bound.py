@@ -73,9 +73,9 @@ def variational_bound(
       x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation. With
         ``bins``, traced values outside [-1, 1] give NaN.
       num_times: noise levels per example.
-      t_min: the time at the data end, in [0, 1]; smaller is tighter.
+      t_min: the time at the data end; smaller is tighter.
       t_max: the time at the noise end, above ``t_min``.
-      bins: number K >= 2 of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
+      bins: number K of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
         a density.
 
     >>> from scorekit.densities import gaussian
@@ -134,7 +134,7 @@ def discrete_variational_bound(
       schedule: the noise schedule, with finite log-SNR at the ends.
       x0: data, a tree of floating ``(B, ...)`` arrays.
       ts: decreasing times ``(T + 1,)``, with finite log-SNR at the last; alpha may be 0 at the first.
-      bins: number K >= 2 of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
+      bins: number K of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
         a density.
 
     >>> from scorekit import densities, denoisers, schedules
@@ -196,9 +196,9 @@ def boundary_terms(
       schedule: the noise schedule, with finite log-SNR at the ends.
       x0: data, a tree of floating ``(B, ...)`` arrays.
       eps: noise shaped like ``x0``, with which discrete data are decoded; not used for a density.
-      t_min: the time at the data end, in [0, 1]; smaller is tighter.
+      t_min: the time at the data end; smaller is tighter.
       t_max: the time at the noise end, above ``t_min``.
-      bins: number K >= 2 of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
+      bins: number K of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
         a density.
 
     Returns:

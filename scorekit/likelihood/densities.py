@@ -24,7 +24,8 @@ often it accepts. The two agree for an exact denoiser where ``alpha(t_max) = 0``
 and of the prior ``N(0, sigma(t_max)^2)``. With :func:`score_density` such a step fails visibly; it is for unadjusted
 Langevin steps, optimisation and variational inference, which take gradients only.
 
-The denoiser and the schedule are constants: differentiate :func:`log_likelihood` in the parameters of a network.
+The denoiser and the schedule are constants: differentiate :func:`log_likelihood` on a grid ``ts`` in the
+parameters of a network.
 
 Returns:
   A :class:`ModelDensity`.
@@ -114,7 +115,7 @@ class ModelDensity:
         return combine((1.0 / self.schedule.alpha(t), x_t)).reshape(*shape, *self.event_shape)
 
     def noisy(self, x: Array) -> tuple[Array, Array, Array]:
-        """``(x_t, t, log |dx_t / dx|)``: the state of the model that the points are.
+        """``(x_t, t, log |dx_t / dx|)``: the points as states of the model.
 
         Args:
           x: points ``(B, *event_shape)``.
@@ -156,7 +157,7 @@ def _rule(primals, tangents):
     if not all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(tangents[0])):
         raise ValueError(
             "x must be the only argument in which a log-density is differentiated, got a derivative in its denoiser, "
-            "schedule or noise_std: likelihood.log_likelihood has these"
+            "schedule or noise_std: likelihood.log_likelihood on a grid ts has these"
         )
     value = _log_density(density, x)
     if isinstance(tangents[1], SymbolicZero):

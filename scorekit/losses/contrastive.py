@@ -131,7 +131,7 @@ def text_difference(picture: Array, before: Array, after: Array, weight: Annotat
 def closest(candidates: Array, target: Array) -> Array:
     """The embedding with the largest inner product with a target.
 
-    ``found = candidates_k``, with ``k = argmax_j <candidates_j, target>``
+    ``candidates_k`` with ``k = argmax_j <candidates_j, target>``
 
     Args:
       candidates: the embeddings, ``(..., n, D)``, n >= 1.
@@ -147,8 +147,8 @@ def closest(candidates: Array, target: Array) -> Array:
         expected = ", ".join(map(str, (*target.shape[:-1], "n", target.shape[-1])))
         raise ValueError(f"candidates must have shape ({expected}), n at least 1, as target has them, got {shape}")
     scores = jnp.einsum("...nd,...d->...n", candidates, target)
-    found = jnp.take_along_axis(candidates, jnp.argmax(scores, axis=-1)[..., None, None], axis=-2)[..., 0, :]
-    return jnp.where(jnp.isnan(scores).any(-1, keepdims=True), jnp.nan, found)
+    nearest = jnp.take_along_axis(candidates, jnp.argmax(scores, axis=-1)[..., None, None], axis=-2)[..., 0, :]
+    return jnp.where(jnp.isnan(scores).any(-1, keepdims=True), jnp.nan, nearest)
 
 
 def _norm(x: Array) -> Array:

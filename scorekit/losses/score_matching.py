@@ -224,10 +224,10 @@ def _like(name: str, function: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
 
 def _values(log_density: Callable[[PyTree], Array], x: PyTree) -> Array:
     """The log-density of each example."""
-    found = log_density(x)
-    if jnp.shape(found) != (batch_size(x),):
-        raise ValueError(f"log_density must return shape ({batch_size(x)},), got {jnp.shape(found)}")
-    return found
+    values = log_density(x)
+    if jnp.shape(values) != (batch_size(x),):
+        raise ValueError(f"log_density must return shape ({batch_size(x)},), got {jnp.shape(values)}")
+    return values
 
 
 def _dot(a: PyTree, b: PyTree) -> Array:

@@ -62,16 +62,11 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> Array:
     Source: Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions".
     """
     x, y = check_features(2, x=x, y=y)
-    return nan_unless_finite(_between(x, jnp.mean(y, axis=0), _factor(y)), x, y)
-
-
-def _between(x: Array, mean: Array, factor: Array) -> Array:
-    """The distance of the Gaussian of the rows of ``x`` to a Gaussian with this mean and factor of the covariance."""
-    own = _factor(x)
-    product = jnp.matmul(own, factor.T, precision=jax.lax.Precision.HIGHEST)
+    own, other = _factor(x), _factor(y)
+    product = jnp.matmul(own, other.T, precision=jax.lax.Precision.HIGHEST)
     overlap = jnp.sum(jnp.linalg.svd(product, compute_uv=False))
-    shift = jnp.sum((jnp.mean(x, axis=0) - mean) ** 2)
-    return shift + jnp.sum(own**2) + jnp.sum(factor**2) - 2.0 * overlap
+    shift = jnp.sum((jnp.mean(x, axis=0) - jnp.mean(y, axis=0)) ** 2)
+    return nan_unless_finite(shift + jnp.sum(own**2) + jnp.sum(other**2) - 2.0 * overlap, x, y)
 
 
 def _factor(x: Array) -> Array:

@@ -33,8 +33,8 @@ from scorekit.typing import ArrayLike
 class KernelDistance(NamedTuple):
     """The result of :func:`kid`; slightly negative means are possible.
 
-    Args:
-      mean, std: mean and standard deviation over the subsets or splits.
+    Attributes:
+      mean, std: mean and standard deviation over the subsets.
     """
 
     mean: float
@@ -44,8 +44,8 @@ class KernelDistance(NamedTuple):
 class InceptionScore(NamedTuple):
     """The result of :func:`inception_score`.
 
-    Args:
-      mean, std: mean and standard deviation over the subsets or splits.
+    Attributes:
+      mean, std: mean and standard deviation over the splits.
     """
 
     mean: float

@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
     dtype: DType = jnp.float32
     dropout: float = 0.0
     last_scale: float = 1.0
-    film: str = "shift"
+    film: str = "scale_shift"
     resample: str = ""
 
     @nn.compact
@@ -83,7 +83,7 @@ class ResidualBlock(nn.Module):
 
 class Attention(nn.Module):
     """Self-attention over all spatial positions: ``x + dense(softmax(q k / sqrt(d)) v)``; ``last_scale`` is a factor of
-    the variance with which the last projection starts. Without a norm, queries, keys and values are those of ``x``."""
+    the variance with which the last projection starts. Without a norm it attends to ``x`` as it is."""
 
     norm: Norm | None
     dtype: DType = jnp.float32

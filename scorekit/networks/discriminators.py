@@ -143,14 +143,14 @@ class MultiScaleDiscriminator(Module):
 
     def _logits_at(self, h, name):
         features, width = [], self.channels
-        h = _layer(features, h, 0.2, width, (15,), name=f"{name}_input")
+        h = _layer(features, h, width, (15,), name=f"{name}_input")
         for i in range(self.depth):
             groups = max(width // 4, 1) if width % 4 == 0 else 1
             width = min(width * self.factor, self.max_channels)
             groups = groups if width % groups == 0 else 1
             sizes = {"strides": (self.factor,), "feature_group_count": groups}
-            h = _layer(features, h, 0.2, width, (10 * self.factor + 1,), name=f"{name}_down{i}", **sizes)
-        h = _layer(features, h, 0.2, width, (5,), name=f"{name}_middle")
+            h = _layer(features, h, width, (10 * self.factor + 1,), name=f"{name}_down{i}", **sizes)
+        h = _layer(features, h, width, (5,), name=f"{name}_middle")
         logits = _normalised(1, (3,), name=f"{name}_logits")(h)
         return logits.reshape(h.shape[0], -1), tuple(features)
 
@@ -212,11 +212,11 @@ class RandomWindowDiscriminator(Module):
 
     def _logits(self, h, embedding, name):
         features, width, taps = [], self.channels, (3,) * (h.ndim - 2)
-        h = _layer(features, h, 0.2, width, taps, name=f"{name}_input")
+        h = _layer(features, h, width, taps, name=f"{name}_input")
         for i in range(self.depth):
             width = min(2 * width, self.max_channels)
             strides = (2,) * len(taps)
-            h = _layer(features, h, 0.2, width, tuple(2 * n - 1 for n in taps), name=f"{name}_down{i}", strides=strides)
+            h = _layer(features, h, width, tuple(2 * n - 1 for n in taps), name=f"{name}_down{i}", strides=strides)
         logits = _normalised(1, taps, name=f"{name}_logits")(h)[..., 0]
         if embedding is not None:
             of_class = nn.Dense(width, name=f"{name}_projection")(embedding) * width**-0.5
@@ -240,9 +240,9 @@ def _folded(x, factor):
     return split.transpose(order).reshape(batch, *(size // factor for size in sizes), channels * factor**axes)
 
 
-def _layer(features, h, slope, channels, taps, **sizes):
+def _layer(features, h, channels, taps, **sizes):
     """A convolution and its activation, which is noted among the features."""
-    features.append(nn.leaky_relu(_normalised(channels, taps, **sizes)(h), slope))
+    features.append(nn.leaky_relu(_normalised(channels, taps, **sizes)(h), 0.2))
     return features[-1]
 
 

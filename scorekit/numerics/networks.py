@@ -1,11 +1,4 @@
-"""Calls of networks, whose common errors say the remedy.
-
-Args:
-  name: name of the output in the message.
-  network: the network.
-  x_t: the state.
-  times: the times that the network takes.
-"""
+"""Calls of networks, whose common errors say the remedy."""
 
 from collections.abc import Callable
 
@@ -24,6 +17,12 @@ def output_like(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) ->
 
 def call_network(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) -> PyTree:
     """``network(x_t, *times)``, real and shaped like the state; common errors of networks say the remedy.
+
+    Args:
+      name: name of the output in the message.
+      network: ``(x_t, *times) -> output``.
+      x_t: the state.
+      times: the times that the network takes.
 
     >>> call_network("output", lambda x, t: x * t[:, None], jnp.ones((4, 1)), 0.5)
     Traceback (most recent call last):

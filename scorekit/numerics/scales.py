@@ -31,9 +31,4 @@ def check_prediction(x_t: PyTree, prediction: Prediction) -> None:
 
 def check_scale(**named: Any) -> None:
     """Raises a ``ValueError`` that names the first scale that is not finite; functions of the time are not checked."""
-    check_value(np.isfinite, "finite", **named)
-
-
-def check_value(rule: Callable[[Any], Any], allowed: str, **named: Any) -> None:
-    """:func:`scorekit.checks.check` of hyper-parameters that may be functions of the time, which are not checked."""
-    check(rule, allowed, **{name: value for name, value in named.items() if not callable(value)})
+    check(np.isfinite, "finite", **{name: value for name, value in named.items() if not callable(value)})

@@ -217,7 +217,7 @@ def corrupt_denoise(
     noise in every round.
 
     Args:
-      key: PRNG key; each step uses its own.
+      key: PRNG key; each round uses its own.
       denoiser: ``(x_t, t) -> Prediction``.
       schedule: the noise schedule of the denoiser.
       solver: one of :mod:`scorekit.solvers`, as for :func:`scorekit.samplers.sample`.

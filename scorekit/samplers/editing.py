@@ -34,7 +34,7 @@ def sdedit(
     Args:
       key: PRNG key.
       denoiser: the model, for instance of the target class.
-      schedule: the noise schedule of the denoisers.
+      schedule: the noise schedule of the denoiser.
       solver: any.
       x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; the first sets the noise, often 0.4 to 0.6 (variance preserving).

@@ -6,7 +6,6 @@ deviation depends on the times alone. A trajectory is an episode of a policy wit
     ``log p(x_{k+1} | x_k, ...) = -|x_{k+1} - mean_k|^2 / (2 std_k^2) - D log std_k - D/2 log(2 pi)``.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +13,11 @@ import jax.numpy as jnp
 
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
-from scorekit.numerics import wide
+from scorekit.numerics import log_normal, wide
 from scorekit.numerics.grids import check_grid, check_samples
 from scorekit.numerics.meshes import scan
 from scorekit.samplers._gaussian_rows import gaussian_rows
-from scorekit.trees import combine, event_size, normal_like, sum_per_example
+from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
 
@@ -151,7 +150,5 @@ def trajectory_log_probs(
 def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
     """``log N(x; mean, std^2)`` summed over each example, ``(B,)``; 0 for ``std = 0``."""
     noisy = std > 0
-    std = jnp.where(noisy, std, 1.0)
-    z = jax.tree.map(lambda a, b: (wide(a) - wide(b)) / std, x, mean)
-    value = -0.5 * sum_per_example(jnp.square, z) - event_size(x) * (jnp.log(std) + 0.5 * math.log(2 * math.pi))
-    return jnp.where(noisy, value, 0.0)
+    rest = jax.tree.map(lambda a, b: wide(a) - wide(b), x, mean)
+    return jnp.where(noisy, log_normal(rest, jnp.where(noisy, std, 1.0)), 0.0)

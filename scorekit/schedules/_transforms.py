@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Finite, Positive, check_kind, checked
+from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_like
 from scorekit.numerics import sqrt, wide
 from scorekit.schedules._derivatives import time_derivative
@@ -94,7 +94,6 @@ class ZeroTerminalSNR(VariancePreserving):
     base: Schedule = dataclasses.field(kw_only=False)
 
     def __post_init__(self):
-        check_kind(Schedule, "base", self.base)
         t = jnp.array([0.0, 0.5, 1.0])
         norm = jnp.square(self.base.alpha(t)) + jnp.square(self.base.sigma(t))
         if not is_traced(norm) and not bool(jnp.allclose(norm, 1.0, atol=1e-3)):

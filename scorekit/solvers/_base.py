@@ -96,8 +96,8 @@ class SolverBase(Solver):
     """What solvers have in common. A subclass writes ``step``, and ``row`` and ``init`` where these are not enough.
 
     ``row`` gives the times and schedule values at both ends of the step, ``t, s, alpha_t, sigma_t, alpha_s, sigma_s``;
-    the state of ``init`` is empty. The attributes are those of :class:`scorekit.typing.Solver`: first order,
-    deterministic, one evaluation, no history.
+    the state of ``init`` is empty. The defaults are first order, one evaluation, deterministic, no
+    history (:class:`scorekit.typing.Solver`).
 
     >>> from scorekit import samplers, schedules
     >>> class DDIM(SolverBase):

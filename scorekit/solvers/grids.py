@@ -28,7 +28,7 @@ def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Arr
 
     Args:
       n: number of steps.
-      t_max: first time of the grid, up to 1.
+      t_max: first time of the grid.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
 
     >>> uniform(2)
@@ -44,7 +44,7 @@ def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, p
 
     Args:
       n: number of steps.
-      t_max: first time of the grid, up to 1.
+      t_max: first time of the grid.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       power: exponent, 2 for the quadratic grid.
 
@@ -101,9 +101,9 @@ def from_sigmas(schedule: Schedule, sigmas: Annotated[ArrayLike, Between(0, infi
     if np.ndim(sigmas) != 1 or np.shape(sigmas)[0] < 2:
         raise ValueError(f"sigmas must have shape (n + 1,) with n >= 1 steps, got shape {np.shape(sigmas)}")
     allowed, ends = "decreasing values of sigma / alpha in the range of schedule", jnp.array([1.0, 0.0])
-    if not is_traced(sigmas) and not is_traced(found := jnp.exp(-0.5 * schedule.log_snr(ends))):
-        allowed += f", {found[0]:.3g} to {found[1]:.3g}"
-        if np.asarray(sigmas)[-1] == 0 < found[1]:
+    if not is_traced(sigmas) and not is_traced(reach := jnp.exp(-0.5 * schedule.log_snr(ends))):
+        allowed += f", {reach[0]:.3g} to {reach[1]:.3g}"
+        if np.asarray(sigmas)[-1] == 0 < reach[1]:
             allowed += " (leave the last 0 out: denoiser(x, ts[-1]).x0 is the step to it)"
     return _times_at(schedule, -2.0 * jnp.log(jnp.asarray(sigmas, float)), allowed, sigmas=sigmas)
 
@@ -132,7 +132,7 @@ def vp_quadratic(
     Args:
       schedule: the schedule to step on.
       n: number of steps.
-      t_max: first time of the grid, up to 1.
+      t_max: first time of the grid.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       power: exponent; 1 for steps equal in the t of ``LinearVP``, larger spends more steps at low noise.
 
@@ -172,7 +172,7 @@ def uniform_log_snr(
     Args:
       schedule: the schedule to step on, with finite log-SNR at both ends.
       n: number of steps.
-      t_max: first time of the grid, up to 1.
+      t_max: first time of the grid.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       to_zero: whether the last of the n steps goes from ``t_min`` to t = 0.
 
@@ -201,7 +201,7 @@ def karras(
     Args:
       schedule: the schedule to step on, with finite log-SNR at both ends.
       n: number of steps.
-      t_max: first time of the grid, up to 1.
+      t_max: first time of the grid.
       t_min: last time of the grid, below ``t_max``; traced ends in another order give NaN.
       rho: exponent; larger spends more steps at low noise.
       to_zero: whether the last of the n steps goes from ``t_min`` to t = 0.

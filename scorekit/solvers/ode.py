@@ -141,7 +141,7 @@ class Midpoint(_RungeKutta):
     u_t``.
 
     Attributes:
-      coordinate: clock of the step, in which it is a straight line: "flow", "angle" or "sigma".
+      coordinate: clock of the step.
 
     Source: Hairer, Norsett & Wanner 1993.
     """
@@ -158,7 +158,7 @@ class RK4(_RungeKutta):
     ``y_s = y_t + (tau_s - tau_t) (u_1 + 2 u_2 + 2 u_3 + u_4) / 6``, two slopes half-way and one at the end.
 
     Attributes:
-      coordinate: clock of the step, in which it is a straight line: "flow", "angle" or "sigma".
+      coordinate: clock of the step.
 
     Source: Hairer, Norsett & Wanner 1993.
     """

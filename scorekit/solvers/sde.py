@@ -39,7 +39,7 @@ class Ancestral(LinearSolver):
     noise is added by a step to ``sigma = 0``. For a variance-exploding schedule this is SMLD's ancestral sampler.
 
     Attributes:
-      eta: amount of fresh noise in [0, 1]: 0 is the ODE, 1 the reverse SDE.
+      eta: amount of fresh noise: 0 is the ODE, 1 the reverse SDE.
 
     Source: Ho et al. 2020, alg. 2 (https://arxiv.org/abs/2006.11239); Song et al. 2020, eq. 16
     (https://arxiv.org/abs/2010.02502).
@@ -176,7 +176,7 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     The order is the weak order on Gaussian data.
 
     Attributes:
-      eta: amount of fresh noise, >= 0: 0 is the ODE, 1 the reverse SDE.
+      eta: amount of fresh noise: 0 is the ODE, 1 the reverse SDE.
 
     Source: Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
     """
@@ -199,7 +199,7 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     The order is the weak order on Gaussian data.
 
     Attributes:
-      eta: amount of fresh noise, >= 0: 0 is the ODE, 1 the reverse SDE.
+      eta: amount of fresh noise: 0 is the ODE, 1 the reverse SDE.
 
     Source: k-diffusion, ``sample_dpmpp_3m_sde``.
     """

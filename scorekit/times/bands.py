@@ -19,7 +19,7 @@ class Band(TimeSampler):
 
     Attributes:
       log_power: ``log P_k``, ``(K,)``.
-      share: the fraction of coefficients with each power, ``(K,)``.
+      fraction: fraction of coefficients with each power, ``(K,)``.
       stratified: one draw per stratum instead of independent draws.
 
     >>> from scorekit.schedules import RectifiedFlow
@@ -29,13 +29,13 @@ class Band(TimeSampler):
     """
 
     log_power: Array
-    share: Array
+    fraction: Array
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
-        ends = jnp.cumsum(self.share)
+        ends = jnp.cumsum(self.fraction)
         k = jnp.minimum(jnp.searchsorted(ends, u, side="right"), ends.shape[0] - 1)
-        within = (u - (ends[k] - self.share[k])) / self.share[k]
+        within = (u - (ends[k] - self.fraction[k])) / self.fraction[k]
         within = jnp.clip(within, jnp.finfo(u.dtype).tiny, 1.0 - jnp.finfo(u.dtype).epsneg)
         log_snr = -self.log_power[k] - (jnp.log(within) - jnp.log1p(-within))
         return Times(jnp.clip(schedule.time_at(log_snr), 0.0, 1.0), jnp.ones_like(u))
@@ -59,5 +59,5 @@ def band(power: Values, count: Values | None = None, *, stratified: bool = True)
     >>> band(1.0).quantile(jnp.array([0.5]), RectifiedFlow()).t
     Array([0.5], dtype=float32)
     """
-    log_power, share = band_fractions(power, count)
-    return Band(log_power=log_power, share=share, stratified=stratified)
+    log_power, fraction = band_fractions(power, count)
+    return Band(log_power=log_power, fraction=fraction, stratified=stratified)

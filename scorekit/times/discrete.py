@@ -107,8 +107,8 @@ def annealed(first: Fraction, last: Fraction) -> Annealed:
     end of training. With ``first > last`` the noise decreases: coarse features are learned before fine ones.
 
     Args:
-      first: the time at the beginning of training, in [0, 1].
-      last: the time at the end of training, in [0, 1].
+      first: the time at the beginning of training.
+      last: the time at the end of training.
 
     Source: Geras & Sutton 2015, "Scheduled denoising autoencoders" (https://arxiv.org/abs/1406.3269).
     """

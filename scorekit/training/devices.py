@@ -56,7 +56,7 @@ def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
     sharding.
 
     Args:
-      state: train state or any tree of arrays; for its sharding, their shapes are enough.
+      state: train state or any tree of arrays, or of their shapes.
       mesh: devices, see :func:`make_mesh`.
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, state_spec(x, mesh)), state)
@@ -86,7 +86,7 @@ def place_state(state: _T, mesh: Mesh) -> _T:
     With several processes each passes the same values. A leaf with that sharding may share its buffer with the result.
 
     Args:
-      state: train state or any tree of arrays; for its sharding, their shapes are enough.
+      state: train state or any tree of arrays.
       mesh: devices, see :func:`make_mesh`.
     """
     return jax.tree.map(place, state, state_sharding(state, mesh))

@@ -240,7 +240,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_small_files_take_neither_time_nor_memory(write, name):
+def test_small_files_do_not_take_much_memory(write, name):
     data, message = LARGE[name]
     with pytest.raises(ValueError, match=rf"large.pt: .*{message}"):
         read_weights(write("large", data))

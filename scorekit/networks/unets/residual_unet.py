@@ -64,8 +64,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "vdm-imagenet32": {**_VDM, "channels": 256},
     "vdm-imagenet64": {**_VDM, "channels": 256, "blocks": 64},
 }
-"""The published networks: of guided-diffusion (ADM) those of ImageNet and LSUN at each size, EDM's at 64 x 64 and the
-two upsamplers of a cascade, those of DDPM, whose noise levels are timesteps from 0 to 999, and those of VDM."""
+"""The published networks: guided-diffusion's (ADM) of ImageNet and LSUN at each size and the two upsamplers of a
+cascade, EDM's at 64 x 64, DDPM's, whose noise levels are timesteps from 0 to 999, and VDM's."""
 
 
 class ResidualUNet(Conditioned, Published):
