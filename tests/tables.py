@@ -231,7 +231,6 @@ SCHEDULES = {
     ),
     "shifted_functions": Case(lambda: shifted(schedule_from_functions(*_plain_flow), 3.0), _flow_shift(3)),
 }
-PRESERVING = [name for name in SCHEDULES if not any(w in name for w in ("sub", "ve", "edm", "flow", "functions"))]
 
 
 def in_float64(test):

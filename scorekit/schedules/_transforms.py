@@ -21,7 +21,7 @@ class Shifted(Schedule):
 
     Attributes:
       base: the schedule whose path alpha and sigma stay on.
-      shift: log-SNR of this schedule minus that of the base, in nats.
+      shift: log-SNR of this schedule minus log-SNR of the base, in nats.
     """
 
     base: Schedule

@@ -34,7 +34,7 @@ def test_statistics_of_sounds_are_those_of_their_onsets_and_chroma():
     expected = structure.autocorrelation(onsets, tuple(range(8, 136, 8)))
     np.testing.assert_allclose(structure.rhythm_statistics(x, RATE), expected, atol=1e-4)
     expected = structure.self_similarity(chroma(x, RATE), tuple(range(4, 52, 4)))
-    np.testing.assert_allclose(structure.harmony_statistics(x, RATE), expected, rtol=1e-4)
+    np.testing.assert_allclose(structure.harmony_statistics(x, RATE), expected, rtol=1e-5)
 
 
 @pytest.mark.slow

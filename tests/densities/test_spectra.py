@@ -152,3 +152,30 @@ def test_errors_by_band_of_any_denoiser():
     each = np.asarray(spectra.band_power(x0, bands))
     np.testing.assert_allclose(found.mean[0], each.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.standard_error[0], each.std(axis=0, ddof=1) / np.sqrt(5), rtol=1e-5)
+
+
+@in_float64
+def test_the_exact_denoiser_of_a_field_has_the_wiener_error_in_expectation():
+    """No sampling: the denoiser is linear, so that its error covariance is a product of dense matrices."""
+    grid, schedule, ts = (3, 4), Cosine(), jnp.array([0.2, 0.5, 0.9])
+    field, d = random_fields.power_law(grid, 1.7), 12
+    transform = np.stack([np.fft.fftn(e.reshape(grid), norm="ortho").ravel() for e in np.eye(d)], 1)
+    covariance = (transform.conj().T @ np.diag(np.ravel(field.power)) @ transform).real
+    denoiser = exact_denoiser(field, schedule)
+    jacobian = jax.jacfwd(lambda x, t: denoiser(x.reshape(1, *grid, 1), t).x0.ravel())
+    matrices = np.asarray(jax.jit(jax.vmap(jacobian, (None, 0)))(jnp.zeros(d), ts))
+    for t, a in zip(ts, matrices, strict=True):
+        alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+        bias = alpha * a - np.eye(d)
+        error = transform @ (bias @ covariance @ bias.T + sigma**2 * a @ a.T) @ transform.conj().T
+        expected = spectra.wiener_error(np.ravel(field.power), schedule.log_snr(t))
+        np.testing.assert_allclose(np.diag(error).real, expected, rtol=1e-10)
+
+
+def test_the_spectrum_of_a_field_is_its_power():
+    field = random_fields.power_law((6, 9), exponent=2.0, channels=2)
+    bands, n = spectra.radial_bands((6, 9)), 4000
+    x = jax.jit(lambda key: field.sample(key, (n,)))(jax.random.key(0))
+    each = np.asarray(jax.jit(spectra.band_power)(x, bands))
+    power = np.bincount(np.ravel(bands.index), np.ravel(field.power)) / bands.count
+    np.testing.assert_array_less(np.abs(each.mean(axis=0) - power), 5 * each.std(axis=0) / np.sqrt(n))

@@ -1,12 +1,14 @@
 """Consistency models against Gaussian data, whose paths end where a linear map says."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from errors import raising
-from problems import COVARIANCE, plane
+from problems import COVARIANCE, moved, plane
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, densities, flow_maps, predictions, samplers, schedules, solvers
@@ -14,6 +16,16 @@ from scorekit.flow_maps import pseudo_huber, squared_error
 from scorekit.typing import Prediction
 
 TARGETS = ("x0", "eps", "score", "v", "velocity", predictions.EDMTarget(sigma_data=0.7))
+
+
+def exact_student(schedule, t_min):
+    """The denoiser whose consistency function is the exact map of the ODE of Gaussian data."""
+
+    def student(x, t):
+        end = jax.vmap(lambda x, t: moved(plane(), schedule, x, t, t_min))(x, jnp.broadcast_to(t, x.shape[:1]))
+        return flow_maps.chord(schedule, x, end, t, t_min)
+
+    return student
 
 
 def draws(n):
@@ -194,3 +206,30 @@ test_invalid_arguments_raise = raising(
         **{"schedule": schedules.Cosine(), "x0": X, "eps": X, "t": T, "s": T / 2, **changes},
     ),
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cosine", "edm"])
+@in_float64
+def test_exact_consistency_function_is_a_fixed_point_up_to_the_order_of_the_teacher(name):
+    schedule, t_min = SCHEDULES[name].make(), 0.02
+    student, teacher = exact_student(schedule, t_min), denoisers.exact_denoiser(plane(), schedule)
+    x0, eps = draws(32)
+    t = jnp.linspace(0.1, 0.9, 32)
+
+    def loss(student, width, solver):
+        data, options = (schedule, x0, eps, t, t - width), {"solver": solver, "t_min": t_min, "distance": squared_error}
+        return flow_maps.consistency_distillation_loss(student, student, teacher, *data, **options).mean() ** 0.5
+
+    error = jax.jit(functools.partial(loss, student))
+
+    for solver, order in ((solvers.Euler(), 2), (solvers.Heun(), 3)):  # of one step, one more than of the path
+        coarse, fine = error(2e-2, solver), error(1e-2, solver)
+        assert abs(np.log2(coarse / fine) - order) < 0.35, (solver, coarse, fine)
+    assert fine < 1e-4
+
+    def wrong(x, t):
+        x0_hat, eps_hat = student(x, t)
+        return Prediction((1.0 + 0.1 * t[:, None]) * x0_hat, eps_hat)
+
+    assert loss(wrong, 1e-2, solvers.Heun()) > 3 * fine

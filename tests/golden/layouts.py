@@ -22,9 +22,9 @@ CASES: dict[str, tuple[Any, dict[str, str], dict[str, Any], float]] = {
         1e-4,
     ),
     "dhariwal": (dhariwal, CLASSES, {}, 1e-4),
-    "ddpm/ddpm": (ddpm, STEPS, {}, 1e-5),
+    "ddpm/ddpm": (ddpm, STEPS | {"labels": "labels"}, {}, 1e-5),
     "ddpm/defaults": (ddpm, STEPS, {}, 1e-5),
-    "ddpm/residual": (ddpm, STEPS, {}, 1e-5),
+    "ddpm/residual": (ddpm, STEPS | {"labels": "labels"}, {}, 1e-5),
     "ddpm/tokens": (ddpm, STEPS | {"tokens": "tokens_in"}, {}, 1e-5),
     "dit": (dit, {"noise": "timestep", "labels": "labels"}, {"heads": 2} | FULL, 1e-4),
     "edm2": (edm2, CLASSES, {"head_channels": 8}, 1e-4),
@@ -59,7 +59,7 @@ def read(case):
     if layout is score_sde:
         tensors = {f"module.{name}": a for name, a in tensors.items()} | {"module.sigmas": np.ones(3)}
         arrays["log_noise"] = np.log(arrays["noise"])
-    if layout is dit:  # the embedders of all blocks are those of the first, as in every checkpoint
+    if layout is dit:  # all blocks have the embedders of the first, as in every checkpoint
         first = lambda name: "transformer_blocks.0." + name.split(".", 2)[2]
         tensors = {n: tensors[first(n)] if any(part in n for part in EMBEDDERS) else a for n, a in tensors.items()}
     if case == "edm2_karras_unet":  # its frequencies, each used twice, are not drawn by name

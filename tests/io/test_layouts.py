@@ -1,4 +1,4 @@
-"""Published layouts: names that are recognised, other names of the same weights, sizes, and what is refused."""
+"""Published layouts: names that are recognised, other names of the same weights, sizes, and errors."""
 
 import importlib
 from typing import Any
@@ -143,13 +143,13 @@ def test_all_trained_numbers_of_score_sde_are_parameters(case):
     assert sum(sizes) == sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
 
 
-# ---- what is refused -----------------------------------------------------------------------------------------------
+# ---- errors --------------------------------------------------------------------------------------------------------
 
 LACKING = {
     "song_unet_ncsnpp": "model.dec.4x4_block1.norm1.bias",
     "score_sde_ncsnpp": "module.all_modules.15.GroupNorm_0.bias",
 }
-REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
+INVALID: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "dit unused": ("dit", {"extra.weight": np.ones(2)}, {}, "does not use: extra.weight"),
     "dit block": (
         "dit",
@@ -204,16 +204,16 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", INVALID)
 def test_what_does_not_fit_is_named(name):
-    case, changes, options, message = REFUSED[name]
+    case, changes, options, message = INVALID[name]
     tensors, given, _ = read(case)
     tensors = {name: array for name, array in {**tensors, **changes}.items() if array is not None}
     with pytest.raises(ValueError, match=message):
         ALL[case][0].convert(Tensors(tensors), **{**given, **options})
 
 
-def test_other_positions_of_dit_and_other_networks_of_score_sde_are_refused():
+def test_other_positions_of_dit_and_other_networks_of_score_sde_are_errors():
     tensors, options, _ = read("dit")
     with pytest.raises(ValueError, match="other positions in 'pos_embed'"):
         dit.convert(Tensors(official(tensors) | {"pos_embed": np.zeros((1, 16, 16))}), **options)

@@ -25,7 +25,7 @@ from scorekit.io.preconditioning import LogSNRInput, Preconditioning, ddpm, edm,
 from scorekit.networks import EDM2, MLP, DiT, UNet
 from scorekit.schedules import Cosine, shifted
 
-TENSORS, ABOUT, ARRAYS = random_tensors.load("dit")
+TENSORS, _, ARRAYS = random_tensors.load("dit")
 FIRST = "transformer_blocks.0."
 DIFFUSERS = {n: TENSORS[FIRST + n.split(".", 2)[2]] if "embedder" in n else a for n, a in TENSORS.items()}
 X = np.moveaxis(ARRAYS["x"], 1, -1)

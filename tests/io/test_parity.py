@@ -1,4 +1,4 @@
-"""Networks with published weights: outputs are those of the published code at random parameters."""
+"""Networks with published weights: their outputs equal the published code's at random parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,8 @@ def error(found, expected):
 
 def error_of(case, **attributes):
     network, params = converted(case)
-    arrays, inputs = read(case)[2], dict(CASES[case][1])
-    if getattr(network, "num_classes", None) is not None and "labels" in arrays:
-        inputs["labels"] = "labels"
-    inputs = {name: arrays[array] for name, array in inputs.items()}
+    arrays = read(case)[2]
+    inputs = {name: arrays[array] for name, array in CASES[case][1].items()}
     return error(jax.jit(network.clone(**attributes).apply)(params, arrays["x"], **inputs), arrays["output"])
 
 

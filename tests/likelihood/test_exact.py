@@ -16,7 +16,6 @@ from scorekit import Prediction, denoisers, densities, schedules
 from scorekit.likelihood import log_likelihood
 from scorekit.numerics.divergence import draw_probes, with_divergence
 
-KEY = jax.random.key(0)
 GRID = np.linspace(1.0, 0.0, 65)  # compiles several times faster than adaptive steps
 SCHEDULES = {
     "linear_vp": schedules.LinearVP,

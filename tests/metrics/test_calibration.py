@@ -1,7 +1,6 @@
 """Diagnostics of posteriors: an exact posterior passes at the level of the test, a wrong one is found.
 
-The oracle is conjugate, ``theta ~ N(0, I)`` and ``x = theta + noise`` of a full covariance; in one dimension also a
-mixture.
+The oracle is conjugate, ``theta ~ N(0, I)`` and ``x = theta + noise`` of a full covariance.
 """
 
 import functools
@@ -24,14 +23,13 @@ def posterior_of(dim):
     return covariance @ np.linalg.inv(noise @ noise.T), np.linalg.cholesky(covariance), noise
 
 
-def simulations(seed, dim, n, count, scale=1.0, shift=0.0):
-    """Truths, standardised truths and samples under the tested posterior (its width times ``scale``, moved by ``shift``
-    standard deviations), and observations with the mean and the factor of the exact posterior."""
+def simulations(seed, dim, n, count, scale=1.0):
+    """Truths and samples of the tested posterior (its width times ``scale``), each also standardised."""
     rng = np.random.default_rng(seed)
     gain, factor, noise = posterior_of(dim)
     truth = rng.standard_normal((n, dim))
     x = truth + rng.standard_normal((n, dim)) @ noise.T
-    mean = x @ gain.T + shift * np.sqrt(np.sum(factor**2, axis=1))
+    mean = x @ gain.T
     z = rng.standard_normal((n, count, dim))
     standard = np.linalg.solve(factor, (truth - mean).T).T / scale
     return truth, standard, mean[:, None] + scale * z @ factor.T, z

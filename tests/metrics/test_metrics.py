@@ -59,7 +59,7 @@ def test_frechet_distances_of_features_and_of_statistics_match_scipy_sqrtm():
     cross = np.trace(linalg.sqrtm(a @ b).real)
     exact = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(a) + np.trace(b) - 2 * cross
     np.testing.assert_allclose(frechet(x, y), exact, rtol=1e-4)
-    np.testing.assert_allclose(metrics.fid(*map(metrics.feature_statistics, (x, y))), exact, rtol=1e-7)
+    np.testing.assert_allclose(metrics.fid(*map(metrics.feature_statistics, (x, y))), exact, rtol=1e-8)
 
 
 @pytest.mark.parametrize("n", [5, 100])  # fewer points than dimensions, and more

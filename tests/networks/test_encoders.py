@@ -1,4 +1,4 @@
-"""Encoders of an MLP's conditions: sets without order, masks, sequences with order, and dropout."""
+"""Encoders of an MLP's conditions: sets without order, masks, and sequences with order."""
 
 import jax
 import jax.numpy as jnp

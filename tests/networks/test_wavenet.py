@@ -97,3 +97,15 @@ def test_levels_of_each_patch(case):
         ValueError, match=r"noise must be a scalar or have shape \(2,\), or \(2, 24\), one per position"
     ):
         jax.eval_shape(lambda: NETWORK.apply(params, x, jnp.zeros((2, 3))))
+
+
+def test_wavenet_is_equivariant_to_shifts_of_signal_and_map():
+    network = WaveNet(channels=4, layers=3, cycle=3, patch=2, map_shape=(17, 2))
+    x = jnp.asarray(RNG.normal(size=(1, 64, 1)), jnp.float32)
+    value = jnp.asarray(RNG.normal(size=(1, 17, 2)), jnp.float32)  # a frame every 4 samples
+    params = perturbed(network, x)
+    apply = jax.jit(lambda x, value: network.apply(params, x, 0.2, dense_map=value)[0])
+    plain, shifted = apply(x, value), apply(jnp.roll(x, 4, axis=1), jnp.roll(value, 1, axis=1))
+    margin = network.receptive_field // 2 + 4 + 4  # and the kernel of the map, and its interpolation
+    np.testing.assert_allclose(shifted[margin + 4 : -margin], plain[margin : -margin - 4], rtol=1e-4, atol=1e-5)
+    assert float(jnp.abs(shifted[: margin // 2] - plain[: margin // 2]).max()) > 1e-3

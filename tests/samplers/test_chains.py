@@ -212,6 +212,7 @@ def test_trees_keep_their_dtypes():
     }
     for last in jax.jit(lambda: {name: run() for name, run in runs.items()})().values():
         chex.assert_trees_all_equal_shapes_and_dtypes(last, x)
+        assert not np.array_equal(last["a"], x["a"])
 
 
 @pytest.mark.slow

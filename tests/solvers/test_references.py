@@ -155,11 +155,21 @@ def test_unipc_predicts_and_corrects_with_moment_equations(name):
 
 @TWO
 @in_float64
-def test_third_order_dpm_solver_is_that_of_its_authors(name):
-    """DPM-Solver++(3S) as in the authors' repository."""
-    lv, x, r1, r2 = Values(name), START, 1 / 3, 2 / 3
-    for t, s in itertools.pairwise(TS):
+def test_single_step_dpm_solvers_are_those_of_the_authors(name):
+    """DPM-Solver++(2S) and (3S) as in the authors' repository, and DPM-Solver-2 of the first paper."""
+    lv = Values(name)
+
+    def two_s(x, t, s):
         h = lv.half(s) - lv.half(t)
+        m = lv.time(lv.half(t) + 0.5 * h)
+        d = x0_of(x, t)
+        u = lv.sigma(m) / lv.sigma(t) * x - lv.alpha(m) * np.expm1(-0.5 * h) * d
+        gain = -lv.alpha(s) * np.expm1(-h)
+        return lv.sigma(s) / lv.sigma(t) * x + gain * d + gain * (x0_of(u, m) - d)
+
+    def three_s(x, t, s):
+        h = lv.half(s) - lv.half(t)
+        r1, r2 = 1 / 3, 2 / 3
         s1, s2 = lv.time(lv.half(t) + r1 * h), lv.time(lv.half(t) + r2 * h)
         phi_11, phi_12, phi_1 = np.expm1(-r1 * h), np.expm1(-r2 * h), np.expm1(-h)
         phi_22, phi_2 = np.expm1(-r2 * h) / (r2 * h) + 1.0, phi_1 / h + 1.0
@@ -167,8 +177,56 @@ def test_third_order_dpm_solver_is_that_of_its_authors(name):
         x1 = lv.sigma(s1) / lv.sigma(t) * x - lv.alpha(s1) * phi_11 * d
         x2 = lv.sigma(s2) / lv.sigma(t) * x - lv.alpha(s2) * phi_12 * d
         x2 = x2 + r2 / r1 * (lv.alpha(s2) * phi_22) * (x0_of(x1, s1) - d)
-        x = lv.sigma(s) / lv.sigma(t) * x - lv.alpha(s) * phi_1 * d + lv.alpha(s) * phi_2 / r2 * (x0_of(x2, s2) - d)
-    np.testing.assert_allclose(got(S.DPMSolver(order=3), lv), x, rtol=1e-9)
+        return lv.sigma(s) / lv.sigma(t) * x - lv.alpha(s) * phi_1 * d + lv.alpha(s) * phi_2 / r2 * (x0_of(x2, s2) - d)
+
+    def solver_2(x, t, s):
+        h = lv.half(s) - lv.half(t)
+        m = lv.time(lv.half(t) + 0.5 * h)
+        u = lv.alpha(m) / lv.alpha(t) * x - lv.sigma(m) * np.expm1(0.5 * h) * lv.eps(x, t)
+        return lv.alpha(s) / lv.alpha(t) * x - lv.sigma(s) * np.expm1(h) * lv.eps(u, m)
+
+    for reference, solver in (
+        (two_s, S.DPMSolver(order=2)),
+        (three_s, S.DPMSolver(order=3)),
+        (solver_2, S.DPMSolver(order=2, prediction="eps")),
+    ):
+        x = START
+        for t, s in itertools.pairwise(TS):
+            x = reference(x, t, s)
+        np.testing.assert_allclose(got(solver, lv), x, rtol=1e-9)
+
+
+@TWO
+@in_float64
+def test_stochastic_dpm_solvers_are_those_of_k_diffusion(name):
+    """``sample_dpmpp_2m_sde`` (midpoint) and ``sample_dpmpp_3m_sde``, on ``x / alpha`` against sigma / alpha."""
+    lv, eta = Values(name), 0.7
+    for order in (2, 3):
+        y, old, steps = START / lv.alpha(TS[0]), [], []
+        for (t, s), z in zip(itertools.pairwise(TS), normals(), strict=True):
+            w_t, w_s = np.exp(-lv.half(t)), np.exp(-lv.half(s))
+            h = lv.half(s) - lv.half(t)
+            h_eta = h * (eta + 1)
+            d = x0_of(y * lv.alpha(t), t)
+            y_s = np.exp(-h_eta) * y - np.expm1(-h_eta) * d
+            if order == 2 and old:
+                y_s = y_s + 0.5 * -np.expm1(-h_eta) * (h / steps[0]) * (d - old[0])
+            if order == 3 and old:
+                r0 = steps[0] / h
+                d1 = (d - old[0]) / r0
+                # phi_2 of k-diffusion is in units of h_eta: exact for any eta only in units of h
+                phi_2 = np.expm1(-h_eta) / h_eta + 1
+                if len(old) > 1:
+                    r1 = steps[1] / h
+                    d1_1 = (old[0] - old[1]) / r1
+                    d1, d2 = d1 + (d1 - d1_1) * r0 / (r0 + r1), (d1 - d1_1) / (r0 + r1)
+                    y_s = y_s - (phi_2 / h_eta - 0.5) * d2
+                y_s = y_s + phi_2 * d1
+            y = y_s + z * w_s * np.sqrt(-np.expm1(-2 * h * eta))
+            old, steps = [d, *old][:2], [h, *steps][:2]
+            assert w_s < w_t
+        solver = S.DPMSolverPP2MSDE(eta=eta) if order == 2 else S.DPMSolverPP3MSDE(eta=eta)
+        np.testing.assert_allclose(got(solver, lv, KEY), y * lv.alpha(TS[-1]), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["sub_vp", "geometric_ve"])

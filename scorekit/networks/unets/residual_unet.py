@@ -69,7 +69,7 @@ cascade, EDM's at 64 x 64, DDPM's, whose noise levels are timesteps from 0 to 99
 
 
 class ResidualUNet(Conditioned, Published):
-    """The U-Net of guided-diffusion (ADM) and EDM ("DhariwalUNet"), and with other attributes that of DDPM and of VDM.
+    """The U-Net of guided-diffusion (ADM) and EDM ("DhariwalUNet"), and with other attributes of DDPM and VDM.
 
     With ``c`` the embedding of noise level, class and vector, a residual block computes::
 
@@ -107,7 +107,7 @@ class ResidualUNet(Conditioned, Published):
       symmetric_padding: whether the convolutions that halve the resolution are padded at both ends.
       groups: largest number of groups of the norms.
       group_channels: least channels of a group.
-      norm_epsilon: number added to the variances of the norms, but for those of transformers.
+      norm_epsilon: number added to the variances of the norms outside transformers.
       noise_channels: features of the noise level, even; its embedding has four times as many. None: ``channels``.
       cosine_first: whether the cosines of the noise level precede the sines.
       frequency_shift: 1: the lowest of the K frequencies is exactly 1e-4 of the highest; 0: ``1e-4 ** (1 - 1 / K)``.

@@ -8,8 +8,7 @@ import scipy.optimize
 
 from scorekit import audio
 
-RATE, SIZE, HOP = 8000, 256, 64
-WINDOW = audio.hann(SIZE)
+RATE, SIZE = 8000, 256
 BANK = audio.mel_filter_bank(RATE, SIZE, 40, f_min=40.0)
 
 

@@ -184,8 +184,9 @@ def test_sparse_attention_is_masked_attention(pattern, length):
 
 
 @pytest.mark.slow
-def test_bfloat16_and_rematerialisation_compute_the_same():
-    network = NETWORKS["full"]
+@pytest.mark.parametrize("name", ["full", "wavenet", "pixels"])
+def test_bfloat16_and_rematerialisation_compute_the_same(name):
+    network = NETWORKS[name]
     x = jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
     params = perturbed(network, x, 0.3)
     loss = lambda params, **changes: jnp.sum(jnp.square(network.clone(**changes).apply(params, x)))
@@ -196,6 +197,24 @@ def test_bfloat16_and_rematerialisation_compute_the_same():
     assert coarse.dtype == jnp.float32
     assert coarse != exact
     np.testing.assert_allclose(coarse, exact, rtol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wavenet", "full"])
+def test_dropout_is_active_when_it_has_a_key_and_differs_in_every_block(name):
+    network = NETWORKS[name]
+    x = jnp.asarray(RNG.normal(size=(BATCH, LENGTH, 1)), jnp.float32)
+    params = perturbed(network, x)
+    dropping = network.clone(dropout=0.5, remat=True)
+    apply = jax.jit(lambda key: dropping.apply(params, x, rngs={"dropout": key}))
+    one, other = apply(jax.random.key(0)), apply(jax.random.key(1))
+    assert not np.array_equal(one, other)
+    np.testing.assert_array_equal(one, apply(jax.random.key(0)))
+    exact = network.apply(params, x)
+    np.testing.assert_allclose(dropping.apply(params, x), exact, rtol=1e-5, atol=1e-6)
+    linear = dropping.clone(dropout=1e-3)
+    near = linear.apply(params, x, rngs={"dropout": jax.random.key(2)})
+    assert np.median(np.abs(near - exact)) < 0.02 * np.std(exact)
 
 
 @pytest.mark.parametrize("name", ["wavenet", "pixels"])

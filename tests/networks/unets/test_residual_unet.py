@@ -1,4 +1,4 @@
-"""The residual U-Net: published sizes, dropout, noise levels, heads, and the features of the input."""
+"""The residual U-Net: a residual block, noise levels, octaves of the input, and attention."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ X = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype(np.float32)
 TINY = ResidualUNet(channels=8, multipliers=(1,), blocks=0)
 
 
-def test_a_residual_block_adds_or_multiplies_what_the_condition_says():
+def test_a_residual_block_multiplies_and_adds_what_the_condition_says():
     condition = np.array([[0.5, -1.0, 2.0, 0.25], [1.0, 0.0, -0.5, 3.0]], np.float32)
     block = ResidualBlock(2, Norm(1), film="scale_shift")
     params = block.init(KEY, X[..., :2], condition)

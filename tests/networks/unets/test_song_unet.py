@@ -1,4 +1,4 @@
-"""DDPM++ and NCSN++: filters, embeddings, dropout, published sizes and attributes out of range."""
+"""DDPM++ and NCSN++: filters, and the frequencies of the Fourier embedding."""
 
 from typing import Any
 
@@ -7,13 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scorekit.networks import SongUNet
 from scorekit.networks.unets._song_blocks import DownsamplingConv, downsample, upsample
 from scorekit.networks.unets.song_unet import _RandomFrequencies
 
 RNG = np.random.default_rng(0)
-NETWORK = SongUNet(channels=8, multipliers=(1,), attention_resolutions=(4,), num_classes=3, vector_size=2)
-X = RNG.normal(size=(2, 4, 6, 1)).astype(np.float32)
 TAPS = [(1, 1), (1, 3, 3, 1), (1, 2, 5, 3, 2, 4)]
 
 
