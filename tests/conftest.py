@@ -45,7 +45,12 @@ elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(CACHE, "main")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+if not as_users:
+    # XLA optimises programs only a little, also in processes of the tests: less CPU time, a different rounding
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+
 import chex  # noqa: E402  (imports jax: the environment is set above)
+from jax._src.interpreters import mlir  # noqa: E402
 
 chex.set_n_cpu_devices(int(os.environ.get("SCOREKIT_TEST_DEVICES", "4")))
 
@@ -65,21 +70,8 @@ def shared_contexts(make):
     return lambda: kept(threading.get_ident(), next(programs) // 100)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def little_optimised(request):
-    """XLA optimises what these compile only a little, also in their processes: less CPU time, a different rounding."""
-    import jax  # late: the environment is set above
-    from jax._src.interpreters import mlir
-
-    wanted = not as_users and request.path.name != "test_colabs.py"  # notebooks train for minutes
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", str(wanted))
-        if is_known:
-            patch.setattr(mlir, "make_ir_context", shared_contexts(mlir.make_ir_context))
-        before = jax.config.read("jax_disable_most_optimizations")
-        jax.config.update("jax_disable_most_optimizations", wanted)
-        yield
-    jax.config.update("jax_disable_most_optimizations", before)
+if is_known:
+    mlir.make_ir_context = shared_contexts(mlir.make_ir_context)
 
 
 LACKING = "|".join(name for name in ("pretty_midi", "parselmouth") if importlib.util.find_spec(name) is None)

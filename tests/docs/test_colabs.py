@@ -85,6 +85,7 @@ def test_notebook_with_downloads_runs(name, site, folder, monkeypatch, request, 
 def run(path, site, folder, python, monkeypatch):
     """The first one installs the wheel, which lies beside it, by its first cell."""
     monkeypatch.setenv("XLA_FLAGS", os.environ["SCOREKIT_TEST_XLA_FLAGS"])  # one device, as a reader has
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)  # notebooks train for minutes
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     assert not any(cell.get("outputs") for cell in nbformat.read(path, 4).cells), "commit notebooks without outputs"
     notebook = site.execute(Path(shutil.copy(path, folder)), python)
