@@ -29,17 +29,6 @@ class Labelled:
         return Prediction(jax.tree.map(lambda x: x + shift, x_t), jax.tree.map(lambda x: x - shift, x_t))
 
 
-@pytest.mark.parametrize("t", [T, jnp.linspace(0.1, 0.9, 5)])
-def test_one_batched_call_equals_two(t):
-    labels, null, conditional = jnp.arange(5), jnp.int32(9), Labelled()
-    batched = classifier_free_batched(conditional, labels, null, 3.0)(X, t)
-    assert conditional.rows == [10]
-    at = lambda label: lambda x, t: conditional(x, t, jnp.broadcast_to(label, (5,)))
-    two = classifier_free(at(labels), at(null), 3.0)(X, t)
-    assert conditional.rows == [10, 5, 5]
-    same(batched, two)
-
-
 def test_batched_takes_a_null_for_each_leaf_of_the_condition():
     condition = {"label": jnp.arange(5), "text": jnp.linspace(0.0, 1.0, 10).reshape(5, 2)}
     null = {"label": 9, "text": jnp.array([0.5, -0.5])}
@@ -200,17 +189,6 @@ def counted(name, calls, value):
         return Prediction(x + value, x - value)
 
     return denoiser
-
-
-@pytest.mark.parametrize(("noise", "expected"), [(0.4, "plain"), (0.51, "guided"), (2.0, "guided"), (2.1, "plain")])
-def test_interval_skips_the_guided_call_outside(noise, expected):
-    calls, schedule = [], schedules.GeometricVE(sigma_min=0.01, sigma_max=10.0)
-    rule = interval(counted("guided", calls, 1.0), counted("plain", calls, 0.0), schedule, 0.5, 2.001)
-    t = schedule.time_at(-2.0 * jnp.log(noise))
-    out = jax.jit(lambda x, t: rule(x, t))(X, t)
-    jax.effects_barrier()
-    assert calls == [expected]
-    same(out.x0, X + (expected == "guided"))
 
 
 def test_interval_saves_calls_in_sample():

@@ -9,9 +9,9 @@ from tables import in_float64
 
 from scorekit import weightings
 from scorekit.denoisers import denoiser_from_network
-from scorekit.losses import denoising_loss, denoising_loss_at
+from scorekit.losses import denoising_loss_at
 from scorekit.schedules import Cosine, GeometricVE, RectifiedFlow
-from scorekit.times import Times, discrete
+from scorekit.times import Times
 
 RNG = np.random.default_rng(0)
 X0, EPS = RNG.normal(size=(2, 5, 3))
@@ -52,16 +52,3 @@ def test_noise_prediction_is_data_prediction_with_a_skip_connection(schedule):
     # and the two plain losses differ by the factor SNR alone: E|eps - eps_hat|^2 = SNR E|x0 - x0_hat|^2
     eps_mse, x0_mse = values[0][0]
     np.testing.assert_allclose(eps_mse, np.exp(schedule.log_snr(T)) * x0_mse, rtol=1e-9)
-
-
-def test_loss_at_one_noise_level_is_that_of_a_denoising_autoencoder():
-    """The loss at a single time is the reconstruction error of the corrupted input."""
-    key, schedule = jax.random.key(0), Cosine()
-    reconstruct = lambda x, t: 0.5 * x
-    options = {"target": "x0", "weighting": weightings.x0, "times": discrete(0.3)}
-    loss, aux = jax.jit(lambda key: denoising_loss(key, reconstruct, schedule, X0, **options))(key)
-    np.testing.assert_array_equal(aux.t, np.float32(0.3))
-    alpha, sigma = float(schedule.alpha(0.3)), float(schedule.sigma(0.3))
-    eps = jax.random.normal(jax.random.split(key)[1], X0.shape)
-    corrupted = alpha * X0 + sigma * eps
-    np.testing.assert_allclose(loss, np.mean((0.5 * corrupted - X0) ** 2, axis=1), rtol=1e-5)

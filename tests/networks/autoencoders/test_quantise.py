@@ -28,14 +28,6 @@ def test_nearest_code_returns_the_first_of_equal_codes():
     assert nearest_code(jnp.zeros((1, 2)), jnp.array([[3.0, 0.0], [1.0, 0.0], [1.0, 0.0]])).tolist() == [1]
 
 
-def test_quantise_returns_codes_and_is_idempotent():
-    found = quantise(X, CODES)
-    np.testing.assert_allclose(found.values, CODES[exhaustive_search(X, CODES)], rtol=1e-6, atol=1e-6)
-    again = quantise(CODES[found.index], CODES)
-    np.testing.assert_array_equal(again.index, found.index)
-    np.testing.assert_array_equal(again.commitment, 0)
-
-
 def test_losses_are_the_mean_squared_distance():
     found = quantise(X, CODES)
     distance = ((X - CODES[exhaustive_search(X, CODES)]) ** 2).mean(-1)
