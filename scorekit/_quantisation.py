@@ -6,7 +6,7 @@ Two scalings are in use. :func:`to_unit` maps the smallest value to -1 and the l
 ``x`` is ``to_unit(x) * (bins - 1) / bins``.
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,9 @@ from scorekit.typing import Array, ArrayLike, Key
 
 __all__ = ["dequantise", "from_unit", "to_unit"]
 
-_Bins: TypeAlias = Annotated[int, Count(2)]
-
 
 @checked
-def to_unit(x: ArrayLike, bins: _Bins) -> Array:
+def to_unit(x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
     """Integers to floats: ``2 x / (bins - 1) - 1``.
 
     Args:
@@ -38,7 +36,7 @@ def to_unit(x: ArrayLike, bins: _Bins) -> Array:
 
 
 @checked
-def from_unit(x: ArrayLike, bins: _Bins) -> Array:
+def from_unit(x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
     """Floats to the nearest integers, the inverse of :func:`to_unit`.
 
     Args:
@@ -57,7 +55,7 @@ def from_unit(x: ArrayLike, bins: _Bins) -> Array:
 
 
 @checked
-def dequantise(key: Key, x: ArrayLike, bins: _Bins) -> Array:
+def dequantise(key: Key, x: ArrayLike, bins: Annotated[int, Count(2)]) -> Array:
     """Uniform dequantisation: ``2 (x + u) / bins - 1`` with u uniform on [0, 1).
 
     Args:

@@ -24,7 +24,7 @@ from scorekit.densities.random_fields import RandomField
 from scorekit.numerics.networks import output_like
 from scorekit.predictions import Score, Target, TargetName, as_target, seen_log_snr
 from scorekit.trees import as_pytree, combine
-from scorekit.typing import Array, Denoiser, Network, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, Network, Number, PyTree, Schedule
 
 __all__ = [
     "condition_on_log_snr",
@@ -168,7 +168,7 @@ def _log_snr_network(network, schedule, scale, x_t, t):
 
 
 @checked
-def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite = 0.25) -> Network:
+def condition_on_log_snr(network: Network, schedule: Schedule, scale: Finite[Number] = 0.25) -> Network:
     """A network of ``(x_t, t)`` from one conditioned on the noise level, which is called with ``scale * log_snr(t)``.
 
     The log-SNR is clipped to +-20 nats: at pure noise, t = 1, and for clean data the network gets an input of the range
@@ -196,7 +196,7 @@ def _scaled_network(network, schedule, sigma_data, x_t, t):
 
 
 @checked
-def scale_input(network: Network, schedule: Schedule, sigma_data: Positive = 0.5) -> Network:
+def scale_input(network: Network, schedule: Schedule, sigma_data: Positive[Number] = 0.5) -> Network:
     """A network whose input is scaled to ``x_t / sqrt(sigma^2 + alpha^2 sigma_data^2)``, of unit variance at every t.
 
     With :class:`scorekit.predictions.EDMTarget` and :func:`condition_on_log_snr` (``scale=-1/8`` is EDM's

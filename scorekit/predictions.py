@@ -40,7 +40,7 @@ from scorekit.checks import check_floating, check_levels, check_like, check_per_
 from scorekit.numerics import clip_to_interior
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, pytree_dataclass, where
-from scorekit.typing import Array, ArrayLike, Prediction, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Number, Prediction, PyTree, Schedule
 
 __all__ = [
     "TARGETS",
@@ -235,7 +235,7 @@ class EDMTarget(Target):
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
 
-    sigma_data: Positive = 0.5
+    sigma_data: Positive[Number] = 0.5
 
     def _coefficients(self, t, schedule):
         alpha, sigma, s = schedule.alpha(t), schedule.sigma(t), self.sigma_data

@@ -7,8 +7,10 @@ Shapes: ``x`` is any pytree of floating arrays whose leaves have a leading batch
 ``vmap``); ``t`` is a scalar or a batch ``(B,)``.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Union, runtime_checkable
 
 import jax
 
@@ -19,8 +21,10 @@ __all__ = [
     "FlowMap",
     "Key",
     "LogDet",
+    "Named",
     "Network",
     "Number",
+    "Numbers",
     "Prediction",
     "PyTree",
     "Schedule",
@@ -28,15 +32,50 @@ __all__ = [
     "Weighting",
 ]
 
+if TYPE_CHECKING:
+    from typing import Annotated as Named
+else:
+
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Named:
+        """``Named[type, "Name", ...]`` is ``Annotated`` to a type checker, and prints as its name.
+
+        >>> from typing import TypeVar
+        >>> Row = Named[list[TypeVar("T")], "Row"]
+        >>> Row[int] | None
+        typing.Optional[Row[int]]
+        """
+
+        __origin__: Any
+        __metadata__: tuple
+
+        def __class_getitem__(cls, parts):
+            return cls(parts[0], parts[1:])
+
+        def __getitem__(self, base):
+            name, *rest = self.__metadata__
+            return Named(base, (f"{name}[{inspect.formatannotation(base)}]", *rest))
+
+        def __or__(self, other):
+            return Union[self, other]  # noqa: UP007
+
+        __ror__ = __or__
+
+        def __repr__(self):
+            return self.__metadata__[0]
+
+
 Array: TypeAlias = jax.Array
 """A JAX array, concrete or traced."""
-ArrayLike: TypeAlias = jax.typing.ArrayLike
+ArrayLike: TypeAlias = Named[jax.typing.ArrayLike, "ArrayLike"]
 """A JAX or NumPy array, or a number: an argument of ``jnp.asarray``."""
-Number: TypeAlias = float | jax.Array
+Numbers: TypeAlias = Named[ArrayLike | Sequence[float], "Numbers"]
+"""An array, a number, or a sequence of numbers."""
+Number: TypeAlias = Named[float | jax.Array, "Number"]
 """A hyper-parameter: a number or an array, concrete or traced."""
 PyTree: TypeAlias = Any
 """Nested containers of arrays, such as one array."""
-Key: TypeAlias = Annotated[jax.Array, "PRNG key"]
+Key: TypeAlias = Named[jax.Array, "Key"]
 """A typed PRNG key, ``jax.random.key(seed)``."""
 
 
@@ -56,20 +95,20 @@ class Prediction(NamedTuple):
     eps: PyTree
 
 
-Network: TypeAlias = Callable[[PyTree, Array], PyTree]
+Network: TypeAlias = Named[Callable[[PyTree, Array], PyTree], "Network"]
 """``(x_t, t) -> output``: a neural network; the meaning of the output is the *target*."""
 
-Denoiser: TypeAlias = Callable[[PyTree, Array], Prediction]
+Denoiser: TypeAlias = Named[Callable[[PyTree, Array], Prediction], "Denoiser"]
 """``(x_t, t) -> Prediction``: the argument of solvers, guidance and likelihoods."""
 
-FlowMap: TypeAlias = Callable[..., Prediction]
+FlowMap: TypeAlias = Named[Callable[..., Prediction], "FlowMap"]
 """``(x_t, t, s=t) -> Prediction``: the pair ``(x0, eps)`` through which the path of the probability-flow ODE from
 ``x_t`` ends in ``alpha_s x0 + sigma_s eps`` at s; with two arguments, a denoiser."""
 
-LogDet: TypeAlias = Callable[[PyTree, Array, Array], Array]
+LogDet: TypeAlias = Named[Callable[[PyTree, Array, Array], Array], "LogDet"]
 """``(x_t, t, s) -> log |det dX/dx_t|`` of a flow map, in nats ``(B,)``."""
 
-Weighting: TypeAlias = Callable[[Array], Array]
+Weighting: TypeAlias = Named[Callable[[Array], Array], "Weighting"]
 """``log_snr -> lambda``: the weight of the eps-MSE."""
 
 

@@ -41,10 +41,10 @@ from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, NonNegative, Positive, checked
 from scorekit.checks import nan_unless
-from scorekit.numerics import Values, band_fractions, clip_to_interior, wide
+from scorekit.numerics import band_fractions, clip_to_interior, wide
 from scorekit.schedules import time_derivative
 from scorekit.trees import as_pytree
-from scorekit.typing import Array, Number, Schedule, Weighting
+from scorekit.typing import Array, Number, Numbers, Schedule, Weighting
 
 __all__ = [
     "band",
@@ -137,7 +137,7 @@ def _min_snr(gamma: Number, log_snr: Array) -> Array:
 
 
 @checked
-def min_snr(gamma: Positive = 5.0) -> Weighting:
+def min_snr(gamma: Positive[Number] = 5.0) -> Weighting:
     """``lambda = min(SNR, gamma) / SNR``.
 
     Args:
@@ -157,7 +157,7 @@ def _p2(gamma: Number, k: Number, log_snr: Array) -> Array:
 
 
 @checked
-def p2(gamma: NonNegative = 1.0, k: Positive = 1.0) -> Weighting:
+def p2(gamma: NonNegative[Number] = 1.0, k: Positive[Number] = 1.0) -> Weighting:
     """``lambda = 1 / (k + SNR)^gamma``.
 
     Args:
@@ -177,7 +177,7 @@ def _edm(sigma_data: Number, log_snr: Array) -> Array:
 
 
 @checked
-def edm(sigma_data: Positive = 0.5) -> Weighting:
+def edm(sigma_data: Positive[Number] = 0.5) -> Weighting:
     """``lambda = 1 + 1 / (sigma_data^2 SNR)``: unit weight on the preconditioned network of EDM.
 
     Args:
@@ -210,7 +210,7 @@ def _logit_normal(mean: Number, std: Number, log_snr: Array) -> Array:
 
 
 @checked
-def logit_normal(mean: Finite = 0.0, std: Positive = 1.0) -> Weighting:
+def logit_normal(mean: Finite[Number] = 0.0, std: Positive[Number] = 1.0) -> Weighting:
     """:func:`flow` times the logit-normal density ``N(logit t; mean, std^2) / (t (1 - t))`` of flow time.
 
     With uniform times of a rectified flow it is the same objective as logit-normal times without it.
@@ -232,7 +232,7 @@ def _sigmoid(bias: Number, log_snr: Array) -> Array:
 
 
 @checked
-def sigmoid(bias: Finite = 0.0) -> Weighting:
+def sigmoid(bias: Finite[Number] = 0.0) -> Weighting:
     """``lambda = sigmoid(bias - log_snr)``, defined per unit of log-SNR.
 
     Wrap it in :func:`per_log_snr` to train with uniform times of any schedule.
@@ -255,7 +255,7 @@ def _band(log_power: Array, fraction: Array, log_snr: Array) -> Array:
 
 
 @checked
-def band(power: Values, count: Values | None = None) -> Weighting:
+def band(power: Positive[Numbers], count: Positive[Numbers] | None = None) -> Weighting:
     """Concentrates on the noise levels at which a frequency band is recovered; defined per unit of log-SNR.
 
     At log-SNR l the recoverable fraction of a Fourier coefficient of power P is ``g = P e^l / (1 + P e^l)`` (the gain

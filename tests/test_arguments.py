@@ -24,10 +24,10 @@ from valid_calls.networks import NETWORKS
 
 import scorekit as sk
 from scorekit import arguments, audio, discrete, likelihood, losses, metrics, schedules, solvers, training, typing
-from scorekit.arguments import Each, OneOf
+from scorekit.arguments import Each, Fraction, OneOf, Positive, bounds_of, checked
 from scorekit.arguments._kinds import check_kind
 from scorekit.networks import code_counts, nearest_code, quantise
-from scorekit.typing import Prediction
+from scorekit.typing import Number, Prediction
 
 ROWS, NAMES, BOUNDED = rows(), public_names(), public_bounds()
 
@@ -164,6 +164,8 @@ BENEATH = (
 
 def members(annotation):
     """The members of a union, without their parameters."""
+    if hasattr(annotation, "__metadata__"):
+        return members(annotation.__origin__)
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return set().union(*map(members, get_args(annotation)))
@@ -187,6 +189,44 @@ def test_keys_of_both_kinds_and_arrays_of_keys_pass():
     for key in jax.random.key(0), jax.random.PRNGKey(0), jax.random.split(jax.random.key(0), 3):
         check_kind(typing.Key, "key", key)
         jax.jit(lambda key: check_kind(typing.Key, "key", key))(key)
+
+
+def test_annotations_print_as_they_are_written():
+    def shrink(
+        x: typing.ArrayLike, rate: Positive[Number] | None, *, key: typing.Key, steps: arguments.PositiveInt
+    ): ...
+
+    text = "(x: ArrayLike, rate: Optional[Positive[Number]], *, key: Key, steps: PositiveInt)"
+    assert str(inspect.signature(shrink)) == text
+    assert repr(arguments.Between(0, open="low")) == "Between(low=0, open='low')"
+
+
+def test_one_number_is_declared_by_its_type():
+    @checked
+    def shrink(rate: Positive[float], rates: Positive[Number]):
+        return rates
+
+    assert shrink(jnp.ones(()), np.ones(2)).shape == jax.jit(shrink)(1.0, np.ones(2)).shape == (2,)
+    with pytest.raises(ValueError, match=r"^rate must be a scalar, got shape \(2,\)"):
+        shrink(np.ones(2), 1.0)
+
+
+def test_annotations_that_are_strings_are_evaluated():
+    source = "from __future__ import annotations\ndef shrink(rate: Fraction[float] | None) -> Undefined: ..."
+    namespace = {"__name__": __name__}
+    exec(source, namespace)
+    assert bounds_of(namespace["shrink"])["rate"].optional
+    with pytest.raises(ValueError, match=r"^rate must be in \[0, 1\], got 2.0"):
+        checked(namespace["shrink"])(2.0)
+
+
+@pytest.mark.parametrize("annotation", ["Undefined", Positive["Undefined"], Positive[float] | Fraction[float]])
+def test_annotations_that_cannot_be_read_are_an_error_when_the_function_is_decorated(annotation):
+    def shrink(rate): ...
+
+    shrink.__annotations__["rate"] = annotation
+    with pytest.raises(TypeError, match=r"^rate of .*shrink: .*(Undefined|has two bounds)"):
+        checked(shrink)
 
 
 COLUMN = ones(4)  # (4,) and (4, 1) would broadcast to (4, 4)

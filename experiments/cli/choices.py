@@ -247,7 +247,7 @@ class Choice:
 
     >>> half = Choice(lambda slope=1.0: slope, "A line.", slope=Field(0.5, Between(0, 1), "Its slope."))
     >>> half(), half.__doc__, bounds_of(half)["slope"].bound
-    (0.5, 'A line.', Between(low=0, high=1, open='', infinite=False, scalar=False))
+    (0.5, 'A line.', Between(low=0, high=1))
     """
 
     def __init__(self, factory: Callable, like: Any = None, *, drop: tuple[str, ...] = (), **overrides: Any):

@@ -28,6 +28,7 @@ from experiments.data.finite import keep_not_finite, zero_not_finite
 from experiments.data.representation import REPRESENTATIONS, axes_of, build_representation
 from scorekit import audio
 from scorekit.arguments import Between, Count, Positive, PositiveInt
+from scorekit.typing import Number
 
 _FftSize: TypeAlias = Annotated[int, Count(2, 2**20)]
 _Hop: TypeAlias = Annotated[int, Count(1, 2**20)]
@@ -55,7 +56,7 @@ def mel_magnitudes(
     return lambda batch: features.images(features.encode(audio.pcm_to_float(jnp.asarray(batch["raw"]))))
 
 
-def low_rate(dataset: "Sounds", factor: PositiveInt = 4, scale: Positive = 1.0) -> Map:
+def low_rate(dataset: "Sounds", factor: PositiveInt = 4, scale: Positive[Number] = 1.0) -> Map:
     """A dense map: the samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``."""
     del dataset
     return lambda batch: scale * audio.low_rate(audio.pcm_to_float(jnp.asarray(batch["raw"])), factor)[..., None]

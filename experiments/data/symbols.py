@@ -170,7 +170,7 @@ def roll(dataset: Any) -> Coding:
 
 def events(
     dataset: Any,
-    resolution: Annotated[float, Between(0.001, 1, scalar=True)] = 0.01,
+    resolution: Annotated[float, Between(0.001, 1)] = 0.01,
     velocities: Annotated[int, Count(1, 127)] = 32,
     length: PositiveInt = 256,
 ) -> Coding:

@@ -10,7 +10,7 @@ from scorekit.arguments import Between, Count, Each, Finite, OneOf
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, TimestepInput
 from scorekit.times import TimeSampler
-from scorekit.typing import Schedule, Weighting
+from scorekit.typing import Number, Schedule, Weighting
 
 _LINEAR_LOG_SNR = Choice(
     lambda log_snr_max=13.3, log_snr_min=-5.0: schedules.learned(1, log_snr_max, log_snr_min),
@@ -114,7 +114,7 @@ def _discrete_times(ts: Annotated[tuple, Each(FRACTION, least=1)], weights: _Pos
     return times.discrete(ts, weights or None)
 
 
-def _sigmoid(schedule: Schedule, bias: Finite = 0.0) -> Weighting:
+def _sigmoid(schedule: Schedule, bias: Finite[Number] = 0.0) -> Weighting:
     return weightings.per_log_snr(weightings.sigmoid(bias), schedule)
 
 

@@ -1,9 +1,10 @@
 """Bounds of arguments: declared in the annotation, checked when the function is called.
 
-A bound is metadata of ``Annotated``; one that is used more than once is a named alias::
+A bound is metadata of ``Annotated``; one that is used more than once is a named alias of any type. ``Positive[float]``
+is one number, traced or not; an argument that is ``Positive[Number]`` may be mapped over, and be an array::
 
     @checked
-    def shrink(x: Array, rate: Fraction, steps: PositiveInt = 1) -> Array: ...
+    def shrink(x: Array, rate: Fraction[Number], steps: PositiveInt = 1) -> Array: ...
 
 :func:`checked` reads the annotations of a function once, :func:`~scorekit.trees.pytree_dataclass` the annotations of a
 class; a ``Literal`` is a bound as well. Concrete values are checked, every element of an array. A tracer passes a
@@ -19,108 +20,128 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, ForwardRef, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar, Union, get_args, get_origin
+
+import numpy as np
 
 from scorekit.arguments._bounds import Between, Bound, Count, Each, OneOf
 from scorekit.arguments._kinds import KINDS, check_function, check_kind
-from scorekit.typing import Number
+from scorekit.typing import Named
 
 __all__ = [
-    "AboveZero",
-    "AboveZeroScalar",
-    "BelowOne",
-    "BelowOneScalar",
     "Between",
     "Bound",
     "Count",
     "Each",
     "Finite",
-    "FiniteScalar",
     "Fraction",
-    "FractionScalar",
+    "FractionBelowOne",
     "NonNegative",
     "NonNegativeInt",
-    "NonNegativeScalar",
     "OneOf",
     "Positive",
-    "PositiveFloat",
+    "PositiveFraction",
     "PositiveInt",
-    "PositiveScalar",
     "bounds_of",
     "checked",
 ]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
-
-Finite: TypeAlias = Annotated[Number, Between()]
-"""A finite number, or an array of them."""
-Positive: TypeAlias = Annotated[Number, Between(0, open="low")]
-"""A finite number > 0, or an array of them."""
-NonNegative: TypeAlias = Annotated[Number, Between(0)]
-"""A finite number >= 0, or an array of them."""
-Fraction: TypeAlias = Annotated[Number, Between(0, 1)]
-"""A number in [0, 1], or an array of them."""
-BelowOne: TypeAlias = Annotated[Number, Between(0, 1, "high")]
-"""A number in [0, 1), or an array of them."""
-AboveZero: TypeAlias = Annotated[Number, Between(0, 1, "low")]
-"""A number in (0, 1], or an array of them."""
-FiniteScalar: TypeAlias = Annotated[Number, Between(scalar=True)]
-"""A finite number."""
-PositiveScalar: TypeAlias = Annotated[Number, Between(0, open="low", scalar=True)]
-"""A finite number > 0."""
-NonNegativeScalar: TypeAlias = Annotated[Number, Between(0, scalar=True)]
-"""A finite number >= 0."""
-FractionScalar: TypeAlias = Annotated[Number, Between(0, 1, scalar=True)]
-"""A number in [0, 1]."""
-BelowOneScalar: TypeAlias = Annotated[Number, Between(0, 1, "high", scalar=True)]
-"""A number in [0, 1)."""
-AboveZeroScalar: TypeAlias = Annotated[Number, Between(0, 1, "low", scalar=True)]
-"""A number in (0, 1]."""
-PositiveFloat: TypeAlias = Annotated[float, Between(0, open="low", scalar=True)]
-"""A finite Python number > 0: seconds, rates."""
-PositiveInt: TypeAlias = Annotated[int, Count(1)]
+Finite: TypeAlias = Named[_T, "Finite", Between()]
+"""Finite numbers."""
+Positive: TypeAlias = Named[_T, "Positive", Between(0, open="low")]
+"""Finite numbers > 0."""
+NonNegative: TypeAlias = Named[_T, "NonNegative", Between(0)]
+"""Finite numbers >= 0."""
+Fraction: TypeAlias = Named[_T, "Fraction", Between(0, 1)]
+"""Numbers in [0, 1]."""
+FractionBelowOne: TypeAlias = Named[_T, "FractionBelowOne", Between(0, 1, "high")]
+"""Numbers in [0, 1)."""
+PositiveFraction: TypeAlias = Named[_T, "PositiveFraction", Between(0, 1, "low")]
+"""Numbers in (0, 1]."""
+PositiveInt: TypeAlias = Named[int, "PositiveInt", Count(1)]
 """An integer >= 1."""
-NonNegativeInt: TypeAlias = Annotated[int, Count(0)]
+NonNegativeInt: TypeAlias = Named[int, "NonNegativeInt", Count(0)]
 """An integer >= 0."""
 
 
 class _Bounded(NamedTuple):
-    """The bound of an argument, and the other values that pass: ``None``, a function."""
+    """The bound of an argument, whether it is one number, and the other values that pass: ``None``, a function."""
 
     bound: Bound
+    scalar: bool
     optional: bool
     callable: bool
 
     def check(self, name: str, value: Any) -> None:
-        if not (self.optional and value is None) and not (self.callable and callable(value)):
-            self.bound.check(name, value)
+        if (self.optional and value is None) or (self.callable and callable(value)):
+            return
+        if self.scalar and (shape := np.shape(value)) != ():
+            raise ValueError(f"{name} must be a scalar, got shape {shape}")
+        self.bound.check(name, value)
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union, itself perhaps within ``Annotated``; each with the metadata that it has."""
+def _paths(annotation: Any) -> Iterator[tuple]:
+    """For each member of a union the annotations from the outermost one to the type."""
+    if isinstance(annotation, str | ForwardRef):
+        raise TypeError(f"{annotation!r} is a name that cannot be read")
     if get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
-            yield from _parts(part)
+            yield from _paths(part)
+    elif hasattr(annotation, "__metadata__"):
+        yield from ((annotation, *path) for path in _paths(annotation.__origin__))
     else:
-        yield annotation
-        if get_origin(annotation) is Annotated:
-            yield from _parts(get_args(annotation)[0])
+        yield (annotation,)
 
 
-def _is_function(part: Any) -> bool:
-    return get_origin(part) is Callable or part is Callable
+def _is_function(kind: Any) -> bool:
+    return get_origin(kind) is Callable or kind is Callable
 
 
 def _bounded(annotation: Any) -> _Bounded | None:
-    parts = list(_parts(annotation))
-    found = [m for part in parts for m in getattr(part, "__metadata__", ()) if isinstance(m, Bound)]
-    functions = [part for part in parts if _is_function(part)]
-    names = [part for part in parts if get_origin(part) is Literal]
-    if len(names) + len(functions) + (type(None) in parts) == len(parts):  # else a name stands for an object
-        found += [OneOf(*get_args(part)) for part in names]
-    return _Bounded(found[0], type(None) in parts, bool(functions)) if found else None
+    paths = list(_paths(annotation))
+    kinds = [path[-1] for path in paths]
+    names = [kind for kind in kinds if get_origin(kind) is Literal]
+    functions = [kind for kind in kinds if _is_function(kind)]
+    bounds = [(m, path[-1]) for path in paths for each in path for m in getattr(each, "__metadata__", ())]
+    bounds = [(bound, kind) for bound, kind in bounds if isinstance(bound, Bound)]
+    if len(names) + len(functions) + (type(None) in kinds) == len(kinds):  # else a name stands for an object
+        bounds += [(OneOf(*get_args(kind)), kind) for kind in names]
+    if len({bound for bound, _ in bounds}) > 1:
+        raise TypeError(f"{annotation} has two bounds")
+    scalar = all(kind is float for _, kind in bounds)
+    return _Bounded(bounds[0][0], scalar, type(None) in kinds, bool(functions)) if bounds else None
+
+
+def _checks(annotation: Any) -> list[Callable[[str, Any], None]]:
+    """The checks of an argument: of its bound, of the kind of object that it is."""
+    paths, bounded = list(_paths(annotation)), _bounded(annotation)
+    kinds = [path[-1] for path in paths]
+    optional = type(None) in kinds
+    if all(_is_function(kind) or kind is type(None) for kind in kinds) and any(map(_is_function, kinds)):
+        return [functools.partial(check_function, optional=optional)]
+    objects = [kind for kind in KINDS if any(kind in path for path in paths)]
+    bound_check = [bounded.check] if bounded else []
+    return bound_check + [functools.partial(check_kind, kind, optional=optional) for kind in objects]
+
+
+def _read(function: Any, read: Callable[[Any], _R | None], annotations: Mapping[str, Any]) -> dict[str, _R]:
+    """What is read from the annotation of each argument, where it is something; strings are evaluated."""
+    results = {}
+    for name, annotation in annotations.items():
+        if name == "return":
+            continue
+        try:
+            if isinstance(annotation, str):
+                annotation = eval(annotation, vars(sys.modules[function.__module__]))
+            if result := read(annotation):
+                results[name] = result
+        except (NameError, TypeError) as error:
+            raise TypeError(f"{name} of {getattr(function, '__qualname__', function)}: {error}") from None
+    return results
 
 
 def bounds_of(function: Callable) -> Mapping[str, _Bounded]:
@@ -132,59 +153,47 @@ def bounds_of(function: Callable) -> Mapping[str, _Bounded]:
     Returns:
       For each argument that has one: the bound, whether None passes, whether a function passes.
 
-    >>> def shrink(x, rate: Fraction | None = None): ...
+    >>> def shrink(x, rate: Fraction[float] | None = None): ...
     >>> bounds_of(shrink)["rate"].bound == Between(0, 1), bounds_of(shrink)["rate"].optional
     (True, True)
     """
-    names = inspect.signature(function).parameters
-    return {name: found for name, each in names.items() if (found := _bounded(each.annotation)) is not None}
-
-
-def _checks_of(function: Callable) -> dict[str, list[Callable[[str, Any], None]]]:
-    """The checks of each argument: of its bound, of the kind of object that it is."""
-    checks = {name: [bounded.check] for name, bounded in bounds_of(function).items()}
-    for name, parameter in inspect.signature(function).parameters.items():
-        parts = list(_parts(parameter.annotation))
-        for kind in KINDS:
-            if kind in parts:
-                is_object = functools.partial(check_kind, kind, optional=type(None) in parts)
-                checks[name] = [*checks.get(name, []), is_object]
-        if any(map(_is_function, parts)) and all(_is_function(part) or part is type(None) for part in parts):
-            checks[name] = [functools.partial(check_function, optional=type(None) in parts)]
-    return checks
-
-
-@functools.cache  # made by the first call: reading all signatures would take a third of the time of an import
-def _plan(function: Callable) -> tuple[tuple[str, int, Callable[[str, Any], None]], ...]:
-    """The name, the position and a check of each argument that has one."""
-    parameters = inspect.signature(function).parameters.values()
-    positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
-    position_of = {name: position for position, name in enumerate(positional)}
-    checks = ((name, check) for name, found in _checks_of(function).items() for check in found)
-    return tuple((name, position_of.get(name, sys.maxsize), check) for name, check in checks)
+    parameters = inspect.signature(function).parameters
+    return _read(function, _bounded, {name: each.annotation for name, each in parameters.items()})
 
 
 def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Checks the arguments of ``function`` against the bounds in its annotations before each call.
 
     Args:
-      function: a function with bounds in its annotations.
+      function: a function with bounds in its annotations; those that are strings are evaluated.
 
     Returns:
       A function of the same signature, whose defaults are not checked.
 
+    Raises:
+      TypeError: an argument has two bounds, or an annotation that cannot be read.
+
     >>> @checked
-    ... def shrink(x: Number, rate: Fraction = 0.5):
+    ... def shrink(x: float, rate: Fraction[float] = 0.5):
     ...     return x * rate
     >>> shrink(1.0, rate=1.5)
     Traceback (most recent call last):
     ValueError: rate must be in [0, 1], got 1.5
     """
+    checks = _read(function, _checks, function.__annotations__)
+
+    @functools.cache  # made by the first call: reading all signatures would take a third of the time of an import
+    def plan() -> tuple[tuple[str, int, Callable[[str, Any], None]], ...]:
+        """The name, the position and a check of each argument that has one."""
+        parameters = inspect.signature(function).parameters.values()
+        positional = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+        position_of = {name: position for position, name in enumerate(positional)}
+        return tuple((name, position_of.get(name, sys.maxsize), one) for name, own in checks.items() for one in own)
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         given = len(args)
-        for name, position, check in _plan(function):
+        for name, position, check in plan():
             if name in kwargs:
                 check(name, kwargs[name])
             elif position < given:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import operator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,11 @@ class Bound:
     """
 
     kind: ClassVar[type] = float
+
+    def __repr__(self) -> str:
+        fields = [(each, getattr(self, each.name)) for each in dataclasses.fields(cast(Any, self))]
+        text = ", ".join(f"{each.name}={value!r}" for each, value in fields if value != each.default)
+        return f"{type(self).__name__}({text})"
 
     def allows(self, value: Any) -> bool:
         """Whether a concrete value is allowed."""
@@ -45,7 +50,7 @@ class Bound:
         raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Between(Bound):
     """Real numbers from ``low`` to ``high``, or arrays of them, never empty; finite, unless ``infinite``.
 
@@ -54,7 +59,6 @@ class Between(Bound):
       high: largest value.
       open: the ends that are excluded: "", "low", "high" or "both".
       infinite: whether an infinity within the ends is allowed.
-      scalar: whether one number is needed; otherwise an array passes, so that the argument may be mapped over.
 
     >>> print(Between(0, 1, "low"), Between(low=0), Between(low=0).allows(np.array([1.0, -1.0])))
     in (0, 1] finite and >= 0 False
@@ -64,7 +68,6 @@ class Between(Bound):
     high: float = math.inf
     open: str = ""
     infinite: bool = False
-    scalar: bool = False
 
     def holds(self, x: Any) -> Any:
         """Elementwise, whether numbers are within the bound; traced or concrete, as ``nan_unless`` takes it."""
@@ -85,8 +88,6 @@ class Between(Bound):
         return bool(real and array.size and np.all(self.holds(array)))
 
     def check(self, name: str, value: Any) -> None:
-        if self.scalar and (shape := np.shape(value)) != ():
-            raise ValueError(f"{name} must be a scalar, got shape {shape}")
         if isinstance(value, Tracer):
             if jnp.issubdtype(value.dtype, jnp.complexfloating):
                 raise ValueError(f"{name} must be {self}, got {value.dtype}")
@@ -125,7 +126,7 @@ def _is_numeric(value: Any) -> bool:
     return isinstance(value, int | float | complex) or hasattr(value, "dtype")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Count(Bound):
     """Integers from ``low`` to ``high``; neither a float nor a boolean nor a tracer is one.
 
@@ -161,7 +162,7 @@ class Count(Bound):
         return (self.low, self.low + 1 if self.high is None else self.high)
 
 
-@dataclasses.dataclass(frozen=True, init=False)
+@dataclasses.dataclass(frozen=True, init=False, repr=False)
 class OneOf(Bound):
     """One of a few values, as a ``Literal`` says.
 
@@ -191,7 +192,7 @@ class OneOf(Bound):
         return self.values
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Each(Bound):
     """A tuple or list of at least ``least`` items, each within a bound.
 

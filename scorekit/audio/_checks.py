@@ -4,21 +4,13 @@ from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, Count
+from scorekit.arguments import Count
 from scorekit.typing import Array, ArrayLike
 
-Rate: TypeAlias = Annotated[float, Between(0, open="low", scalar=True)]
-"""A sample rate in Hz."""
 FftSize: TypeAlias = Annotated[int, Count(3)]
 """The length of a Fourier transform with a bin between 0 and half the sample rate."""
 Window: TypeAlias = Annotated[int, Count(5)]
 """The samples of a frame that holds two periods of a pitch below half the sample rate."""
-FiniteArray: TypeAlias = Annotated[ArrayLike, Between()]
-"""Finite numbers."""
-PositiveArray: TypeAlias = Annotated[ArrayLike, Between(0, open="low")]
-"""Finite numbers > 0."""
-NonNegativeArray: TypeAlias = Annotated[ArrayLike, Between(0)]
-"""Finite numbers >= 0."""
 
 
 def check_signal(layout: str = "(..., length)", **named: ArrayLike) -> None:

@@ -35,8 +35,8 @@ from typing import Annotated, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, FiniteScalar, PositiveInt, checked
-from scorekit.audio._checks import Rate, check_signal
+from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
+from scorekit.audio._checks import check_signal
 from scorekit.numerics import wide
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
@@ -64,10 +64,10 @@ class ConstantQ:
 @checked
 def constant_q_frame(
     length: _Length,
-    sample_rate: Rate,
+    sample_rate: Positive[float],
     *,
-    f_min: FiniteScalar,
-    f_max: FiniteScalar | None = None,
+    f_min: Finite[float],
+    f_max: Finite[float] | None = None,
     bins_per_octave: PositiveInt = 12,
     columns: PositiveInt | None = None,
 ) -> ConstantQ:

@@ -25,8 +25,8 @@ from typing import cast
 
 import jax.numpy as jnp
 
-from scorekit.arguments import checked
-from scorekit.audio._checks import Rate, check_signal, root
+from scorekit.arguments import Positive, checked
+from scorekit.audio._checks import check_signal, root
 from scorekit.audio.fourier import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike
 
@@ -57,7 +57,7 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
 
 
 @checked
-def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Array:
+def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Positive[float]) -> Array:
     """The distance of two signals in dB: a root mean square over bins, then a mean over frames.
 
     ``mean_m sqrt(mean_k (20 log10(|X[m, k]| / |Y[m, k]|))^2)``, with a window of 64 ms and a hop of 16 ms.
@@ -74,7 +74,7 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Arra
 
 
 @checked
-def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Rate) -> Array:
+def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Positive[float]) -> Array:
     """Spectral convergence plus the mean absolute difference of log-magnitudes, averaged over three windows.
 
     At 24 kHz the windows are as in Parallel WaveGAN, 240, 600 and 1200 samples with transforms of 512, 1024 and 2048,

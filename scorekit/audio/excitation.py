@@ -26,8 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, Count, PositiveInt, checked
-from scorekit.audio._checks import Rate, check_signal
+from scorekit.arguments import Between, Count, Positive, PositiveInt, checked
+from scorekit.audio._checks import check_signal
 from scorekit.checks import check_classes
 from scorekit.typing import Array, ArrayLike
 
@@ -35,7 +35,7 @@ _Pitch: TypeAlias = Annotated[int, Count(0, 127)]
 
 
 @checked
-def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Rate) -> Array:
+def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Positive[float]) -> Array:
     """A band-limited pulse train at a pitch: ``1 / 32 sum_k cos(2 pi k f n / sample_rate)``.
 
     The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel). A pitch of NaN gives
@@ -56,7 +56,7 @@ def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Rate) -> Arr
 def harmonic_tones(
     roll: Annotated[ArrayLike, Between(0, 127)],
     length: PositiveInt,
-    sample_rate: Rate,
+    sample_rate: Positive[float],
     count: PositiveInt = 3,
     lowest: _Pitch = 36,
     highest: _Pitch = 84,

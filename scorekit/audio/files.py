@@ -23,8 +23,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from scorekit._files import check_complete, check_unpacked, regular_file
-from scorekit.arguments import PositiveInt, checked
-from scorekit.audio._checks import Rate, check_signal
+from scorekit.arguments import Positive, PositiveInt, checked
+from scorekit.audio._checks import check_signal
 from scorekit.typing import ArrayLike
 
 _Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
@@ -117,7 +117,7 @@ def _to_codes(x: np.ndarray, bits: int = 16) -> np.ndarray:
 
 
 @checked
-def resample(x: ArrayLike, rate_from: Rate, rate_to: Rate) -> np.ndarray:
+def resample(x: ArrayLike, rate_from: Positive[float], rate_to: Positive[float]) -> np.ndarray:
     """Changes the sample rate, band-limited and without delay (SoX, high quality); at least one sample is left.
 
     Args:

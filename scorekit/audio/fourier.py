@@ -42,8 +42,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, PositiveInt, checked
-from scorekit.audio._checks import FiniteArray, check_signal
+from scorekit.arguments import Finite, NonNegativeInt, PositiveInt, checked
+from scorekit.audio._checks import check_signal
 from scorekit.checks import check_like
 from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike, Key
@@ -74,7 +74,7 @@ def num_frames(length: NonNegativeInt, hop: PositiveInt) -> int:
 
 
 @checked
-def stft(x: ArrayLike, window: FiniteArray, hop: PositiveInt) -> Array:
+def stft(x: ArrayLike, window: Finite[ArrayLike], hop: PositiveInt) -> Array:
     """The centred short-time Fourier transform of a real signal, ``(..., frames, N // 2 + 1)``.
 
     complex64 unless ``x`` is float64; the window may be traced.
@@ -93,7 +93,7 @@ def stft(x: ArrayLike, window: FiniteArray, hop: PositiveInt) -> Array:
 
 
 @checked
-def istft(spectrum: ArrayLike, window: FiniteArray, hop: PositiveInt, length: int) -> Array:
+def istft(spectrum: ArrayLike, window: Finite[ArrayLike], hop: PositiveInt, length: int) -> Array:
     """The signal whose :func:`stft` is nearest to ``spectrum``: the exact inverse for consistent spectra.
 
     ``x[n] = sum_m window[n - m hop] y_m[n - m hop] / sum_m window[n - m hop]^2`` with ``y_m`` the inverse transform of

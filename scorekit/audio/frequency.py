@@ -27,7 +27,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveScalar, checked
+from scorekit.arguments import Positive, checked
 from scorekit.audio._checks import check_signal
 from scorekit.audio.fourier import from_polar, magnitude, phase
 from scorekit.numerics import wide
@@ -51,7 +51,7 @@ def _phase_from_frequency(frequency: Array) -> Array:
 
 
 @checked
-def encode_spectrum(spectrum: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
+def encode_spectrum(spectrum: ArrayLike, floor: Positive[float] = 1e-6) -> Array:
     """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency."""
     if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
         raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
@@ -60,7 +60,7 @@ def encode_spectrum(spectrum: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
 
 
 @checked
-def decode_spectrum(channels: ArrayLike, floor: PositiveScalar = 1e-6) -> Array:
+def decode_spectrum(channels: ArrayLike, floor: Positive[float] = 1e-6) -> Array:
     """The inverse of :func:`encode_spectrum`, exact up to rounding: ``max(exp(a) - floor, 0) exp(i phase)``.
 
     ``a`` is the first channel, ``phase[m] = pi sum_{n <= m} frequency[n]`` of the second.

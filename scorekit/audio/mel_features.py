@@ -34,8 +34,8 @@ from typing import Annotated, NamedTuple, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, FiniteScalar, NonNegativeScalar, PositiveInt, checked
-from scorekit.audio._checks import MAGNITUDE_OFFSET, FftSize, Rate
+from scorekit.arguments import Between, Finite, NonNegative, Positive, PositiveInt, checked
+from scorekit.audio._checks import MAGNITUDE_OFFSET, FftSize
 from scorekit.audio.fourier import hann
 from scorekit.audio.mel_spectrograms import log_mel, magnitude_from_mel, mel_envelope, mel_filter_bank, mel_spectrogram
 from scorekit.typing import Array, ArrayLike
@@ -86,11 +86,11 @@ class LogMel(NamedTuple):
 
 @checked
 def make_log_mel(
-    sample_rate: Rate,
+    sample_rate: Positive[float],
     num_mels: PositiveInt = 40,
     fft_size: FftSize = 256,
     hop: PositiveInt = 64,
-    f_min: NonNegativeScalar = 40.0,
+    f_min: NonNegative[float] = 40.0,
 ) -> LogMel:
     """Log-mel features with Slaney's filters up to half the sample rate and a Hann window.
 
@@ -102,7 +102,7 @@ def make_log_mel(
     return LogMel(mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), hann(fft_size), hop)
 
 
-_Rate: TypeAlias = Annotated[float, Between(1000, scalar=True)]
+_Rate: TypeAlias = Annotated[float, Between(1000)]
 
 _WINDOW = 0.064  # the Hann window in seconds; the hop is a quarter of it, the transform at least twice as long
 _BANDS = 48
@@ -111,7 +111,7 @@ _FLOOR_DB = -80.0  # smallest level of a band, relative to a full-scale sine
 
 
 @checked
-def log_mel_frames(x: ArrayLike, sample_rate: _Rate, *, floor_db: FiniteScalar = _FLOOR_DB) -> Array:
+def log_mel_frames(x: ArrayLike, sample_rate: _Rate, *, floor_db: Finite[float] = _FLOOR_DB) -> Array:
     """Log-amplitudes of 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
 
     ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes scaled so that a sine of

@@ -42,12 +42,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import FiniteScalar, NonNegative, NonNegativeScalar, PositiveInt, PositiveScalar, checked
-from scorekit.audio._checks import FftSize, NonNegativeArray, Rate
+from scorekit.arguments import Finite, NonNegative, Positive, PositiveInt, checked
+from scorekit.audio._checks import FftSize
 from scorekit.audio.fourier import magnitude, stft
 from scorekit.checks import check_not_nan
 from scorekit.numerics import wide
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, Number
 
 _Scale = Literal["slaney", "htk"]
 
@@ -57,7 +57,7 @@ _MELS_PER_NEPER = 27.0 / np.log(6.4)
 
 
 @checked
-def hz_to_mel(frequency: NonNegative, scale: _Scale = "slaney") -> np.ndarray:
+def hz_to_mel(frequency: NonNegative[Number], scale: _Scale = "slaney") -> np.ndarray:
     """Hertz to mels, on the host in float64."""
     hertz = np.asarray(frequency, np.float64)
     if scale == "htk":
@@ -84,12 +84,12 @@ def mel_to_hz(mel, scale: _Scale = "slaney") -> np.ndarray:
 
 @checked
 def mel_filter_bank(
-    sample_rate: Rate,
+    sample_rate: Positive[float],
     fft_size: FftSize,
     num_mels: PositiveInt,
     *,
-    f_min: NonNegativeScalar = 0.0,
-    f_max: FiniteScalar | None = None,
+    f_min: NonNegative[float] = 0.0,
+    f_max: Finite[float] | None = None,
     scale: _Scale = "slaney",
     norm: Literal["slaney"] | None = "slaney",
 ) -> np.ndarray:
@@ -124,7 +124,7 @@ def mel_filter_bank(
 
 @checked
 def mel_spectrogram(
-    x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: PositiveInt, *, power: PositiveScalar = 1.0
+    x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: PositiveInt, *, power: Positive[float] = 1.0
 ) -> Array:
     """``|stft(x)|^power`` summed by each filter of a bank."""
     shape = jnp.shape(bank)
@@ -141,8 +141,8 @@ def log_mel(
     window: ArrayLike,
     hop: PositiveInt,
     *,
-    power: PositiveScalar = 1.0,
-    floor: PositiveScalar = 1e-5,
+    power: Positive[float] = 1.0,
+    floor: Positive[float] = 1e-5,
 ) -> Array:
     """The log-mel spectrogram ``log(max(mel, floor))`` in nepers, the usual condition of vocoders.
 
@@ -157,7 +157,9 @@ _TINY = 1e-30
 
 
 @checked
-def magnitude_from_mel(mel: NonNegativeArray, bank: NonNegativeArray, *, iterations: PositiveInt = 100) -> Array:
+def magnitude_from_mel(
+    mel: NonNegative[ArrayLike], bank: NonNegative[ArrayLike], *, iterations: PositiveInt = 100
+) -> Array:
     """Non-negative magnitudes ``h`` whose mel spectrogram ``h B`` approximates a given one in least squares.
 
     ``h <- h (mel B') / (h B B')``, starting at ``h = 1``: no step increases ``|h B - mel|``. 0 in bins outside all
@@ -182,7 +184,7 @@ def magnitude_from_mel(mel: NonNegativeArray, bank: NonNegativeArray, *, iterati
 
 
 @checked
-def mel_envelope(mel: ArrayLike, bank: NonNegativeArray) -> Array:
+def mel_envelope(mel: ArrayLike, bank: NonNegative[ArrayLike]) -> Array:
     """The mean magnitude of each filter, interpolated to all bins: ``(mel / sum_k B[k]) B' / sum_i B[:, i]``.
 
     A constant spectrum is its own envelope. Bins outside all filters get the value of the nearest bin within one.

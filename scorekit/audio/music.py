@@ -25,8 +25,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveScalar, checked
-from scorekit.audio._checks import HOP, Rate, check_signal, over_root
+from scorekit.arguments import Positive, checked
+from scorekit.audio._checks import HOP, check_signal, over_root
 from scorekit.audio.fourier import hann, magnitude, stft
 from scorekit.typing import Array, ArrayLike, Number
 
@@ -34,7 +34,7 @@ _ONSET_WINDOW, _CHROMA_WINDOW = 0.064, 0.256  # Hann windows, in seconds
 
 
 @checked
-def onset_envelope(x: ArrayLike, sample_rate: Rate) -> Array:
+def onset_envelope(x: ArrayLike, sample_rate: Positive[float]) -> Array:
     """The onset envelope (spectral flux): ``mean_k max(0, L[m, k] - L[m - 1, k])``.
 
     ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, scaled to 1 for a sine of amplitude 1; windows of 64 ms,
@@ -50,7 +50,7 @@ def onset_envelope(x: ArrayLike, sample_rate: Rate) -> Array:
 
 
 @checked
-def chroma(x: ArrayLike, sample_rate: Rate, f_min: PositiveScalar = 55.0) -> Array:
+def chroma(x: ArrayLike, sample_rate: Positive[float], f_min: Positive[float] = 55.0) -> Array:
     """The energy in each of the twelve pitch classes, starting at C, normalised to unit norm in every frame.
 
     ``c / |c|`` with ``c_p = sum_k w_pk |X[m, k]|^2``; windows of 256 ms, hops of 64 ms. The weights w divide the energy

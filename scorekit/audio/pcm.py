@@ -37,12 +37,12 @@ import jax
 import jax.numpy as jnp
 
 from scorekit._quantisation import from_unit, to_unit
-from scorekit.arguments import Count, Positive, PositiveScalar, checked
+from scorekit.arguments import Count, Positive, checked
 from scorekit.audio._checks import check_signal
 from scorekit.checks import check, check_classes, check_not_nan
 from scorekit.numerics import wide
 from scorekit.numerics.codes import as_array
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, Number
 
 _Bits: TypeAlias = Annotated[int, Count(2, 24)]
 _Codes: TypeAlias = Annotated[int, Count(2)]
@@ -93,7 +93,7 @@ def float_to_pcm(x: ArrayLike, bits: _Bits = 16, *, dither: Key | None = None) -
 
 
 @checked
-def mu_law_compress(x: ArrayLike, mu: PositiveScalar = _MU) -> Array:
+def mu_law_compress(x: ArrayLike, mu: Positive[float] = _MU) -> Array:
     """The mu-law curve: ``sign(x) log(1 + mu |x|) / log(1 + mu)``, in [-1, 1], float32 or wider.
 
     Differentiable, with slope ``mu / log(1 + mu)`` at 0.
@@ -103,7 +103,7 @@ def mu_law_compress(x: ArrayLike, mu: PositiveScalar = _MU) -> Array:
 
 
 @checked
-def mu_law_expand(y: ArrayLike, mu: PositiveScalar = _MU) -> Array:
+def mu_law_expand(y: ArrayLike, mu: Positive[float] = _MU) -> Array:
     """The inverse of :func:`mu_law_compress`: ``sign(y) ((1 + mu)^|y| - 1) / mu``, in [-1, 1], float32 or wider."""
     sign, magnitude = _sign_and_magnitude(y)
     return sign * jnp.expm1(magnitude * jnp.log1p(mu)) / mu
@@ -139,7 +139,7 @@ def _sign_and_magnitude(x: ArrayLike) -> tuple[Array, Array]:
 
 
 @checked
-def normalise_peak(sound: ArrayLike, peak: Positive) -> Array:
+def normalise_peak(sound: ArrayLike, peak: Positive[Number]) -> Array:
     """Scales each sound so that its largest absolute sample is ``peak``: ``x peak / max |x|``; silence stays silent.
 
     Args:

@@ -22,7 +22,7 @@ from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.audio.fourier import from_polar, istft, magnitude, phase, stft
 from scorekit.checks import check_at_least, check_floating
 from scorekit.numerics import wide
-from scorekit.typing import Array, ArrayLike, Key, Number
+from scorekit.typing import Array, ArrayLike, Key
 
 
 class GriffinLim(NamedTuple):
@@ -47,7 +47,7 @@ def griffin_lim(
     length: int,
     *,
     iterations: NonNegativeInt = 60,
-    momentum: Annotated[Number, Between(0, 2, "high", scalar=True)] = 0.99,
+    momentum: Annotated[float, Between(0, 2, "high")] = 0.99,
 ) -> GriffinLim:
     """A signal whose spectrogram approximates given magnitudes, from random initial phases.
 

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import AboveZeroScalar, FiniteScalar, NonNegativeInt, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Finite, NonNegativeInt, Positive, PositiveFraction, PositiveInt, checked
 from scorekit.audio import rates
 from scorekit.audio._checks import MAGNITUDE_OFFSET
 from scorekit.audio.fourier import hann, istft, magnitude, stft
@@ -64,7 +64,7 @@ class Representation(NamedTuple):
 
 
 @checked
-def waveform(scale: PositiveScalar = 1.0) -> Representation:
+def waveform(scale: Positive[float] = 1.0) -> Representation:
     """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1."""
     return Representation(
         lambda sound: scale * jnp.asarray(sound)[..., None], lambda x, dense_map=None: x[..., 0] / scale
@@ -72,7 +72,7 @@ def waveform(scale: PositiveScalar = 1.0) -> Representation:
 
 
 @checked
-def low_rate(length: PositiveInt, factor: PositiveInt = 4, scale: PositiveScalar = 1.0) -> Representation:
+def low_rate(length: PositiveInt, factor: PositiveInt = 4, scale: Positive[float] = 1.0) -> Representation:
     """Samples times ``scale`` at ``1 / factor`` of the sample rate, ``(B, L / factor, 1)``: first stage of a cascade.
 
     Decoded sounds have no energy above half the low sample rate.
@@ -94,9 +94,9 @@ def spectrogram(
     length: PositiveInt,
     fft_size: int = 256,
     hop: PositiveInt = 64,
-    floor: PositiveScalar = 1e-3,
-    log_mean: FiniteScalar = -3.0,
-    log_std: PositiveScalar = 3.0,
+    floor: Positive[float] = 1e-3,
+    log_mean: Finite[float] = -3.0,
+    log_std: Positive[float] = 3.0,
     by_bins: bool = False,
 ) -> Representation:
     """Log-magnitude and instantaneous frequency as an image of two channels, ``(B, L / hop, fft_size / 2, 2)``.
@@ -129,8 +129,8 @@ def compressed(
     length: PositiveInt,
     fft_size: int = 256,
     hop: PositiveInt = 64,
-    power: AboveZeroScalar = 0.5,
-    scale: PositiveScalar = 1.2,
+    power: PositiveFraction[float] = 0.5,
+    scale: Positive[float] = 1.2,
 ) -> Representation:
     """The complex spectrum with compressed magnitudes as a signal of frames, ``(B, L / hop, fft_size)``.
 
@@ -205,12 +205,12 @@ def log_magnitudes(
     length: PositiveInt,
     fft_size: int = 256,
     hop: PositiveInt = 64,
-    floor: PositiveScalar = 1e-2,
-    log_mean: FiniteScalar = -3.0,
-    log_std: PositiveScalar = 1.8,
+    floor: Positive[float] = 1e-2,
+    log_mean: Finite[float] = -3.0,
+    log_std: Positive[float] = 1.8,
     iterations: NonNegativeInt = 60,
     by_bins: bool = False,
-    dct_power: FiniteScalar | None = None,
+    dct_power: Finite[float] | None = None,
     by_frames: bool = False,
 ) -> Representation:
     """Log-magnitudes of the short-time Fourier transform, an image of ``(B, L / hop, fft_size / 2, 1)``.

@@ -21,8 +21,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from scorekit.arguments import checked
-from scorekit.audio._checks import HOP, Rate, over_root
+from scorekit.arguments import Positive, checked
+from scorekit.audio._checks import HOP, over_root
 from scorekit.audio.fourier import hann
 from scorekit.audio.music import chroma, onset_envelope
 from scorekit.typing import Array, ArrayLike
@@ -72,7 +72,7 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
 
 
 @checked
-def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
+def rhythm_statistics(x: ArrayLike, sample_rate: Positive[float]) -> Array:
     """The autocorrelation of the onset envelope at 16 lags from 0.128 to 2.048 s, of signals of more than 2.2 s.
 
     The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count. 0 where
@@ -86,7 +86,7 @@ def rhythm_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
 
 
 @checked
-def harmony_statistics(x: ArrayLike, sample_rate: Rate) -> Array:
+def harmony_statistics(x: ArrayLike, sample_rate: Positive[float]) -> Array:
     """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s, of signals of at least 3.1 s.
 
     It decreases where chords change and increases where they recur.

@@ -15,12 +15,12 @@ from scorekit.autoregressive._checks import check_sequences
 from scorekit.autoregressive.conditionals import Normal
 from scorekit.autoregressive.models import SequenceModel
 from scorekit.checks import check_floating, check_like
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, Number
 
 
 @checked
 def density_distillation_loss(
-    teacher: SequenceModel, x: ArrayLike, z: ArrayLike, log_scale: ArrayLike, regularisation: NonNegative = 0.0
+    teacher: SequenceModel, x: ArrayLike, z: ArrayLike, log_scale: ArrayLike, regularisation: NonNegative[Number] = 0.0
 ) -> Array:
     """The Kullback-Leibler divergence from the teacher p to a student q, at one sample of the student::
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.autoregressive.conditionals import Categorical, Normal
 from scorekit.autoregressive.likelihoods import log_prob
 from scorekit.autoregressive.models import SequenceModel
@@ -71,7 +71,7 @@ class ARProcess:
 
 
 @checked
-def ar_process(coefficients: ArrayLike, std: PositiveScalar = 1.0) -> ARProcess:
+def ar_process(coefficients: ArrayLike, std: Positive[float] = 1.0) -> ARProcess:
     """The stationary process ``x_i = sum_k a_k x_{i-k} + s z_i`` as a model, exact from the first value on.
 
     The first values have the conditionals of the stationary process, by the Levinson-Durbin recursion downwards:

@@ -65,7 +65,7 @@ class GuidedModel:
 
 
 @checked
-def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Finite) -> GuidedModel:
+def classifier_free(cond: SequenceModel, uncond: SequenceModel, guidance_scale: Finite[Number]) -> GuidedModel:
     """Classifier-free guidance of every conditional: ``p(x_i | x_<i, y)^gamma p(x_i | x_<i)^(1 - gamma)``, normalised.
 
     The result is a model: its likelihood follows from the guided conditionals, and sampling it evaluates both models

@@ -20,12 +20,12 @@ from scorekit.checks import check
 from scorekit.numerics.codes import as_index, draw_codes, is_missing
 from scorekit.numerics.meshes import scan
 from scorekit.samplers import ParticleResult, log_mean_weight, resample_if_due
-from scorekit.typing import Key
+from scorekit.typing import Key, Number
 
 
 @checked
 def sample_joint(
-    key: Key, model: GuidedModel, particles: PositiveInt, length: PositiveInt, *, threshold: Fraction = 0.5
+    key: Key, model: GuidedModel, particles: PositiveInt, length: PositiveInt, *, threshold: Fraction[Number] = 0.5
 ) -> ParticleResult:
     """Weighted sequences of the guided joint ``p(x | y)^gamma p(x)^(1 - gamma)``, by sequential Monte Carlo.
 

@@ -41,7 +41,7 @@ from scorekit.predictions import seen_log_snr
 from scorekit.process import perturb
 from scorekit.times import TimeSampler, Uniform, draw
 from scorekit.trees import as_pytree
-from scorekit.typing import Array, ArrayLike, Key, Schedule
+from scorekit.typing import Array, ArrayLike, Key, Number, Schedule
 
 
 def _at_noise(model, schedule, scale, t):
@@ -56,7 +56,7 @@ def _at_noise(model, schedule, scale, t):
 
 
 @checked
-def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite = 0.25) -> Callable:
+def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite[Number] = 0.25) -> Callable:
     """The models of all noise levels, of one network that is called with ``noise = scale * log_snr(t)``.
 
     Args:

@@ -19,14 +19,14 @@ Returns:
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Positive, PositiveFraction, PositiveInt, checked
 from scorekit.checks import check_floating, check_not_nan
 from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 
 @checked
-def temperature(logits: ArrayLike, temperature: PositiveScalar) -> Array:
+def temperature(logits: ArrayLike, temperature: Positive[float]) -> Array:
     """The conditionals at a temperature: ``p(x_i | x_<i)^(1 / T)``, normalised for each position.
 
     It is not the temperature of the joint, which :func:`scorekit.guidance.sequences.guide_joint` counts out.
@@ -57,7 +57,7 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
 
 
 @checked
-def nucleus(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
+def nucleus(logits: ArrayLike, mass: PositiveFraction[float]) -> Array:
     """The most probable codes until ``mass`` (top-p): ``p(x) = 0`` for those outside the smallest set that has it.
 
     Args:
@@ -71,7 +71,7 @@ def nucleus(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
 
 
 @checked
-def typical(logits: ArrayLike, mass: AboveZeroScalar) -> Array:
+def typical(logits: ArrayLike, mass: PositiveFraction[float]) -> Array:
     """Locally typical sampling: the codes with information nearest to the entropy, ``|-log p(x) - H|``, until ``mass``.
 
     The smallest such set with ``sum p(x) >= mass``. The most probable code is not in it where it says much less than

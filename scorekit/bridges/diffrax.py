@@ -117,9 +117,7 @@ def _diffusion(schedule, r, x, args):
 
 
 @checked
-def reverse_sde(
-    denoiser: Denoiser, schedule: Schedule, path: "diffrax.AbstractPath | Increment"
-) -> "diffrax.MultiTerm":
+def reverse_sde(denoiser: Denoiser, schedule: Schedule, path: Any) -> "diffrax.MultiTerm":
     """The reverse SDE in ``r = 1 - t``: ``dx = -(f x + (g^2 / sigma) eps) dr + g dw``, all coefficients at t.
 
     A ``diffrax.MultiTerm`` in r: solve it from ``reversed_time(t_max)`` up to ``reversed_time(t_min)``. The noise is

@@ -18,11 +18,11 @@ Returns:
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from scorekit.arguments import Between, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_real
 from scorekit.typing import ArrayLike
 
@@ -186,7 +186,7 @@ def _softmax(logits):
 
 
 @checked
-def mixture(weights: Annotated[_Numbers, Between(0)], means: _Numbers, covariances: _Numbers) -> Mixture:
+def mixture(weights: NonNegative[_Numbers], means: _Numbers, covariances: _Numbers) -> Mixture:
     """A mixture of Gaussians.
 
     Args:
@@ -218,7 +218,7 @@ def gaussian(mean: _Numbers, covariance: _Numbers) -> Mixture:
 
 
 @checked
-def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: PositiveScalar = 0.1) -> Mixture:
+def ring(num_modes: PositiveInt = 8, radius: NonNegative[float] = 1.4, std: Positive[float] = 0.1) -> Mixture:
     """A mixture of equal isotropic Gaussians on a circle in the plane, mode k at angle ``2 pi k / num_modes``.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import numpy as np
 
-from scorekit.arguments import Count, PositiveScalar
+from scorekit.arguments import Count, Positive
 from scorekit.conformance._subject import call, subject
 from scorekit.conformance.problems import Mixture, gaussian, ring
 from scorekit.conformance.report import Check, compared, not_applicable
@@ -68,7 +68,7 @@ class Sampler:
     """
 
     run: Callable[..., np.ndarray]
-    order: PositiveScalar | None = None
+    order: Positive[float] | None = None
     stochastic: bool = False
     to_zero: bool = True
     steps: Annotated[int, Count(1, 10_000)] = 64

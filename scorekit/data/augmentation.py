@@ -47,13 +47,13 @@ import jax.numpy as jnp
 from scorekit.arguments import Fraction, NonNegativeInt, checked
 from scorekit.checks import check_floating
 from scorekit.numerics import wide
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, Number
 
 _Mode = Literal["constant", "edge", "reflect", "wrap"]
 
 
 @checked
-def random_flip(key: Key, x: ArrayLike, probability: Fraction = 0.5) -> Array:
+def random_flip(key: Key, x: ArrayLike, probability: Fraction[Number] = 0.5) -> Array:
     """Flips each image from left to right with a probability: ``y[b, i, j] = x[b, i, W - 1 - j]``.
 
     Args:
@@ -98,7 +98,7 @@ _SCALE, _TRANSLATION = 2.0**0.2, 0.125
 
 @checked
 def edm_augment(
-    key: Key, x: ArrayLike, probability: Fraction = 0.12, flip_probability: Fraction | None = None
+    key: Key, x: ArrayLike, probability: Fraction[Number] = 0.12, flip_probability: Fraction[Number] | None = None
 ) -> tuple[Array, Array]:
     """Random geometric transformations of images, and the labels that describe them to the network.
 

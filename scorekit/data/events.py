@@ -75,7 +75,7 @@ class EventCode:
     Source: Oore et al. 2018, "This time with feeling" (https://arxiv.org/abs/1808.03715).
     """
 
-    resolution: Annotated[float, Between(0.001, 1, scalar=True)] = static(default=0.01)
+    resolution: Annotated[float, Between(0.001, 1)] = static(default=0.01)
     shifts: Annotated[int, Count(1, 4096)] = static(default=100)
     velocities: Annotated[int, Count(1, 127)] = static(default=32)
     lowest: SevenBits = static(default=0)

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import Between, PositiveFloat, checked
+from scorekit.arguments import Between, Positive, checked
 from scorekit.checks import check, warn_caller
 from scorekit.data._midi_keys import Keyboard, SevenBits, check_bytes, check_note, program_of_each
 from scorekit.data.phrases import FRAME_RATE, Note, piano_roll
@@ -134,7 +134,7 @@ def write_score(
 
 
 @checked
-def notes_of_roll(roll: np.ndarray, rate: PositiveFloat = FRAME_RATE) -> list[Note]:
+def notes_of_roll(roll: np.ndarray, rate: Positive[float] = FRAME_RATE) -> list[Note]:
     """The notes of a piano roll: runs of one velocity; the inverse of :func:`scorekit.data.phrases.piano_roll`.
 
     They are sorted by onset, then pitch; frame ``m`` begins at ``m / rate`` seconds.
@@ -162,7 +162,7 @@ def notes_of_roll(roll: np.ndarray, rate: PositiveFloat = FRAME_RATE) -> list[No
 def read_midi(
     path: str | os.PathLike,
     *,
-    rate: PositiveFloat = FRAME_RATE,
+    rate: Positive[float] = FRAME_RATE,
     lowest: SevenBits = 0,
     highest: SevenBits = 127,
     out_of_range: _OutOfRange = "error",

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, PositiveFloat, checked
+from scorekit.arguments import NonNegativeInt, Positive, checked
 from scorekit.data._midi_keys import SevenBits
 from scorekit.data.soundfont import SoundFont
 from scorekit.data.synthesis import render_note
@@ -55,7 +55,7 @@ class Note(NamedTuple):
 
 
 @checked
-def random_phrase(seed: NonNegativeInt, seconds: PositiveFloat = SECONDS) -> list[Note]:
+def random_phrase(seed: NonNegativeInt, seconds: Positive[float] = SECONDS) -> list[Note]:
     """A phrase in a key, with chords, a bass and a melody; the same for the same seed.
 
     Notes are sorted by onset, of pitches from 36 to 84; notes of one pitch do not overlap.
@@ -102,7 +102,7 @@ def _playable(notes: Iterable[tuple[int, int, float, float]], seconds: float) ->
 
 
 @checked
-def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: PositiveFloat = FRAME_RATE) -> np.ndarray:
+def piano_roll(notes: Sequence[Note], frames: NonNegativeInt, frame_rate: Positive[float] = FRAME_RATE) -> np.ndarray:
     """The piano roll of notes: the active keys at the times ``frame / frame_rate``.
 
     With ``frame_rate = sample_rate / hop`` its rows are the frames of :func:`scorekit.audio.stft`. A key that is
@@ -131,8 +131,8 @@ def render_phrase(
     program: SevenBits,
     notes: Sequence[Note],
     *,
-    sample_rate: PositiveFloat,
-    seconds: PositiveFloat = SECONDS,
+    sample_rate: Positive[float],
+    seconds: Positive[float] = SECONDS,
 ) -> np.ndarray:
     """Renders a phrase; onsets are rounded to the nearest sample.
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 
-from scorekit.arguments import Count, NonNegativeInt, PositiveFloat, checked
+from scorekit.arguments import Count, NonNegativeInt, Positive, checked
 from scorekit.audio.fourier import overlap_add
 from scorekit.data._midi_keys import SevenBits
 from scorekit.data.soundfont import SoundFont, Zone
@@ -32,9 +32,9 @@ def render_note(
     pitch: SevenBits,
     velocity: Annotated[int, Count(1, 127)],
     *,
-    sample_rate: PositiveFloat,
-    held: PositiveFloat,
-    seconds: PositiveFloat,
+    sample_rate: Positive[float],
+    held: Positive[float],
+    seconds: Positive[float],
     bank: NonNegativeInt = 0,
 ) -> np.ndarray:
     """Renders one note, from its onset; its amplitude is proportional to ``(velocity / 127)^2``.

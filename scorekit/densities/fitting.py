@@ -5,14 +5,14 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, NonNegativeScalar, checked
+from scorekit.arguments import NonNegative, NonNegativeInt, checked
 from scorekit.checks import check_finite
 from scorekit.densities.gaussian import Gaussian
 from scorekit.typing import ArrayLike
 
 
 @checked
-def fit_gaussian(x: ArrayLike, rank: NonNegativeInt | None = None, floor: NonNegativeScalar = 0.0) -> Gaussian:
+def fit_gaussian(x: ArrayLike, rank: NonNegativeInt | None = None, floor: NonNegative[float] = 0.0) -> Gaussian:
     """The Gaussian of maximum likelihood for data, up to the factor N / (N - 1) of the unbiased covariance.
 
     The covariance is ``U diag(v) U^T + r (I - U U^T)``: U are the first ``rank`` principal directions of the data, v

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveScalar, checked
+from scorekit.arguments import Positive, checked
 from scorekit.checks import check, check_axes, check_finite, check_positive, check_real, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Key, Number, Prediction
@@ -159,7 +159,7 @@ class Gaussian:
 def gaussian(
     mean: ArrayLike,
     *,
-    std: PositiveScalar | None = None,
+    std: Positive[float] | None = None,
     covariance: ArrayLike | None = None,
     factor: ArrayLike | None = None,
 ) -> Gaussian:

@@ -4,7 +4,7 @@ Source: Dieleman 2020, "Addendum: quantifying our flawed intuitions".
 """
 
 import math
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,6 @@ from scorekit.arguments import Count, checked
 from scorekit.checks import check_axes, check_scalar, check_shape
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, Key, Number, Prediction
-
-_Dim: TypeAlias = Annotated[int, Count(2)]
 
 
 @pytree_dataclass
@@ -34,7 +32,7 @@ class GaussianMirage:
     (5, 2)
     """
 
-    dim: _Dim = static()
+    dim: Annotated[int, Count(2)] = static()
     nodes: int = static(default=4096)
 
     def sample(self, key: Key, shape: tuple[int, ...] = ()) -> Array:
@@ -80,7 +78,7 @@ class GaussianMirage:
 
 
 @checked
-def gaussian_mirage(dim: _Dim) -> GaussianMirage:
+def gaussian_mirage(dim: Annotated[int, Count(2)]) -> GaussianMirage:
     """The Gaussian mirage in D dimensions, D >= 2 (in one it is the standard Gaussian).
 
     ``x = r theta`` with ``r ~ N(0, D)`` and ``theta`` uniform on the unit sphere.

@@ -1,13 +1,12 @@
 """Mixtures of Gaussians."""
 
 import math
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, NonNegativeScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_axes, check_classes, check_scalar, check_shape
 from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
@@ -99,7 +98,7 @@ class Mixture:
 
 
 @checked
-def mixture(weights: Annotated[ArrayLike, Between(0, open="low")], components: list[Gaussian]) -> Mixture:
+def mixture(weights: Positive[ArrayLike], components: list[Gaussian]) -> Mixture:
     """A mixture of Gaussians of the same dimension and rank.
 
     Args:
@@ -121,7 +120,7 @@ def mixture(weights: Annotated[ArrayLike, Between(0, open="low")], components: l
 
 
 @checked
-def ring(num_modes: PositiveInt = 8, radius: NonNegativeScalar = 1.4, std: PositiveScalar = 0.1) -> Mixture:
+def ring(num_modes: PositiveInt = 8, radius: NonNegative[float] = 1.4, std: Positive[float] = 0.1) -> Mixture:
     """A mixture of ``num_modes`` isotropic Gaussians on a circle in the plane, mode k at angle ``2 pi k / num_modes``.
 
     With the defaults each coordinate has a standard deviation close to 1.

@@ -5,13 +5,12 @@ Returns:
 """
 
 import math
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, Finite, FiniteScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Finite, Positive, PositiveInt, checked
 from scorekit.checks import check, check_axes, check_scalar, check_shape
 from scorekit.numerics import wide
 from scorekit.trees import pytree_dataclass, static
@@ -112,9 +111,7 @@ class RandomField:
 
 
 @checked
-def random_field(
-    power: Annotated[ArrayLike, Between(0, open="low")], mean: Finite = 0.0, channels: PositiveInt = 1
-) -> RandomField:
+def random_field(power: Positive[ArrayLike], mean: Finite[Number] = 0.0, channels: PositiveInt = 1) -> RandomField:
     """A stationary Gaussian field with the given power spectrum.
 
     Args:
@@ -146,9 +143,9 @@ def _reflected(power: np.ndarray) -> np.ndarray:
 @checked
 def power_law(
     grid: tuple[int, ...],
-    exponent: FiniteScalar = 2.0,
-    variance: PositiveScalar = 1.0,
-    mean: Finite = 0.0,
+    exponent: Finite[float] = 2.0,
+    variance: Positive[float] = 1.0,
+    mean: Finite[Number] = 0.0,
     channels: PositiveInt = 1,
 ) -> RandomField:
     """A field whose power falls as ``|f|^-exponent``; 2 is typical of photographs, 0 is white noise.

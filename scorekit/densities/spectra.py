@@ -21,13 +21,13 @@ Returns:
 """
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, checked
+from scorekit.arguments import Fraction, NonNegative, Positive, checked
 from scorekit.checks import check_axes, check_finite, check_floating, check_not_nan, check_prediction, check_shape
 from scorekit.numerics import wide
 from scorekit.trees import combine, normal_like, pytree_dataclass
@@ -46,8 +46,6 @@ __all__ = [
     "wiener_error",
     "wiener_gain",
 ]
-
-_Spectrum: TypeAlias = Annotated[ArrayLike, Between(0)]
 
 
 @pytree_dataclass
@@ -167,7 +165,7 @@ def _check_power(power: ArrayLike) -> Array:
 
 
 @checked
-def band_snr(power: _Spectrum, log_snr: ArrayLike) -> Array:
+def band_snr(power: NonNegative[ArrayLike], log_snr: ArrayLike) -> Array:
     """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``.
 
     Args:
@@ -182,7 +180,7 @@ def band_snr(power: _Spectrum, log_snr: ArrayLike) -> Array:
 
 
 @checked
-def wiener_gain(power: _Spectrum, log_snr: ArrayLike) -> Array:
+def wiener_gain(power: NonNegative[ArrayLike], log_snr: ArrayLike) -> Array:
     """The recoverable fraction of each band, ``g = alpha^2 P / (alpha^2 P + sigma^2)``: the gain of the Wiener filter.
 
     It is one half where the SNR of the band is 1. It is also the error of the best linear estimate of eps in that band.
@@ -203,7 +201,7 @@ def wiener_gain(power: _Spectrum, log_snr: ArrayLike) -> Array:
 
 
 @checked
-def wiener_error(power: _Spectrum, log_snr: ArrayLike) -> Array:
+def wiener_error(power: NonNegative[ArrayLike], log_snr: ArrayLike) -> Array:
     """The expected error of the best linear estimate of x0 in each band, ``P sigma^2 / (alpha^2 P + sigma^2)``.
 
     This is the minimum for a Gaussian field with this spectrum, a mean square per coefficient, like ``power``; for
@@ -223,7 +221,7 @@ def wiener_error(power: _Spectrum, log_snr: ArrayLike) -> Array:
 
 
 @checked
-def transition_log_snr(power: Annotated[ArrayLike, Between(0, open="low")]) -> Array:
+def transition_log_snr(power: Positive[ArrayLike]) -> Array:
     """The log-SNR at which the SNR of each band is 1 and half of it is recoverable, ``-log P``, ``(K,)`` in nats.
 
     ``schedule.time_at`` of it is the time at which the band emerges from the noise.
@@ -292,7 +290,7 @@ def error_by_band(
     denoiser: Denoiser,
     schedule: Schedule,
     x0: Array,
-    ts: Annotated[ArrayLike, Between(0, 1)],
+    ts: Fraction[ArrayLike],
     bands: Bands,
 ) -> BandErrors:
     """The error of the x0 of a denoiser in each band at each noise level, measured on data.

@@ -73,7 +73,7 @@ class Polynomial(_Keep):
     Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
     """
 
-    power: Positive = 2.0
+    power: Positive[Number] = 2.0
 
     def sigma(self, t):
         return jnp.power(wide(t), self.power)

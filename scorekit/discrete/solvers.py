@@ -33,7 +33,7 @@ from scorekit.discrete.process import Process
 from scorekit.numerics import wide
 from scorekit.numerics.codes import as_index, draw_codes, is_missing
 from scorekit.trees import expand, pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike, Key, PyTree
+from scorekit.typing import Array, ArrayLike, Key, Number, PyTree
 
 
 class TokenSolver:
@@ -155,8 +155,8 @@ class Remasking(TokenSolver):
     Source: Wang et al. 2025 (https://arxiv.org/abs/2503.00307).
     """
 
-    eta: Fraction = 1.0
-    cap: Fraction = 1.0
+    eta: Fraction[Number] = 1.0
+    cap: Fraction[Number] = 1.0
     only_absorbing = True
 
     def transition(self, z_t, row, denoiser):
@@ -186,7 +186,7 @@ class PredictorCorrector(TokenSolver):
     """
 
     num_corrections: PositiveInt = static(default=1)
-    size: Fraction = 1.0
+    size: Fraction[Number] = 1.0
 
     @property
     def evals_per_step(self) -> int:
@@ -227,7 +227,7 @@ class ConfidenceOrdered(TokenSolver):
     Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200).
     """
 
-    temperature: NonNegative = 4.5
+    temperature: NonNegative[Number] = 4.5
     only_absorbing = True
 
     def step(self, key, state, z_t, row, denoiser):

@@ -25,7 +25,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegativeScalar, PositiveScalar, checked
+from scorekit.arguments import NonNegative, Positive, checked
 from scorekit.checks import check_floating, check_like, check_per_example
 from scorekit.trees import sum_per_example
 from scorekit.typing import Array, PyTree
@@ -135,7 +135,7 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
 
 @checked
 def balancing_weight(
-    main: PyTree, adversarial: PyTree, largest: PositiveScalar = 1e4, offset: NonNegativeScalar = 1e-4
+    main: PyTree, adversarial: PyTree, largest: Positive[float] = 1e4, offset: NonNegative[float] = 1e-4
 ) -> Array:
     """The weight that makes the adversarial gradient of a sample as long as another: ``||main|| / ||adversarial||``.
 

@@ -24,7 +24,7 @@ from scorekit.numerics.scales import check_prediction
 from scorekit.process import perturb
 from scorekit.solvers.ode import Euler
 from scorekit.trees import as_pytree, combine, event_size, is_traced, sum_per_example
-from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Number, PyTree, Schedule, Solver
 
 Distance: TypeAlias = Callable[[PyTree, PyTree], Array]
 """``(a, b) -> (B,)``: the distance between two batches, per example."""
@@ -82,7 +82,7 @@ def squared_error(a: PyTree, b: PyTree) -> Array:
 
 
 @checked
-def pseudo_huber(a: PyTree, b: PyTree, scale: Positive = 0.03) -> Array:
+def pseudo_huber(a: PyTree, b: PyTree, scale: Positive[Number] = 0.03) -> Array:
     """``sqrt(||a - b||^2 / D + c^2) - c``: quadratic for small errors and linear for large ones.
 
     Args:

@@ -15,7 +15,7 @@ from scorekit.checks import check, check_like, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.numerics.coordinates import CoordinateName, frame
 from scorekit.numerics.meshes import typed_as, unsplit
-from scorekit.typing import Array, ArrayLike, Schedule
+from scorekit.typing import Array, ArrayLike, Number, Schedule
 
 
 @checked
@@ -103,7 +103,11 @@ def step_weight(schedule: Schedule, t: ArrayLike, s: ArrayLike, coordinate: Coor
 
 @checked
 def tuning_time(
-    schedule: Schedule, t: ArrayLike, stage: NonNegative, *, base: Annotated[ArrayLike, Between(1, open="low")] = 2.0
+    schedule: Schedule,
+    t: ArrayLike,
+    stage: NonNegative[Number],
+    *,
+    base: Annotated[ArrayLike, Between(1, open="low")] = 2.0,
 ) -> Array:
     """The earlier time of consistency tuning (ECT): ``r = w max(0, 1 - base^-stage (1 + 8 sigmoid(-w)))``.
 

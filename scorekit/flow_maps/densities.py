@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from scorekit.arguments import AboveZeroScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Positive, PositiveFraction, PositiveInt, checked
 from scorekit.checks import check_finite, check_floating, check_like, check_state
 from scorekit.flow_maps.maps import transport
 from scorekit.likelihood import LogLikelihood, ModelDensity, model_density
@@ -118,9 +118,9 @@ def flow_map_density(
     flow_map: FlowMap,
     schedule: Schedule,
     event_shape: tuple[int, ...],
-    noise_std: PositiveScalar = 0.01,
+    noise_std: Positive[float] = 0.01,
     *,
-    t_max: AboveZeroScalar = 1.0,
+    t_max: PositiveFraction[float] = 1.0,
     steps: PositiveInt = 50,
     log_det: LogDet | None = None,
 ) -> ModelDensity:

@@ -39,7 +39,7 @@ from scorekit.numerics.coordinates import log_snr_at
 from scorekit.numerics.networks import output_like
 from scorekit.process import perturb
 from scorekit.trees import as_pytree, batch_size, combine, event_size, sum_per_example
-from scorekit.typing import Array, Denoiser, FlowMap, LogDet, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, FlowMap, LogDet, Number, Prediction, PyTree, Schedule
 
 _stop = jax.lax.stop_gradient
 
@@ -63,7 +63,7 @@ def _from_network(network, schedule, floor, x_t, t, s):
 
 @checked
 def log_det_from_network(
-    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, floor: Positive = 0.01
+    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, floor: Positive[Number] = 0.01
 ) -> LogDet:
     """The log-determinant by a divergence head: one evaluation, shared with the map if both are outputs of one network.
 
@@ -115,10 +115,10 @@ def divergence_loss(
     t: Array,
     s: Array,
     *,
-    fraction: Fraction,
+    fraction: Fraction[Number],
     probe: PyTree,
     velocity: Denoiser | None = None,
-    floor: Positive = 0.01,
+    floor: Positive[Number] = 0.01,
 ) -> Array:
     """The per-example loss ``||h(x_t, t, s) - stop(z (J z) (tau_r + floor))||^2 / D`` of a divergence head ``(B,)``.
 

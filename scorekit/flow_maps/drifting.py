@@ -27,7 +27,7 @@ from scorekit.checks import check, check_broadcasts, check_finite, check_floatin
 from scorekit.numerics.codes import as_array
 from scorekit.numerics.meshes import unsplit
 from scorekit.trees import batch_size
-from scorekit.typing import Array, ArrayLike, PyTree
+from scorekit.typing import Array, ArrayLike, Number, PyTree
 
 DriftKernel: TypeAlias = Literal["gaussian", "laplace"]
 """The kernel of a drift."""
@@ -53,7 +53,7 @@ def kernel_drift(
     x: Array,
     data: Array,
     samples: Array,
-    bandwidth: Positive,
+    bandwidth: Positive[Number],
     *,
     data_weights: ArrayLike = 1.0,
     sample_weights: ArrayLike = 1.0,

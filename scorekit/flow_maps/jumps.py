@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.arguments import BelowOne, Finite, Fraction, PositiveInt, checked
+from scorekit.arguments import Finite, Fraction, FractionBelowOne, PositiveInt, checked
 from scorekit.checks import check_floating, check_like, check_per_example, check_time
 from scorekit.flow_maps._checks import check_order
 from scorekit.flow_maps.maps import clock
@@ -18,7 +18,7 @@ from scorekit.flow_maps.progressive import Steps
 from scorekit.numerics.coordinates import log_snr_at
 from scorekit.times import TimeSampler, draw, stratified_uniform
 from scorekit.trees import as_pytree, combine
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, Prediction, Schedule
 
 
 class Jumps(NamedTuple):
@@ -39,7 +39,9 @@ class Jumps(NamedTuple):
 
 
 @checked
-def two_times(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt, diagonal: Fraction = 0.75) -> Jumps:
+def two_times(
+    key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt, diagonal: Fraction[Number] = 0.75
+) -> Jumps:
     """Draws two times of a sampler for each example, in decreasing order; in a part of the batch, s = t.
 
     ``t = max(a, b)`` and ``s = min(a, b)`` of two independent draws a and b; ``t = s = a`` in that part.
@@ -69,7 +71,7 @@ def two_times(key: Key, sampler: TimeSampler, schedule: Schedule, n: PositiveInt
 
 
 @checked
-def middle_time(schedule: Schedule, t: ArrayLike, s: ArrayLike, fraction: Fraction = 0.5) -> Array:
+def middle_time(schedule: Schedule, t: ArrayLike, s: ArrayLike, fraction: Fraction[Number] = 0.5) -> Array:
     """The time m at a fraction of a jump: ``clock(m) = (1 - fraction) clock(t) + fraction clock(s)``.
 
     Unless ``s <= t`` it is an error, and NaN if traced.
@@ -158,8 +160,8 @@ def guided_velocity(
     example: Prediction,
     cond: Denoiser,
     uncond: Denoiser,
-    guidance_scale: Finite,
-    mix: BelowOne = 0.0,
+    guidance_scale: Finite[Number],
+    mix: FractionBelowOne[Number] = 0.0,
 ) -> Denoiser:
     """``w v + k v_c + (1 - w - k) v_u``: the velocity of a guided ODE without a teacher, from an example and the map.
 

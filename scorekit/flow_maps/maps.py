@@ -29,7 +29,7 @@ from scorekit.numerics.networks import output_like
 from scorekit.numerics.scales import check_prediction
 from scorekit.predictions import Target, TargetName, as_target
 from scorekit.trees import as_pytree, combine
-from scorekit.typing import Array, ArrayLike, FlowMap, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, FlowMap, Number, PyTree, Schedule
 
 
 @checked
@@ -90,7 +90,7 @@ def _with_clocks(network, schedule, scale, x_t, t, s):
 
 @checked
 def condition_on_clocks(
-    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, scale: Finite = 1.0
+    network: Callable[[PyTree, Array, Array], PyTree], schedule: Schedule, scale: Finite[Number] = 1.0
 ) -> Callable[[PyTree, Array, Array], PyTree]:
     """A network of ``(x_t, t, s)`` from one of the clock and the length of the jump: ``scale (tau, tau - rho)``.
 

@@ -36,7 +36,7 @@ from scorekit.numerics.coordinates import frame
 from scorekit.process import perturb
 from scorekit.schedules import time_derivative
 from scorekit.trees import combine, event_size, sum_per_example
-from scorekit.typing import Array, Denoiser, FlowMap, Prediction, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, FlowMap, Number, Prediction, PyTree, Schedule
 
 _LONGEST_STEP = 1.5  # in shortest lengths: between them and the next ones, which are twice as long
 _stop = jax.lax.stop_gradient
@@ -54,8 +54,8 @@ def eulerian_loss(
     velocity: Denoiser | None = None,
     tangent: Denoiser | None = None,
     coordinate: Literal["flow", "angle"] = "flow",
-    warmup: Fraction = 1.0,
-    normalise: Positive | None = None,
+    warmup: Fraction[Number] = 1.0,
+    normalise: Positive[Number] | None = None,
 ) -> Array:
     """The per-example Eulerian loss ``||F - stop(F - g)||^2 / D``, the regression of MeanFlow and sCM.
 
@@ -172,7 +172,7 @@ def semigroup_loss(
     s: Array,
     *,
     teacher: FlowMap | None = None,
-    shortest: NonNegative = 0.0,
+    shortest: NonNegative[Number] = 0.0,
 ) -> Array:
     """The per-example semigroup loss ``||u(x_t, t, s) - stop(w u(x_t, t, m) + (1 - w) u(X, m, s))||^2 / D``.
 
@@ -226,7 +226,7 @@ def semigroup_loss(
 
 
 @checked
-def adaptive_weighted(loss: Array, power: NonNegative = 1.0, offset: Positive = 0.01) -> Array:
+def adaptive_weighted(loss: Array, power: NonNegative[Number] = 1.0, offset: Positive[Number] = 0.01) -> Array:
     """``loss stop((loss + c)^-p)``: p = 1 normalises the squared error per example, p = 0 is the loss.
 
     Args:

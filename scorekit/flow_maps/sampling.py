@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import BelowOne, Fraction
+from scorekit.arguments import Fraction, FractionBelowOne
 from scorekit.numerics import sqrt_one_minus_square, wide
 from scorekit.solvers import SolverBase, noise_levels
 from scorekit.trees import combine, normal_like, pytree_dataclass
-from scorekit.typing import Array
+from scorekit.typing import Array, Number
 
 
 class _Jump(NamedTuple):
@@ -46,8 +46,8 @@ class FlowMapSolver(SolverBase):
     Source: Kim et al. 2023, gamma-sampling (https://arxiv.org/abs/2310.02279).
     """
 
-    gamma: Fraction | None = None
-    t_min: BelowOne = 0.0
+    gamma: Fraction[Number] | None = None
+    t_min: FractionBelowOne[Number] = 0.0
     order = 0
 
     @property

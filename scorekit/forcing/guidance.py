@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from scorekit.arguments import AboveZeroScalar, FiniteScalar, FractionScalar, checked
+from scorekit.arguments import Finite, Fraction, PositiveFraction, checked
 from scorekit.checks import check_like
 from scorekit.forcing._checks import frames_of
 from scorekit.process import transition
@@ -16,10 +16,10 @@ def history_guidance(
     denoiser: Denoiser,
     schedule: Schedule,
     noise: PyTree,
-    guidance_scale: FiniteScalar,
+    guidance_scale: Finite[float],
     *,
-    level: AboveZeroScalar = 1.0,
-    clean: FractionScalar = 0.0,
+    level: PositiveFraction[float] = 1.0,
+    clean: Fraction[float] = 0.0,
 ) -> Denoiser:
     """Guidance by the history, the frames with ``t == clean``: ``masked + gamma (full - masked)`` for all others.
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import BelowOneScalar, NonNegativeInt, PositiveInt, checked
+from scorekit.arguments import FractionBelowOne, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_like
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
@@ -139,7 +139,7 @@ def roll_out(
     window: PositiveInt,
     context: NonNegativeInt,
     chunk: PositiveInt = 1,
-    stabilisation: BelowOneScalar = 0.0,
+    stabilisation: FractionBelowOne[float] = 0.0,
 ) -> RollOut:
     """A sampler of sequences of any length with a denoiser of windows, in memory that does not grow.
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from scorekit.arguments import BelowOneScalar, checked
+from scorekit.arguments import FractionBelowOne, checked
 from scorekit.checks import check_time
 from scorekit.forcing import _steps
 from scorekit.forcing._checks import check_ends_at_zero, check_solver, frames_of
@@ -23,7 +23,7 @@ def sample(
     levels: ArrayLike,
     *,
     key: Key | None = None,
-    stabilisation: BelowOneScalar = 0.0,
+    stabilisation: FractionBelowOne[float] = 0.0,
 ) -> PyTree:
     """Integrates every frame along its own levels, in one ``lax.scan``: ``x_i(levels[k, i])`` to ``levels[k + 1, i]``.
 

@@ -11,7 +11,7 @@ from scorekit.arguments import Fraction, checked
 from scorekit.guidance.rules import branches, guidance_rule, rule
 from scorekit.numerics.scales import Scale, check_scale, value_at
 from scorekit.trees import combine
-from scorekit.typing import Array, Denoiser, Prediction, PyTree
+from scorekit.typing import Array, Denoiser, Number, Prediction, PyTree
 
 
 def _mix(uncond: Prediction, conds: Sequence[Prediction], scales: Sequence[Array]) -> Prediction:
@@ -164,7 +164,9 @@ def _plus_plus(predictions, x_t, t, scale):
 
 
 @guidance_rule(unguided_at_one=False, splits=True)
-def cfg_plus_plus(cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction | Callable[[Array], Array]) -> Denoiser:
+def cfg_plus_plus(
+    cond: Denoiser, uncond: Denoiser, guidance_scale: Fraction[Number] | Callable[[Array], Array]
+) -> Denoiser:
     """CFG++: the guided clean estimate with the unconditional noise.
 
     ``x0 = x0_uncond + gamma (x0_cond - x0_uncond)``, ``eps = eps_uncond``, so that a DDIM step is ``x_s = alpha_s x0 +

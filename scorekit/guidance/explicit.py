@@ -66,7 +66,7 @@ def log_product(*terms: tuple[Number, _LogDensity]) -> _LogDensity:
 
 @checked
 def classifier_guided_log_density(
-    log_density: _LogDensity, log_likelihood: _LogDensity, guidance_scale: Finite
+    log_density: _LogDensity, log_likelihood: _LogDensity, guidance_scale: Finite[Number]
 ) -> _LogDensity:
     """Classifier guidance of an explicit model: ``log p(x) + gamma log p(y | x)``.
 
@@ -85,7 +85,7 @@ def classifier_guided_log_density(
 
 
 @checked
-def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance_scale: Finite) -> _LogDensity:
+def classifier_free_log_density(cond: _LogDensity, uncond: _LogDensity, guidance_scale: Finite[Number]) -> _LogDensity:
     """Classifier-free guidance of an explicit model: ``(1 - gamma) log p(x) + gamma log p(x | y)``.
 
     By Bayes' rule this is :func:`classifier_guided_log_density` with the classifier that the two models imply. For

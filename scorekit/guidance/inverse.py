@@ -132,9 +132,9 @@ def replacement(
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: NonNegative = 0.0,
+    noise_std: NonNegative[Number] = 0.0,
     *,
-    data_std: Positive = 1.0,
+    data_std: Positive[Number] = 1.0,
     num_iterations: PositiveInt = 10,
 ) -> Denoiser:
     """Replaces the observed part of the clean estimate; one evaluation, no gradient.
@@ -174,9 +174,9 @@ def pigdm(
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: NonNegative = 0.0,
+    noise_std: NonNegative[Number] = 0.0,
     *,
-    data_std: Positive = 1.0,
+    data_std: Positive[Number] = 1.0,
     num_iterations: PositiveInt = 10,
 ) -> Denoiser:
     """Pseudo-inverse guidance: one evaluation and one vector-Jacobian product.
@@ -214,7 +214,7 @@ def mmps(
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: NonNegative = 0.0,
+    noise_std: NonNegative[Number] = 0.0,
     *,
     num_iterations: PositiveInt = 3,
 ) -> Denoiser:
@@ -257,7 +257,7 @@ def dps(
     schedule: Schedule,
     operator: Operator,
     observation: PyTree,
-    noise_std: Positive,
+    noise_std: Positive[Number],
 ) -> Denoiser:
     """Diffusion posterior sampling (DPS): guidance by the likelihood of the clean estimate.
 

@@ -23,7 +23,7 @@ from jax.tree_util import Partial
 from scorekit.arguments import Between, NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.checks import check, check_axes, check_broadcasts, check_finite, check_floating
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike, PyTree
+from scorekit.typing import Array, ArrayLike, Number, Numbers, PyTree
 
 __all__ = [
     "Operator",
@@ -163,7 +163,7 @@ def blur(kernel: ArrayLike, edge: Literal["edge", "reflect", "wrap", "zero"] = "
 
 
 @checked
-def gaussian_kernel(std: Positive, radius: NonNegativeInt, num_axes: PositiveInt = 2) -> Array:
+def gaussian_kernel(std: Positive[Number], radius: NonNegativeInt, num_axes: PositiveInt = 2) -> Array:
     """``exp(-|i|^2 / (2 std^2))`` for ``|i| <= radius`` along each axis, with sum 1; for :func:`blur`.
 
     Args:
@@ -211,7 +211,7 @@ def _clipped(level, intact, x):
 
 
 @checked
-def clip(level: Positive, intact: PyTree) -> Operator:
+def clip(level: Positive[Number], intact: PyTree) -> Operator:
     """Declipping: ``min(max(x, -level), level)``, and x itself where the observation is not clipped.
 
     Piecewise linear. Where the data were clipped, an estimate below the level is moved up to it, and one beyond the
@@ -236,7 +236,7 @@ def _weighted_channels(weights, x):
     return jax.tree.map(lambda leaf: jnp.sum(leaf * jnp.asarray(weights, leaf.dtype), axis=-1), x)
 
 
-def grayscale(weights: ArrayLike | Sequence[float] = (0.299, 0.587, 0.114)) -> Operator:
+def grayscale(weights: Numbers = (0.299, 0.587, 0.114)) -> Operator:
     """Colourisation: the luminance of ``(B, ..., C)`` data, ``(B, ...)``.
 
     Args:

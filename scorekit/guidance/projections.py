@@ -61,7 +61,7 @@ def apg(
     schedule: Schedule,
     guidance_scale: Scale,
     *,
-    parallel: Finite = 0.0,
+    parallel: Finite[Number] = 0.0,
     momentum: Annotated[Number, Between(-1, 1, "both")] | None = None,
     norm_threshold: Annotated[Number, Between(0, open="low", infinite=True)] = jnp.inf,
 ) -> Denoiser:

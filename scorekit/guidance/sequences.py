@@ -26,7 +26,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import FiniteScalar, checked
+from scorekit.arguments import Finite, checked
 from scorekit.checks import check_like, check_not_nan
 from scorekit.numerics import log_ratio, tilt, wide
 from scorekit.typing import Array
@@ -101,7 +101,7 @@ def conditional_log_probs(log_prob: Array) -> tuple[Array, ...]:
 
 
 @checked
-def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
+def guide_joint(cond: Array, uncond: Array, guidance_scale: Finite[float]) -> GuidedSequences:
     """The guided joint: ``p(x)^(1 - gamma) p(x | y)^gamma`` over all sequences, normalised once.
 
     Args:
@@ -120,7 +120,7 @@ def guide_joint(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> Gui
 
 
 @checked
-def guide_sequentially(cond: Array, uncond: Array, guidance_scale: FiniteScalar) -> GuidedSequences:
+def guide_sequentially(cond: Array, uncond: Array, guidance_scale: Finite[float]) -> GuidedSequences:
     """The distribution of guided autoregressive sampling: each ``p(x_k | x_<k)`` is guided and normalised by itself.
 
     Args:

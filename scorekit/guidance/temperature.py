@@ -7,7 +7,7 @@ from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.numerics.scales import value_at
 from scorekit.predictions import Eps
 from scorekit.trees import combine
-from scorekit.typing import Array, Denoiser, Schedule
+from scorekit.typing import Array, Denoiser, Number, Schedule
 
 
 def _scaled_score(predictions, x_t, t, schedule, tau):
@@ -17,7 +17,7 @@ def _scaled_score(predictions, x_t, t, schedule, tau):
 
 
 @guidance_rule(unguided_at_one=False)
-def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive | Callable[[Array], Array]) -> Denoiser:
+def temperature(denoiser: Denoiser, schedule: Schedule, tau: Positive[Number] | Callable[[Array], Array]) -> Denoiser:
     """Divides the score by ``tau`` at every time: ``eps / tau``, and x0 accordingly.
 
     This does *not* sample ``p(x)^(1 / tau)``, not even for Gaussian data of variance v, where that density has the

@@ -7,12 +7,12 @@ https://arxiv.org/abs/2205.11487).
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZero, Fraction, Positive
+from scorekit.arguments import Fraction, Positive, PositiveFraction
 from scorekit.guidance.rules import guidance_rule, rule
 from scorekit.numerics import sqrt, wide
 from scorekit.predictions import with_x0
 from scorekit.trees import combine, expand
-from scorekit.typing import Denoiser, Schedule
+from scorekit.typing import Denoiser, Number, Schedule
 
 
 def _static(predictions, x_t, t, schedule, limit):
@@ -22,7 +22,7 @@ def _static(predictions, x_t, t, schedule, limit):
 
 
 @guidance_rule(unguided_at_one=False)
-def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive = 1.0) -> Denoiser:
+def static_threshold(denoiser: Denoiser, schedule: Schedule, limit: Positive[Number] = 1.0) -> Denoiser:
     """Clips x0 to ``[-limit, limit]``: ``x0' = min(max(x0, -limit), limit)``.
 
     Args:
@@ -54,8 +54,8 @@ def _dynamic(predictions, x_t, t, schedule, percentile, limit):
 def dynamic_threshold(
     denoiser: Denoiser,
     schedule: Schedule,
-    percentile: AboveZero = 0.995,
-    limit: Positive = 1.0,
+    percentile: PositiveFraction[Number] = 0.995,
+    limit: Positive[Number] = 1.0,
 ) -> Denoiser:
     """Dynamic thresholding: clips x0 at a percentile q of its magnitudes and rescales it by ``limit / q``.
 
@@ -90,7 +90,7 @@ def _rescaled(predictions, x_t, t, schedule, factor):
 
 
 @guidance_rule()
-def rescale(denoiser: Denoiser, unguided: Denoiser, schedule: Schedule, factor: Fraction = 0.7) -> Denoiser:
+def rescale(denoiser: Denoiser, unguided: Denoiser, schedule: Schedule, factor: Fraction[Number] = 0.7) -> Denoiser:
     """Rescales x0 towards the standard deviation of the estimate without guidance, against overexposure.
 
     ``x0 <- phi x0 std(x0_unguided) / std(x0) + (1 - phi) x0``, with the standard deviation over all values of an

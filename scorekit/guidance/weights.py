@@ -8,6 +8,7 @@ from jax.tree_util import Partial
 from scorekit.arguments import Finite, Positive, checked
 from scorekit.numerics import wide
 from scorekit.numerics.scales import Scale
+from scorekit.typing import Number
 
 
 def _linear(noise, data, t):
@@ -24,7 +25,10 @@ def _power(noise, data, power, t):
 
 @checked
 def weight_schedule(
-    noise: Finite, data: Finite, shape: Literal["linear", "cosine", "power"] = "linear", power: Positive = 2.0
+    noise: Finite[Number],
+    data: Finite[Number],
+    shape: Literal["linear", "cosine", "power"] = "linear",
+    power: Positive[Number] = 2.0,
 ) -> Scale:
     """A guidance scale that goes from ``noise`` at t = 1 to ``data`` at t = 0.
 

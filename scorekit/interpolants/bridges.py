@@ -17,11 +17,11 @@ from scorekit.arguments import Positive, checked
 from scorekit.checks import check, check_floating, check_like, check_per_example, check_time
 from scorekit.schedules import EDM
 from scorekit.trees import combine
-from scorekit.typing import ArrayLike, PyTree, Schedule
+from scorekit.typing import ArrayLike, Number, PyTree, Schedule
 
 
 @checked
-def brownian_schedule(std: Positive = 1.0) -> Schedule:
+def brownian_schedule(std: Positive[Number] = 1.0) -> Schedule:
     """``alpha = 1``, ``sigma = std sqrt(t)``: its bridge is a Brownian bridge of this standard deviation, as in I2SB.
 
     With it ``q(x_t | x0, x1) = N((1 - t) x0 + t x1, std^2 t (1 - t))``. Another clock is another grid of times.

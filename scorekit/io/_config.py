@@ -62,11 +62,12 @@ def parse(config: Mapping[str, Any]) -> Parts:
         ("schedule", found.schedule.log_snr),
         ("target", lambda t: found.target.eps_scale(t, found.schedule)),
         ("noise_input", found.noise_input),
+        ("sigma_data", lambda log_snr: log_snr * (found.sigma_data or 1.0)),
     ):
         if jax.eval_shape(function, one).shape != ():
             raise ValueError(f"{name} must hold single numbers, got {getattr(found, name)}")
     if found.sigma_data is not None:
-        Between(0, open="low", scalar=True).check("sigma_data", found.sigma_data)
+        Between(0, open="low").check("sigma_data", found.sigma_data)
     shape = config["shape"]
     if shape is None:
         raise ValueError("shape must be known, to check the parameters: give it to load, got None")
@@ -118,6 +119,7 @@ _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 def _is(value: Any, hint: Any) -> bool:
     """Whether a value of JSON is of the annotated type of an attribute."""
+    hint = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
     if get_origin(hint) in (Union, types.UnionType):
         return any(_is(value, part) for part in get_args(hint))
     if get_origin(hint) is Literal:

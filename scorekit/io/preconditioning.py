@@ -46,7 +46,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from scorekit import schedules
-from scorekit.arguments import Between, Count, Finite, OneOf, Positive, PositiveScalar, checked
+from scorekit.arguments import Between, Count, Finite, OneOf, Positive, checked
 from scorekit.denoisers import scale_input
 from scorekit.io._naming import check_none, unsupported
 from scorekit.predictions import EDMTarget, Eps, Target, as_target, bounded_log_snr, seen_log_snr
@@ -80,8 +80,8 @@ class LogSNRInput:
       offset: noise input at log-SNR 0.
     """
 
-    scale: Finite = 0.25
-    offset: Finite = 0.0
+    scale: Finite[Number] = 0.25
+    offset: Finite[Number] = 0.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * seen_log_snr(log_snr) + self.offset
@@ -97,7 +97,7 @@ class TimestepInput:
     """
 
     schedule: Schedule
-    last: Positive = 999.0
+    last: Positive[Number] = 999.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.last * jnp.clip(self.schedule.time_at(jnp.asarray(log_snr)), 0.0, 1.0)
@@ -111,7 +111,7 @@ class ClockInput:
       scale: the noise input at pure noise.
     """
 
-    scale: Positive = 4.0
+    scale: Positive[Number] = 4.0
 
     def __call__(self, log_snr: ArrayLike) -> Array:
         return self.scale * jax.nn.sigmoid(-0.5 * jnp.asarray(log_snr))
@@ -273,7 +273,7 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
     if name.startswith("FlowMatch") or config.get("use_flow_sigmas"):
         check_none(unsupported(config, {"invert_sigmas": (False,)}))
         last = config.get("num_train_timesteps", 1000)
-        Between(0, open="low", scalar=True).check("num_train_timesteps", last)
+        Between(0, open="low").check("num_train_timesteps", last)
         return flow(last)
     if name.startswith("EDM"):
         check_none(unsupported(config, {"prediction_type": ("epsilon",)}))
@@ -302,7 +302,7 @@ def from_scheduler(config: Mapping[str, Any]) -> Preconditioning:
 
 
 @checked
-def flow(last: PositiveScalar = 1000.0) -> Preconditioning:
+def flow(last: Positive[float] = 1000.0) -> Preconditioning:
     """Preconditioning of flow matching: ``x_t = (1 - t) x0 + t eps``, ``c_noise = last t``, the output is ``eps - x0``.
 
     Args:
@@ -337,7 +337,7 @@ def ve(sigma_min: Number = 0.02, sigma_max: Number = 100.0) -> Preconditioning:
 
 
 @checked
-def edm(sigma_data: PositiveScalar = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 80.0) -> Preconditioning:
+def edm(sigma_data: Positive[float] = 0.5, sigma_min: Number = 0.002, sigma_max: Number = 80.0) -> Preconditioning:
     """Preconditioning of EDM and EDM2: ``c_noise = log(sigma) / 4``, unit variance of input and output.
 
     Args:

@@ -22,7 +22,6 @@ from scorekit.numerics.codes import in_range
 from scorekit.trees import batch_size, event_size, is_traced, pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike, Key, PyTree
 
-_Bins: TypeAlias = Annotated[int, Count(2)]
 _Dequantisation: TypeAlias = Literal["none", "uniform", "variational"]
 _Dequantiser: TypeAlias = Callable[[Key, PyTree], tuple[PyTree, Array]]
 """``(key, x) -> (u, log q(u | x))``: ``u`` in [0, 1) shaped like ``x``, and its log-density ``(B,)``."""
@@ -53,7 +52,7 @@ def bits_per_dim(
     log_p: ArrayLike,
     event_size: PositiveInt,
     *,
-    bins: _Bins | None = None,
+    bins: Annotated[int, Count(2)] | None = None,
     dequantisation: _Dequantisation = "none",
 ) -> BitsPerDim:
     """``-log_p / (D log 2) + offset``, of the shape of ``log_p``.
@@ -88,7 +87,7 @@ def dequantised_bits_per_dim(
     key: Key,
     log_density: Callable[[Key, PyTree], Array],
     x: PyTree,
-    bins: _Bins,
+    bins: Annotated[int, Count(2)],
     dequantiser: _Dequantiser | None = None,
 ) -> BitsPerDim:
     """Bits per dimension of integers under a density on [-1, 1]: a single-sample estimate of an upper bound.

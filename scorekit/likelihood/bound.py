@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, FractionScalar, PositiveInt, checked
+from scorekit.arguments import Count, Fraction, PositiveInt, checked
 from scorekit.checks import check, check_floating, check_like, check_prediction
 from scorekit.numerics import wide
 from scorekit.numerics.grids import check_grid
@@ -53,8 +53,8 @@ def variational_bound(
     x0: PyTree,
     *,
     num_times: PositiveInt = 16,
-    t_min: FractionScalar = 1e-3,
-    t_max: FractionScalar = 1.0 - 1e-3,
+    t_min: Fraction[float] = 1e-3,
+    t_max: Fraction[float] = 1.0 - 1e-3,
     bins: Annotated[int, Count(2)] | None = None,
 ) -> VariationalBound:
     """A Monte-Carlo estimate of the continuous-time variational bound on ``-log p(x0)``.
@@ -181,8 +181,8 @@ def boundary_terms(
     x0: PyTree,
     eps: PyTree,
     *,
-    t_min: FractionScalar = 0.0,
-    t_max: FractionScalar = 1.0,
+    t_min: Fraction[float] = 0.0,
+    t_max: Fraction[float] = 1.0,
     bins: Annotated[int, Count(2)] | None = None,
 ) -> tuple[Array, Array]:
     """The terms of :func:`variational_bound` at its two ends, which need no network; deterministic.

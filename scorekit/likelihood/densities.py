@@ -42,7 +42,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from scorekit.arguments import AboveZeroScalar, Positive, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Positive, PositiveFraction, PositiveInt, checked
 from scorekit.checks import (
     check,
     check_axes,
@@ -207,9 +207,9 @@ def model_density(
     denoiser: Denoiser,
     schedule: Schedule,
     event_shape: tuple[int, ...],
-    noise_std: PositiveScalar = 0.01,
+    noise_std: Positive[float] = 0.01,
     *,
-    t_max: AboveZeroScalar = 1.0,
+    t_max: PositiveFraction[float] = 1.0,
     steps: PositiveInt = 50,
 ) -> ModelDensity:
     """The density of a model whose value is given: the gradient is the score.
@@ -255,15 +255,15 @@ def flow_density(
     denoiser: Denoiser,
     schedule: Schedule,
     event_shape: tuple[int, ...],
-    noise_std: PositiveScalar = 0.01,
+    noise_std: Positive[float] = 0.01,
     *,
-    t_max: AboveZeroScalar = 1.0,
+    t_max: PositiveFraction[float] = 1.0,
     steps: PositiveInt = 50,
     key: Key | None = None,
     divergence: DivergenceName = "exact",
     num_probes: PositiveInt = 8,
     rtol: ArrayLike = 1e-5,
-    atol: Positive = 1e-5,
+    atol: Positive[Number] = 1e-5,
 ) -> ModelDensity:
     """The density of a model with the exact value, ``log N(x_1; 0, sigma(t_max)^2) + log |det dx_1/dx|``.
 
@@ -304,11 +304,11 @@ def line_density(
     denoiser: Denoiser,
     schedule: Schedule,
     event_shape: tuple[int, ...],
-    noise_std: PositiveScalar = 0.01,
+    noise_std: Positive[float] = 0.01,
     *,
     start: ArrayLike = 0.0,
     num_nodes: PositiveInt = 16,
-    t_max: AboveZeroScalar = 1.0,
+    t_max: PositiveFraction[float] = 1.0,
     steps: PositiveInt = 50,
 ) -> ModelDensity:
     """The density of a model up to a constant, ``log p(x) - log p(r) = int_0^1 (x - r)' score(r + s (x - r)) ds``.
@@ -345,9 +345,9 @@ def score_density(
     denoiser: Denoiser,
     schedule: Schedule,
     event_shape: tuple[int, ...],
-    noise_std: PositiveScalar = 0.01,
+    noise_std: Positive[float] = 0.01,
     *,
-    t_max: AboveZeroScalar = 1.0,
+    t_max: PositiveFraction[float] = 1.0,
     steps: PositiveInt = 50,
 ) -> ModelDensity:
     """The gradient of a log-density, ``-eps / noise_std``, without a value: NaN, so that nothing uses it.

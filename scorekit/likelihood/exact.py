@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import FractionScalar, Positive, PositiveInt, checked
+from scorekit.arguments import Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating
 from scorekit.numerics import log_normal
 from scorekit.numerics.blocks import accepts, block_length, in_blocks
@@ -24,7 +24,7 @@ from scorekit.numerics.grids import check_grid
 from scorekit.numerics.meshes import scan
 from scorekit.numerics.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.trees import batch_size, combine, event_size
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule
 
 _FEW_TANGENTS = 3
 """Up to so many tangents per evaluation are integrated with the state, in six evaluations a step; a quadrature of more
@@ -76,10 +76,10 @@ def log_likelihood(
     divergence: DivergenceName = "exact",
     num_probes: PositiveInt = 8,
     chunk: PositiveInt = 8,
-    t_min: FractionScalar = 0.0,
-    t_max: FractionScalar = 1.0,
+    t_min: Fraction[float] = 0.0,
+    t_max: Fraction[float] = 1.0,
     rtol: ArrayLike = 1e-5,
-    atol: Positive = 1e-5,
+    atol: Positive[Number] = 1e-5,
     max_steps: PositiveInt = 1000,
     ts: ArrayLike | None = None,
     block_size: PositiveInt | None = None,

@@ -11,12 +11,10 @@ Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020); Ramesh e
 (https://arxiv.org/abs/2204.06125).
 """
 
-from typing import Annotated
-
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, FiniteScalar, checked
+from scorekit.arguments import Finite, checked
 from scorekit.checks import check, check_floating, check_like
 from scorekit.numerics import wide
 from scorekit.numerics.codes import as_array
@@ -28,7 +26,7 @@ __all__ = ["closest", "contrastive_loss", "slerp", "text_difference"]
 
 @checked
 def contrastive_loss(
-    pictures: Array, captions: Array, log_temperature: FiniteScalar, subjects: ArrayLike | None = None
+    pictures: Array, captions: Array, log_temperature: Finite[float], subjects: ArrayLike | None = None
 ) -> Array:
     """The symmetric cross-entropy of finding the caption of each image, and the image of each caption, in a batch.
 
@@ -69,7 +67,7 @@ def contrastive_loss(
 
 
 @checked
-def slerp(start: Array, end: Array, weight: Annotated[ArrayLike, Between()]) -> Array:
+def slerp(start: Array, end: Array, weight: Finite[ArrayLike]) -> Array:
     """Spherical interpolation: a point of the arc from one unit vector to another, at constant speed.
 
     ``(sin((1 - w) theta) start + sin(w theta) end) / sin(theta)``, ``theta`` the angle between them.
@@ -103,7 +101,7 @@ def slerp(start: Array, end: Array, weight: Annotated[ArrayLike, Between()]) -> 
 
 
 @checked
-def text_difference(picture: Array, before: Array, after: Array, weight: Annotated[ArrayLike, Between()]) -> Array:
+def text_difference(picture: Array, before: Array, after: Array, weight: Finite[ArrayLike]) -> Array:
     """An embedding of an image, moved by the difference of two captions.
 
     ``slerp(picture, (after - before) / |after - before|, w)``

@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.checks import check_finite, check_floating, check_like
 from scorekit.numerics.divergence import draw_probes, unit_vectors, with_divergence
 from scorekit.numerics.meshes import typed_as
@@ -113,7 +113,7 @@ def finite_difference_loss(
     x: PyTree,
     *,
     probes: _Probes = "rademacher",
-    step: PositiveScalar = 0.1,
+    step: Positive[float] = 0.1,
 ) -> Array:
     """:func:`sliced_loss` of an energy without derivatives, by central differences of f = log p (FD-SSM).
 
@@ -144,10 +144,10 @@ def finite_difference_denoising_loss(
     key: Key,
     log_density: Callable[[PyTree], Array],
     x: PyTree,
-    std: PositiveScalar,
+    std: Positive[float],
     *,
     probes: _Probes = "rademacher",
-    step: PositiveScalar = 0.1,
+    step: Positive[float] = 0.1,
 ) -> Array:
     """Denoising score matching of an energy without derivatives, by central differences of f = log p (FD-DSM).
 
@@ -178,7 +178,7 @@ def finite_difference_denoising_loss(
 
 
 @checked
-def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: PositiveScalar) -> Array:
+def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: Positive[float]) -> Array:
     """A contractive autoencoder: ``|r(x) - x|^2 + std^2 |J_r(x)|^2``, the denoising one for little noise.
 
     ``E|r(x + std eps) - x|^2`` is this plus ``std^2 (r(x) - x) . laplacian r(x)`` and terms of order ``std^4``. They

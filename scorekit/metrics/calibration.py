@@ -43,16 +43,15 @@ narrow [0.39 0.75] True
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from scorekit.arguments import Between, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_not_nan
-from scorekit.typing import ArrayLike
+from scorekit.typing import ArrayLike, Numbers
 
-_Levels = Annotated[ArrayLike | Sequence[float], Between(0, 1, "both")]
+_Levels = Annotated[Numbers, Between(0, 1, "both")]
 """Nominal coverages."""
 
 _DRAWS = 10_000

@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
+from scorekit.arguments import Between, PositiveFraction, PositiveInt, checked
 from scorekit.checks import check_finite, check_real, nan_unless_finite
 from scorekit.typing import Array, ArrayLike, Key
 
@@ -69,7 +69,7 @@ def aupr(in_scores: ArrayLike, out_scores: ArrayLike) -> Array:
 
 
 @checked
-def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar = 0.95) -> Array:
+def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: PositiveFraction[float] = 0.95) -> Array:
     """The fraction of out-of-distribution examples accepted with a fraction ``tpr`` of the others: FPR95 by default.
 
     ``fraction = mean_j [out_scores[j] <= q]`` with the threshold q, the smallest score that accepts at least ``tpr`` of
@@ -83,11 +83,11 @@ def fpr_at_tpr(in_scores: ArrayLike, out_scores: ArrayLike, tpr: AboveZeroScalar
     networks" (https://arxiv.org/abs/1706.02690).
     """
     in_scores, out_scores = _scores(in_scores, out_scores)
-    tpr = jnp.asarray(tpr, float)
+    fraction = jnp.asarray(tpr, float)
     n = in_scores.shape[0]
-    rank = jnp.ceil(tpr * n * (1.0 - 4 * jnp.finfo(float).eps)).astype(int) - 1
+    rank = jnp.ceil(fraction * n * (1.0 - 4 * jnp.finfo(float).eps)).astype(int) - 1
     accepted = out_scores <= jnp.sort(in_scores)[jnp.clip(rank, 0, n - 1)]
-    share = jnp.where((tpr > 0) & (tpr <= 1), jnp.mean(accepted, dtype=out_scores.dtype), jnp.nan)
+    share = jnp.where((fraction > 0) & (fraction <= 1), jnp.mean(accepted, dtype=out_scores.dtype), jnp.nan)
     return nan_unless_finite(share, in_scores, out_scores)
 
 
@@ -112,7 +112,7 @@ def bootstrap_interval(
     in_scores: ArrayLike,
     out_scores: ArrayLike,
     *,
-    level: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)] = 0.95,
+    level: Annotated[float, Between(0, 1, "both")] = 0.95,
     resamples: PositiveInt = 1000,
 ) -> Interval:
     """The percentile bootstrap interval of a metric: both sets are resampled with replacement.

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.checks import check, nan_unless_finite
 from scorekit.metrics._distances import check_features, map_distances
 from scorekit.typing import Array, ArrayLike, Key
@@ -111,7 +111,7 @@ def _pieces(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @checked
-def vendi_score(x: ArrayLike, bandwidth: PositiveScalar | None = None) -> Array:
+def vendi_score(x: ArrayLike, bandwidth: Positive[float] | None = None) -> Array:
     """The effective number of dissimilar points, ``exp(-sum_i l_i log l_i)`` of the eigenvalues of ``K / N``.
 
     ``K`` holds similarities with ones on its diagonal: cosines, or ``exp(-|x - y|^2 / 2 h^2)``. N orthogonal
@@ -130,7 +130,7 @@ def vendi_score(x: ArrayLike, bandwidth: PositiveScalar | None = None) -> Array:
         unit = x / norms
         similarity = jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
     else:
-        bandwidth = jnp.where(jnp.asarray(bandwidth) > 0, bandwidth, jnp.nan)
-        similarity = map_distances(lambda i, d: jnp.exp(-0.5 * jnp.square(d.at[i].set(0.0) / bandwidth)), x, x)
+        width = jnp.where(jnp.asarray(bandwidth) > 0, bandwidth, jnp.nan)
+        similarity = map_distances(lambda i, d: jnp.exp(-0.5 * jnp.square(d.at[i].set(0.0) / width)), x, x)
     shares = jnp.clip(jnp.linalg.eigvalsh(similarity / x.shape[0]), 0.0, 1.0)
     return nan_unless_finite(jnp.exp(jnp.sum(jax.scipy.special.entr(shares))), x)

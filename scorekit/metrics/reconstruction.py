@@ -2,14 +2,14 @@
 
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveScalar, checked
+from scorekit.arguments import Positive, checked
 from scorekit.checks import check_finite, nan_unless_finite
 from scorekit.numerics import wide
 from scorekit.typing import Array, ArrayLike
 
 
 @checked
-def psnr(x: ArrayLike, truth: ArrayLike, data_range: PositiveScalar = 2.0) -> Array:
+def psnr(x: ArrayLike, truth: ArrayLike, data_range: Positive[float] = 2.0) -> Array:
     """``10 log10(data_range^2 / MSE)`` in dB, averaged over examples.
 
     Mean squared errors below ``data_range^2 / 4e12`` are raised to it: 126 dB is the largest value.

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from scorekit import trees
-from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.arguments import Positive, PositiveInt
 from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.typing import Array, ArrayLike, Key, PyTree
@@ -143,7 +143,7 @@ class LogVariance(Module):
     """
 
     features: PositiveInt = 128
-    noise_scale: PositiveFloat = 0.5
+    noise_scale: Positive[float] = 0.5
 
     @nn.compact
     def __call__(self, noise: ArrayLike) -> Array:

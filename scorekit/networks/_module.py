@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, Count, Each, PositiveInt, checked
+from scorekit.arguments import Count, Each, PositiveInt, checked
 from scorekit.numerics.meshes import gathered
 from scorekit.typing import Array, ArrayLike
 
@@ -16,8 +16,6 @@ Sizes: TypeAlias = Annotated[Sequence[int], Each(Count())]
 """Integers >= 1, or none."""
 SomeSizes: TypeAlias = Annotated[Sequence[int], Each(Count(), least=1)]
 """One integer >= 1 or more."""
-Rate: TypeAlias = Annotated[float, Between(0, 1, "high", scalar=True)]
-"""The rate of dropout."""
 Shape: TypeAlias = Annotated[tuple[int, ...], Each(Count())]
 """The shape of one example."""
 

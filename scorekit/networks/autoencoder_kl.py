@@ -20,13 +20,13 @@ Source: Rombach et al. 2022, "High-resolution image synthesis with latent diffus
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, NonNegativeInt, PositiveInt
+from scorekit.arguments import Finite, NonNegativeInt, Positive, PositiveInt
 from scorekit.checks import check_like
 from scorekit.networks._levels import LatentNetwork, ascend, descend
 from scorekit.networks._module import Published, SomeSizes
@@ -103,8 +103,8 @@ class AutoencoderKL(LatentNetwork, Published):
     groups: PositiveInt = 32
     quant_convs: bool = True
     middle_attention: bool = True
-    scaling_factor: Annotated[float | Sequence[float], Between(0, open="low")] = 1.0
-    shift_factor: Annotated[float | Sequence[float], Between()] = 0.0
+    scaling_factor: Positive[float | Sequence[float]] = 1.0
+    shift_factor: Finite[float | Sequence[float]] = 0.0
     dtype: DType = jnp.float32
     remat: bool = False
     codes: ClassVar[None] = None

@@ -40,13 +40,13 @@ Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural discrete representat
 
 import functools
 import operator
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.arguments import NonNegative, PositiveInt, checked
 from scorekit.checks import check, check_classes, check_floating
 from scorekit.numerics.codes import as_array, in_range
 from scorekit.typing import Array, ArrayLike
@@ -173,7 +173,7 @@ def code_counts(index: Array, num_codes: PositiveInt) -> Array:
 
 
 @checked
-def perplexity(counts: Annotated[ArrayLike, Between(0)]) -> Array:
+def perplexity(counts: NonNegative[ArrayLike]) -> Array:
     """The effective number of codes in use: ``exp(-sum_k p_k log p_k)`` with ``p`` the normalised counts.
 
     It is from 1 (a single code) to K (uniform usage), ``(...)``; NaN for traced counts that are negative or all zero.

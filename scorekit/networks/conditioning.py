@@ -35,7 +35,7 @@ from scorekit.arguments import Fraction, checked
 from scorekit.checks import check_between, check_floating, check_like, check_per_example
 from scorekit.numerics.codes import as_array
 from scorekit.trees import expand
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, Number
 
 
 class Masked(NamedTuple):
@@ -55,7 +55,7 @@ ABSENT = Masked(0.0, False)
 
 
 @checked
-def drop_labels(key: Key, labels: ArrayLike, rate: Fraction, null_label: ArrayLike) -> Array:
+def drop_labels(key: Key, labels: ArrayLike, rate: Fraction[Number], null_label: ArrayLike) -> Array:
     """Replaces each label, independently with probability ``rate``, by ``null_label``: ``P(null) = rate``.
 
     Args:
@@ -77,7 +77,7 @@ def drop_conditions(
     conditions: Mapping[str, Any],
     nulls: Mapping[str, Any],
     rates: Mapping[str, ArrayLike],
-    joint_rate: Fraction = 0.0,
+    joint_rate: Fraction[Number] = 0.0,
 ) -> dict[str, Any]:
     """Drops conditions of each example at random, individually and jointly.
 
@@ -109,7 +109,7 @@ def drop_conditions(
 
 
 @checked
-def noise_augmented(condition: Masked, level: Fraction, eps: ArrayLike = 0.0) -> Masked:
+def noise_augmented(condition: Masked, level: Fraction[Number], eps: ArrayLike = 0.0) -> Masked:
     """Noise conditioning augmentation of a dense map: ``sqrt(1 - level^2) map + level eps``.
 
     The later stage of a cascade is trained on maps of real data and sampled with maps that the stage before generated.

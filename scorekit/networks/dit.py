@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.arguments import Positive, PositiveInt
 from scorekit.networks._module import Conditioned, Published, check_widths, modulated, scanned
 from scorekit.networks._spatial import DType, add_map, check_signal_or_image, depth_to_space, space_to_depth
 from scorekit.networks._tokens import Context, TokenAttention, embed_tokens
@@ -76,8 +76,8 @@ class DiT(Conditioned, Published):
     depth: PositiveInt = 6
     width: PositiveInt = 128
     heads: PositiveInt = 4
-    mlp_ratio: PositiveFloat = 4.0
-    noise_scale: PositiveFloat = 32.0
+    mlp_ratio: Positive[float] = 4.0
+    noise_scale: Positive[float] = 32.0
     remat: bool = False
     attention: Attention = "xla"
     learned_variance: bool = False

@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import NonNegativeInt, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.checks import check
 from scorekit.networks._conditions import OrNull, as_labels, as_masked, per_example, per_position
 from scorekit.networks._module import Module
@@ -25,7 +25,7 @@ from scorekit.typing import Array, ArrayLike
 
 @checked
 def fourier_features(
-    noise: ArrayLike, features: PositiveInt, *, lowest: PositiveScalar = 0.25, highest: PositiveScalar = 32.0
+    noise: ArrayLike, features: PositiveInt, *, lowest: Positive[float] = 0.25, highest: Positive[float] = 32.0
 ) -> Array:
     """Sines and cosines of a scalar noise level at geometrically spaced angular frequencies.
 

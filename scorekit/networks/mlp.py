@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegativeInt, PositiveInt
+from scorekit.arguments import FractionBelowOne, NonNegativeInt, PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._conditions import OrNull, as_masked
-from scorekit.networks._module import Conditioned, Rate
+from scorekit.networks._module import Conditioned
 from scorekit.networks._tokens import as_tokens
 from scorekit.networks.causal.causal_wavenet import CausalWaveNet
 from scorekit.networks.conditioning import Masked
@@ -42,7 +42,7 @@ class MLP(Conditioned):
     token_size: PositiveInt | None = None
     encoder_blocks: NonNegativeInt = 0
     scales: NonNegativeInt = 0
-    dropout: Rate = 0.0
+    dropout: FractionBelowOne[float] = 0.0
     divergence: bool = False
     spatial_axes: ClassVar[tuple[int, ...]] = (0,)
 

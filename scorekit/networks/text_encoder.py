@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.arguments import Positive, PositiveInt
 from scorekit.checks import check_classes
 from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
@@ -65,7 +65,7 @@ class TextEncoder(Module):
     width: PositiveInt = 384
     heads: PositiveInt = 12
     hidden: PositiveInt = 1536
-    epsilon: PositiveFloat = 1e-12
+    epsilon: Positive[float] = 1e-12
     dtype: DType = jnp.float32
 
     @nn.compact

@@ -4,16 +4,13 @@ equations.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, TypeAlias
+from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from scorekit.arguments import Between
+from scorekit.arguments import Positive
 from scorekit.trees import combine, event_size, sum_per_example
-from scorekit.typing import Array, ArrayLike, PyTree
-
-Values: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, open="low")]
+from scorekit.typing import Array, ArrayLike, Numbers, PyTree
 
 
 def wide(x: ArrayLike) -> Array:
@@ -66,7 +63,7 @@ def tilt(log_p: Array, ratio: Array, scale: Array) -> Array:
     return log_p + jnp.where(possible, scale * jnp.where(possible, ratio, 0.0), 0.0)
 
 
-def band_fractions(power: Values, count: Values | None) -> tuple[Array, Array]:
+def band_fractions(power: Positive[Numbers], count: Positive[Numbers] | None) -> tuple[Array, Array]:
     """The validated log-powers of a band and the fraction of its coefficients with each power; both ``(K,)``."""
     powers = jnp.atleast_1d(jnp.asarray(power, float))
     counts = jnp.ones(powers.shape) if count is None else jnp.atleast_1d(jnp.asarray(count, float))

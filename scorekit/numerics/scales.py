@@ -8,9 +8,9 @@ import numpy as np
 from scorekit.arguments import Finite
 from scorekit.checks import check, check_levels, check_like
 from scorekit.numerics import wide
-from scorekit.typing import Array, Prediction, PyTree
+from scorekit.typing import Array, Number, Prediction, PyTree
 
-Scale: TypeAlias = Finite | Callable[[Array], Array]
+Scale: TypeAlias = Finite[Number] | Callable[[Array], Array]
 """A guidance scale: a scalar, one value per example ``(B,)``, or a function of the time."""
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Between
-from scorekit.typing import Array, ArrayLike, Number, Schedule
+from scorekit.typing import Array, ArrayLike, Schedule
 
 HISTORY = 4
 """Earlier slopes that a step may use."""
@@ -16,7 +16,7 @@ TABLES: dict[str, dict[str, list[list[float]]]] = json.loads(
     resources.files("scorekit.samplers").joinpath("few_steps.json").read_text(encoding="utf-8")
 )
 """By guidance scale and number of steps: log-SNR of the evaluation, d, and weights, newest first, of each step."""
-GuidanceScale: TypeAlias = Annotated[Number, Between(1, 8, scalar=True)]
+GuidanceScale: TypeAlias = Annotated[float, Between(1, 8)]
 _OCTAVES = np.log2([float(scale) for scale in TABLES])
 
 

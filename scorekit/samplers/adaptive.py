@@ -24,7 +24,7 @@ from scorekit.numerics.dormand_prince import dormand_prince
 from scorekit.numerics.grids import check_samples
 from scorekit.numerics.probability_flow import check_relative_tolerance, probability_flow, raise_if_failed
 from scorekit.trees import combine, is_traced
-from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+from scorekit.typing import Array, ArrayLike, Denoiser, Number, PyTree, Schedule
 
 
 class AdaptiveResult(NamedTuple):
@@ -74,11 +74,11 @@ def adaptive_ode(
     schedule: Schedule,
     x_init: PyTree,
     *,
-    t_max: Fraction = 1.0,
-    t_min: Fraction = 0.0,
+    t_max: Fraction[Number] = 1.0,
+    t_min: Fraction[Number] = 0.0,
     invert: bool = False,
     rtol: ArrayLike = 1e-4,
-    atol: Positive = 1e-5,
+    atol: Positive[Number] = 1e-5,
     max_steps: PositiveInt = 1000,
     save_at: ArrayLike | None = None,
     coordinate: FiniteAtZeroNoise = "flow",

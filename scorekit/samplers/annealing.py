@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from scorekit.arguments import Count, Fraction, PositiveFloat, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Count, Fraction, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, nan_unless
 from scorekit.guidance.operators import Operator
 from scorekit.numerics import wide
@@ -41,7 +41,7 @@ from scorekit.samplers.resampling import log_mean_weight, resample_if_due, syste
 from scorekit.samplers.sampling import sample
 from scorekit.schedules import Cosine
 from scorekit.trees import event_size, is_traced
-from scorekit.typing import Array, ArrayLike, Denoiser, Key, Prediction, PyTree, Schedule, Solver
+from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, Prediction, PyTree, Schedule, Solver
 
 
 class AnnealedResult(NamedTuple):
@@ -78,13 +78,13 @@ def annealed_posterior(
     ts: ArrayLike,
     operator: Operator,
     observation: PyTree,
-    noise_std: PositiveScalar,
+    noise_std: Positive[float],
     *,
     num_stages: Annotated[int, Count(1, 2**20)] = 40,
     steps: PositiveInt = 12,
-    power: PositiveFloat = 1.75,
-    pace: Fraction = 0.9,
-    threshold: Fraction = 0.5,
+    power: Positive[float] = 1.75,
+    pace: Fraction[Number] = 0.9,
+    threshold: Fraction[Number] = 0.5,
 ) -> AnnealedResult:
     """Samples of ``p(x0 | y)`` for one observation, exact in the limit of many particles and small steps.
 

@@ -11,13 +11,13 @@ a scan over calls keeps as many states as are wanted.
 """
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_positive
 from scorekit.numerics.grids import check_grid, check_samples
 from scorekit.numerics.meshes import scan
@@ -49,7 +49,7 @@ def langevin(
     key: Key,
     score: Callable[[PyTree], PyTree],
     x: PyTree,
-    step_size: Annotated[ArrayLike, Between(0, open="low")],
+    step_size: Positive[ArrayLike],
     steps: PositiveInt,
 ) -> PyTree:
     """Unadjusted Langevin: ``x <- x + h score(x) + sqrt(2 h) z``.
@@ -125,7 +125,7 @@ def metropolis_langevin(
     key: Key,
     log_density: Callable[[PyTree], Array],
     x: PyTree,
-    step_size: Annotated[ArrayLike, Between(0, open="low")],
+    step_size: Positive[ArrayLike],
     steps: PositiveInt,
 ) -> MetropolisResult:
     """Metropolis-adjusted Langevin (MALA), which leaves ``p`` exactly invariant at any step size.

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import FractionScalar, PositiveScalar, checked
+from scorekit.arguments import Fraction, Positive, checked
 from scorekit.checks import nan_unless
 from scorekit.numerics import wide
 from scorekit.samplers._tabulated import HISTORY, GuidanceScale, encloses, table
@@ -101,10 +101,10 @@ class FewSteps(SolverBase):
 def few_steps(
     schedule: Schedule,
     steps: int,
-    t_max: FractionScalar = 1.0,
-    t_min: FractionScalar = 0.0,
+    t_max: Fraction[float] = 1.0,
+    t_min: Fraction[float] = 0.0,
     *,
-    sigma_data: PositiveScalar = 1.0,
+    sigma_data: Positive[float] = 1.0,
     guidance_scale: GuidanceScale | None = None,
 ) -> tuple[FewSteps, Array]:
     """A solver and its grid for 4 to 24 evaluations, with tabulated noise levels and weights.

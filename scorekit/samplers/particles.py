@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import FiniteScalar, Fraction, NonNegativeScalar, checked
+from scorekit.arguments import Finite, Fraction, NonNegative, checked
 from scorekit.checks import check, check_finite, check_floating, check_prediction, check_real
 from scorekit.numerics import wide
 from scorekit.numerics.grids import check_grid, check_samples
@@ -90,11 +90,11 @@ def twisted_sample(
     x_init: PyTree,
     ts: ArrayLike,
     log_likelihood: Callable[[PyTree], Array],
-    guidance_scale: FiniteScalar = 1.0,
+    guidance_scale: Finite[float] = 1.0,
     *,
-    softening: NonNegativeScalar = 10.0,
+    softening: NonNegative[float] = 10.0,
     twist: Callable[[PyTree, Array], Array] | None = None,
-    threshold: Fraction = 0.5,
+    threshold: Fraction[Number] = 0.5,
 ) -> ParticleResult:
     """Samples of ``p(x) p(y | x)^gamma``, p the law of ``sample(denoiser, schedule, solver, x_init, ts, key=key)``.
 
@@ -189,7 +189,7 @@ def product_sample(
     conds: Sequence[Denoiser],
     weights: Sequence[Number],
     *,
-    threshold: Fraction = 0.5,
+    threshold: Fraction[Number] = 0.5,
 ) -> ParticleResult:
     """Samples of ``p(x) prod_i (p(x | y_i) / p(x))^w_i``: classifier-free guidance, with the right density.
 

@@ -1,5 +1,7 @@
 """The solver and the time grid to begin with, by the number of network evaluations."""
 
+from typing import Any, cast
+
 import jax.numpy as jnp
 
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
@@ -7,7 +9,7 @@ from scorekit.predictions import Target, TargetName, as_target
 from scorekit.samplers._tabulated import GuidanceScale, counts
 from scorekit.samplers.few_steps import few_steps
 from scorekit.solvers import AdamsBashforth, DPMSolverPP2MSDE, UniPC, grids
-from scorekit.typing import Array, Schedule, Solver
+from scorekit.typing import Array, Number, Schedule, Solver
 
 _POWER = 2.5  # of the grid, for the deterministic solvers
 _DETERMINISTIC = {
@@ -24,11 +26,11 @@ def recommended(
     steps: PositiveInt,
     *,
     stochastic: bool = False,
-    sigma_data: Positive | None = None,
+    sigma_data: Positive[Number] | None = None,
     guidance_scale: GuidanceScale | None = None,
     target: TargetName | Target | None = None,
-    t_max: Fraction = 1.0,
-    t_min: Fraction = 0.0,
+    t_max: Fraction[Number] = 1.0,
+    t_min: Fraction[Number] = 0.0,
 ) -> tuple[Solver, Array]:
     """The pair of solver and time grid that is best or nearly so with ``steps`` evaluations of the network.
 
@@ -69,7 +71,8 @@ def recommended(
         if stochastic:
             raise ValueError(f"sigma_data must be left out of a stochastic pair, got {sigma_data}")
         if steps in counts(guidance_scale):
-            return few_steps(schedule, steps, t_max, t_min, sigma_data=sigma_data, guidance_scale=guidance_scale)
+            numbers = {"t_max": t_max, "t_min": t_min, "sigma_data": sigma_data, "guidance_scale": guidance_scale}
+            return few_steps(schedule, steps, **cast(dict[str, Any], numbers))
     if kind is not None:
         t_max = _defined_from(kind, schedule, t_max)
     if stochastic:
@@ -78,7 +81,7 @@ def recommended(
     return solver, grids.vp_quadratic(schedule, steps, t_max, t_min, power=_POWER)
 
 
-def _defined_from(target: Target, schedule: Schedule, t_max: Fraction) -> Array:
+def _defined_from(target: Target, schedule: Schedule, t_max: Fraction[Number]) -> Array:
     """``t_max``, or where the target does not give the pair ``(x0, eps)`` there, at most 0.999."""
     one = jnp.ones(())
     pair = target.to_prediction(one, one, jnp.asarray(t_max), schedule)

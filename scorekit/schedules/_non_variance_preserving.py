@@ -30,7 +30,7 @@ class SubVP(Schedule):
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
-    beta_min: Positive = 0.1
+    beta_min: Positive[Number] = 0.1
     beta_max: Number = 20.0
 
     def __post_init__(self):
@@ -78,7 +78,7 @@ class GeometricVE(Schedule):
     Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
     """
 
-    sigma_min: Positive = 0.01
+    sigma_min: Positive[Number] = 0.01
     sigma_max: Number = 50.0
 
     def __post_init__(self):
@@ -126,9 +126,9 @@ class EDM(Schedule):
     Source: Karras et al. 2022, eq. 5 (https://arxiv.org/abs/2206.00364).
     """
 
-    sigma_min: NonNegative = 0.002
+    sigma_min: NonNegative[Number] = 0.002
     sigma_max: Number = 80.0
-    rho: Positive = 7.0
+    rho: Positive[Number] = 7.0
 
     def __post_init__(self):
         _check_above(self.sigma_min, self.sigma_max)

@@ -82,10 +82,10 @@ class Learned(VariancePreserving):
       log_snr_min: log-SNR at t = 1, in nats, < ``log_snr_max``.
     """
 
-    heights: Finite
-    slopes: Finite
+    heights: Finite[Number]
+    slopes: Finite[Number]
     log_snr_max: Number = 13.3
-    log_snr_min: Finite = -5.0
+    log_snr_min: Finite[Number] = -5.0
 
     def __post_init__(self):
         knots, slopes = (np.shape(leaf)[-1:] for leaf in (self.heights, self.slopes))
@@ -132,7 +132,7 @@ class Learned(VariancePreserving):
 
 
 @checked
-def learned(num_knots: PositiveInt = 8, log_snr_max: Number = 13.3, log_snr_min: Finite = -5.0) -> Learned:
+def learned(num_knots: PositiveInt = 8, log_snr_max: Number = 13.3, log_snr_min: Finite[Number] = -5.0) -> Learned:
     """A learnable, strictly decreasing, continuously differentiable log-SNR with given endpoints.
 
     A monotone rational-quadratic spline from ``(0, log_snr_max)`` to ``(1, log_snr_min)``; any values of its leaves

@@ -12,7 +12,7 @@ from scorekit.numerics import sqrt, wide
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._variance_preserving import VariancePreserving
 from scorekit.trees import is_traced, pytree_dataclass, static
-from scorekit.typing import Array, Schedule
+from scorekit.typing import Array, Number, Schedule
 
 
 @pytree_dataclass
@@ -25,7 +25,7 @@ class Shifted(Schedule):
     """
 
     base: Schedule
-    shift: Finite
+    shift: Finite[Number]
 
     def _polar(self, t):
         """``(finite, log_snr, radius)``: the new log-SNR gives alpha / sigma, the path of the base the radius.
@@ -54,7 +54,7 @@ class Shifted(Schedule):
 
 
 @checked
-def shifted(base: Schedule, noise_factor: Positive) -> Shifted:
+def shifted(base: Schedule, noise_factor: Positive[Number]) -> Shifted:
     """The schedule whose noise-to-signal ratio is ``noise_factor`` times the ratio of ``base`` at every t.
 
     ``log_snr(t) = base.log_snr(t) - 2 log(noise_factor)``; alpha and sigma remain on the path of ``base`` (variance

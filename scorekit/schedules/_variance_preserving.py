@@ -72,7 +72,7 @@ class LinearVP(Schedule):
     Source: Song et al. 2021, eq. 32 (https://arxiv.org/abs/2011.13456).
     """
 
-    beta_min: Positive = 0.1
+    beta_min: Positive[Number] = 0.1
     beta_max: Number = 20.0
 
     def __post_init__(self):
@@ -114,7 +114,7 @@ class Cosine(Schedule):
     Source: Nichol & Dhariwal 2021, eq. 17 (https://arxiv.org/abs/2102.09672).
     """
 
-    s: NonNegative = 0.0
+    s: NonNegative[Number] = 0.0
 
     def _angles(self, t):
         """``(start, gap, rest)``: the angle at t = 0, its increase up to t, and the remainder to pi/2."""
@@ -171,9 +171,9 @@ class Sigmoid(VariancePreserving):
     (https://arxiv.org/abs/2301.10972).
     """
 
-    start: Finite = -3.0
+    start: Finite[Number] = -3.0
     end: Number = 3.0
-    tau: Positive = 1.0
+    tau: Positive[Number] = 1.0
 
     def __post_init__(self):
         check(lambda x: np.isfinite(x) & (x > self.start), f"finite and > start = {self.start}", end=self.end)
@@ -218,8 +218,8 @@ class Laplace(VariancePreserving):
     Source: Hang et al. 2024 (https://arxiv.org/abs/2407.03297).
     """
 
-    mean: Finite = 0.0
-    scale: Positive = 0.5
+    mean: Finite[Number] = 0.0
+    scale: Positive[Number] = 0.5
 
     def log_snr(self, t):
         def inner(t):

@@ -2,10 +2,11 @@
 
 import jax.numpy as jnp
 
-from scorekit.arguments import BelowOne
+from scorekit.arguments import FractionBelowOne
 from scorekit.numerics import sqrt_one_minus_square
 from scorekit.solvers._base import LinearSolver, Row, noise_levels
 from scorekit.trees import pytree_dataclass
+from scorekit.typing import Number
 
 
 @pytree_dataclass
@@ -28,7 +29,7 @@ class MultistepConsistency(LinearSolver):
     Source: Song et al. 2023, alg. 1 (https://arxiv.org/abs/2303.01469).
     """
 
-    t_min: BelowOne = 0.0
+    t_min: FractionBelowOne[Number] = 0.0
     order = 0
     stochastic = True
 

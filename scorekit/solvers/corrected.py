@@ -42,10 +42,10 @@ class StochasticHeun(SolverBase):
     Source: Karras et al. 2022, alg. 2 (https://arxiv.org/abs/2206.00364).
     """
 
-    gamma: NonNegative
-    noise_min: NonNegative = 0.0
+    gamma: NonNegative[Number]
+    noise_min: NonNegative[Number] = 0.0
     noise_max: _NoiseMax = math.inf
-    noise: Positive = 1.0
+    noise: Positive[Number] = 1.0
     coordinate: FiniteAtZeroNoise = static(default="sigma")
     evals_per_step = 2
     stochastic = True
@@ -73,10 +73,10 @@ class StochasticHeun(SolverBase):
 @checked
 def edm_stochastic(
     num_steps: PositiveInt,
-    churn: NonNegative = 40.0,
-    noise_min: NonNegative = 0.05,
+    churn: NonNegative[Number] = 40.0,
+    noise_min: NonNegative[Number] = 0.05,
     noise_max: _NoiseMax = 50.0,
-    noise: Positive = 1.003,
+    noise: Positive[Number] = 1.003,
 ) -> StochasticHeun:
     """The stochastic sampler of EDM with the parameters of the paper: ``gamma = min(churn / num_steps, sqrt(2) - 1)``.
 
@@ -118,7 +118,7 @@ class PredictorCorrector(WrappedSolver):
 
     predictor: Solver = ReverseDiffusion()
     num_corrections: PositiveInt = static(default=1)
-    snr: Positive = 0.16
+    snr: Positive[Number] = 0.16
     norms: Literal["expected", "batch_mean"] = static(default="expected")
     order = 1
     stochastic = True
@@ -172,7 +172,7 @@ class AnnealedLangevin(SolverBase):
     """
 
     steps: PositiveInt = static(default=5)
-    step_size: Positive = 0.1
+    step_size: Positive[Number] = 0.1
     order = 0
     stochastic = True
 

@@ -9,7 +9,7 @@ from scorekit.arguments import NonNegative
 from scorekit.numerics import sqrt, wide
 from scorekit.solvers._base import WrappedSolver
 from scorekit.trees import as_pytree, combine, pytree_dataclass, sum_per_example
-from scorekit.typing import PyTree, Solver
+from scorekit.typing import Number, PyTree, Solver
 
 
 @pytree_dataclass
@@ -43,7 +43,7 @@ class DPS(WrappedSolver):
     operator: Callable[[PyTree], PyTree]
     observation: PyTree
     base: Solver
-    step_size: NonNegative = 1.0
+    step_size: NonNegative[Number] = 1.0
     order = 1
 
     def __post_init__(self):

@@ -15,7 +15,7 @@ from scorekit.checks import check, nan_unless
 from scorekit.numerics.grids import check_grid
 from scorekit.schedules import LinearVP
 from scorekit.trees import is_traced
-from scorekit.typing import Array, ArrayLike, Schedule
+from scorekit.typing import Array, ArrayLike, Number, Schedule
 
 __all__ = ["check_grid", "from_sigmas", "karras", "matching", "quadratic", "uniform", "uniform_log_snr", "vp_quadratic"]
 
@@ -23,7 +23,7 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 
 @checked
-def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Array:
+def uniform(n: PositiveInt, t_max: Fraction[Number] = 1.0, t_min: Fraction[Number] = 0.0) -> Array:
     """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
     Args:
@@ -39,7 +39,9 @@ def uniform(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0) -> Arr
 
 
 @checked
-def quadratic(n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, power: Positive = 2.0) -> Array:
+def quadratic(
+    n: PositiveInt, t_max: Fraction[Number] = 1.0, t_min: Fraction[Number] = 0.0, *, power: Positive[Number] = 2.0
+) -> Array:
     """Equal steps in ``t^(1/power)``: more of them near the data.
 
     Args:
@@ -122,7 +124,12 @@ def _times_at(schedule: Schedule, log_snr: Array, allowed: str, **named: ArrayLi
 
 @checked
 def vp_quadratic(
-    schedule: Schedule, n: PositiveInt, t_max: Fraction = 1.0, t_min: Fraction = 0.0, *, power: Positive = 2.0
+    schedule: Schedule,
+    n: PositiveInt,
+    t_max: Fraction[Number] = 1.0,
+    t_min: Fraction[Number] = 0.0,
+    *,
+    power: Positive[Number] = 2.0,
 ) -> Array:
     """The noise levels of :func:`quadratic` on ``LinearVP``, on any schedule: a good grid for the smooth solvers.
 
@@ -160,8 +167,8 @@ _compiled = jax.jit(_vp_quadratic, static_argnums=1)  # eagerly, forty programs 
 def uniform_log_snr(
     schedule: Schedule,
     n: PositiveInt,
-    t_max: Fraction = 1.0 - 1e-3,
-    t_min: Fraction = 1e-3,
+    t_max: Fraction[Number] = 1.0 - 1e-3,
+    t_min: Fraction[Number] = 1e-3,
     *,
     to_zero: bool = True,
 ) -> Array:
@@ -190,10 +197,10 @@ def uniform_log_snr(
 def karras(
     schedule: Schedule,
     n: PositiveInt,
-    t_max: Fraction = 1.0 - 1e-3,
-    t_min: Fraction = 1e-3,
+    t_max: Fraction[Number] = 1.0 - 1e-3,
+    t_min: Fraction[Number] = 1e-3,
     *,
-    rho: Positive = 7.0,
+    rho: Positive[Number] = 7.0,
     to_zero: bool = True,
 ) -> Array:
     """Equal steps in ``(sigma / alpha)^(1/rho)``; with ``to_zero`` the last of the ``n`` steps goes on to t = 0.

@@ -29,6 +29,7 @@ from scorekit.solvers._weights import (
 )
 from scorekit.solvers.ode import Euler
 from scorekit.trees import is_traced, pytree_dataclass, static
+from scorekit.typing import Number
 
 
 @pytree_dataclass
@@ -45,7 +46,7 @@ class Ancestral(LinearSolver):
     (https://arxiv.org/abs/2010.02502).
     """
 
-    eta: Fraction = 1.0
+    eta: Fraction[Number] = 1.0
     stochastic = True
 
     def row(self, schedule, times, num_past):
@@ -56,7 +57,7 @@ class Ancestral(LinearSolver):
 
 
 @checked
-def ddim(eta: Fraction = 0.0) -> Euler | Ancestral:
+def ddim(eta: Fraction[Number] = 0.0) -> Euler | Ancestral:
     """DDIM(eta): :class:`~scorekit.solvers.Euler`, which draws nothing, for eta = 0, else :class:`Ancestral`.
 
     ``x_s = alpha_s x0 + sqrt(sigma_s^2 - std^2) eps + std z`` with the std of the posterior times eta.
@@ -148,7 +149,7 @@ class _ExponentialSDE(Multistep):
 
     stochastic = True
     coordinate: CoordinateName = "signal"
-    eta: NonNegative
+    eta: NonNegative[Number]
 
     def _history_weights(self, h, z, valid, gain, amplitude, rate):
         """The weights of the earlier values of x0, ``(..., m)``."""
@@ -181,7 +182,7 @@ class DPMSolverPP2MSDE(_ExponentialSDE):
     Source: Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
     """
 
-    eta: NonNegative = 1.0
+    eta: NonNegative[Number] = 1.0
     order = 2
 
     @property
@@ -204,7 +205,7 @@ class DPMSolverPP3MSDE(_ExponentialSDE):
     Source: k-diffusion, ``sample_dpmpp_3m_sde``.
     """
 
-    eta: NonNegative = 1.0
+    eta: NonNegative[Number] = 1.0
     order = 2
 
     @property
@@ -230,7 +231,7 @@ class SASolver(_ExponentialSDE):
     Source: Xue et al. 2023 (https://arxiv.org/abs/2305.14267).
     """
 
-    eta: NonNegative = 1.0
+    eta: NonNegative[Number] = 1.0
     steps: Order = static(default=2)
 
     @property

@@ -6,11 +6,11 @@ Returns:
 
 import jax.numpy as jnp
 
-from scorekit.arguments import checked
-from scorekit.numerics import Values, band_fractions
+from scorekit.arguments import Positive, checked
+from scorekit.numerics import band_fractions
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array
+from scorekit.typing import Array, Numbers
 
 
 @pytree_dataclass
@@ -42,7 +42,7 @@ class Band(TimeSampler):
 
 
 @checked
-def band(power: Values, count: Values | None = None, *, stratified: bool = True) -> Band:
+def band(power: Positive[Numbers], count: Positive[Numbers] | None = None, *, stratified: bool = True) -> Band:
     """Times whose log-SNR has the density :func:`scorekit.weightings.band`: a logistic around ``-log P_k``.
 
     With a constant weight they give the same objective as that weighting with uniform log-SNR, without draws at noise

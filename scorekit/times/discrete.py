@@ -18,19 +18,14 @@ True
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, Fraction, checked
+from scorekit.arguments import Fraction, Positive, checked
 from scorekit.checks import check_per_example, check_time
-from scorekit.numerics import Values
 from scorekit.times.samplers import Times, TimeSampler
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array, ArrayLike, Number
-
-_Times: TypeAlias = Annotated[ArrayLike | Sequence[float], Between(0, 1)]
+from scorekit.typing import Array, ArrayLike, Number, Numbers
 
 
 @pytree_dataclass
@@ -78,7 +73,7 @@ class Annealed(TimeSampler):
 
 
 @checked
-def discrete(ts: _Times, weights: Values | None = None, *, stratified: bool = True) -> Discrete:
+def discrete(ts: Fraction[Numbers], weights: Positive[Numbers] | None = None, *, stratified: bool = True) -> Discrete:
     """A discrete distribution of times: ``P(t = ts[k]) = weights[k] / sum(weights)``.
 
     A single time gives the plain denoising autoencoder; several give the composite one, except that all noise levels
@@ -100,7 +95,7 @@ def discrete(ts: _Times, weights: Values | None = None, *, stratified: bool = Tr
 
 
 @checked
-def annealed(first: Fraction, last: Fraction) -> Annealed:
+def annealed(first: Fraction[Number], last: Fraction[Number]) -> Annealed:
     """A single time for all examples, which moves from ``first`` to ``last`` during training.
 
     ``t = first + (last - first) progress``; set the progress with :func:`at_progress` at every step. The default is the

@@ -16,7 +16,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZero, BelowOne, PositiveInt, checked
+from scorekit.arguments import FractionBelowOne, PositiveFraction, PositiveInt, checked
 from scorekit.checks import check_like, check_time
 from scorekit.numerics import wide
 from scorekit.times._ranges import check_range
@@ -65,10 +65,10 @@ class Adaptive(TimeSampler):
 def adaptive(
     num_bins: PositiveInt = 20,
     *,
-    decay: BelowOne = 0.99,
-    floor: AboveZero = 0.1,
-    t_min: BelowOne = 1e-4,
-    t_max: AboveZero = 1.0,
+    decay: FractionBelowOne[Number] = 0.99,
+    floor: PositiveFraction[Number] = 0.1,
+    t_min: FractionBelowOne[Number] = 1e-4,
+    t_max: PositiveFraction[Number] = 1.0,
     stratified: bool = True,
 ) -> Adaptive:
     """Loss-aware importance sampling: bins of t are drawn in proportion to the root-mean-square of their loss.

@@ -21,12 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
 
-from scorekit.arguments import AboveZero, BelowOne, Finite, Positive, PositiveInt, checked
+from scorekit.arguments import Finite, FractionBelowOne, Positive, PositiveFraction, PositiveInt, checked
 from scorekit.checks import check
 from scorekit.schedules import time_derivative
 from scorekit.times._ranges import check_range
 from scorekit.trees import pytree_dataclass, static
-from scorekit.typing import Array, Key, Schedule
+from scorekit.typing import Array, Key, Number, Schedule
 
 
 class Times(NamedTuple):
@@ -97,8 +97,8 @@ class Uniform(TimeSampler):
       stratified: one draw per stratum instead of independent draws.
     """
 
-    t_min: BelowOne = 1e-4
-    t_max: AboveZero = 1.0
+    t_min: FractionBelowOne[Number] = 1e-4
+    t_max: PositiveFraction[Number] = 1.0
     stratified: bool = static(default=True)
 
     def __post_init__(self):
@@ -121,8 +121,8 @@ class LogNormalSigma(TimeSampler):
     Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364).
     """
 
-    mean: Finite = -1.2
-    std: Positive = 1.2
+    mean: Finite[Number] = -1.2
+    std: Positive[Number] = 1.2
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -142,8 +142,8 @@ class LogitNormal(TimeSampler):
     Source: Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
     """
 
-    mean: Finite = 0.0
-    std: Positive = 1.0
+    mean: Finite[Number] = 0.0
+    std: Positive[Number] = 1.0
     stratified: bool = static(default=True)
 
     def quantile(self, u, schedule):
@@ -167,8 +167,8 @@ class UniformLogSNR(TimeSampler):
     Source: Song et al. 2021 (https://arxiv.org/abs/2101.09258).
     """
 
-    t_min: BelowOne = 1e-4
-    t_max: AboveZero = 1.0 - 1e-4
+    t_min: FractionBelowOne[Number] = 1e-4
+    t_max: PositiveFraction[Number] = 1.0 - 1e-4
     stratified: bool = static(default=True)
 
     def __post_init__(self):

@@ -34,7 +34,7 @@ import numpy as np
 from scorekit.arguments import Between, Fraction, NonNegative, checked
 from scorekit.checks import check_floating, check_like
 from scorekit.training._widths import Decays, Width, Widths
-from scorekit.typing import Array, PyTree
+from scorekit.typing import Array, Number, PyTree
 
 POWER_EMA_PREFIX = "power_"
 """The prefix of the name of a power-function average, before its relative width."""
@@ -70,7 +70,7 @@ def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, P
 
 
 @checked
-def ema_decay(decay: Fraction, updates: NonNegative) -> Array:
+def ema_decay(decay: Fraction[Number], updates: NonNegative[Number]) -> Array:
     """The decay with warm-up: ``min(decay, (1 + n) / (10 + n))`` after ``n`` updates.
 
     The average forgets the initial parameters quickly instead of keeping them for ``1 / (1 - decay)`` updates.
@@ -99,7 +99,7 @@ def power_ema_gamma(width: Width) -> float:
 
 
 @checked
-def power_ema_rate(width: Width, updates: NonNegative) -> Array:
+def power_ema_rate(width: Width, updates: NonNegative[Number]) -> Array:
     """The weight of the new parameters in a power-function average: ``1 - (1 - 1/t)^(gamma + 1)``, t = ``updates`` + 1.
 
     It is in (0, 1]; after the first update, the average is the parameters.
@@ -114,7 +114,7 @@ def power_ema_rate(width: Width, updates: NonNegative) -> Array:
 
 
 @checked
-def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative) -> dict[str, PyTree]:
+def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative[Number]) -> dict[str, PyTree]:
     """Updates every average: ``e <- e + r (params - e)``, r = 1 - :func:`ema_decay` or :func:`power_ema_rate`.
 
     Args:

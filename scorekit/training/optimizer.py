@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import optax
 
 from scorekit.arguments import Between, Each, Fraction, NonNegative, NonNegativeInt, Positive, PositiveInt, checked
-from scorekit.typing import Array, PyTree
+from scorekit.typing import Array, Number, PyTree
 
 OptimizerName = Literal["adamw", "muon"]
 """The name of an optimiser of :func:`make_optimizer`."""
@@ -37,10 +37,10 @@ OptimizerName = Literal["adamw", "muon"]
 
 @checked
 def learning_rate_schedule(
-    learning_rate: Positive,
+    learning_rate: Positive[Number],
     warmup_steps: NonNegativeInt,
     total_steps: PositiveInt,
-    final_fraction: Fraction = 0.0,
+    final_fraction: Fraction[Number] = 0.0,
     decay_start: PositiveInt | None = None,
 ) -> optax.Schedule:
     """Linear warm-up, then half a cosine, or the inverse square root of the number of steps.
@@ -75,12 +75,12 @@ def learning_rate_schedule(
 
 @checked
 def make_optimizer(
-    learning_rate: Positive,
+    learning_rate: Positive[Number],
     warmup_steps: NonNegativeInt,
     total_steps: PositiveInt,
-    final_fraction: Fraction = 0.0,
-    clip_norm: Positive | None = 1.0,
-    weight_decay: NonNegative = 0.0,
+    final_fraction: Fraction[Number] = 0.0,
+    clip_norm: Positive[Number] | None = 1.0,
+    weight_decay: NonNegative[Number] = 0.0,
     name: OptimizerName = "adamw",
     betas: Annotated[tuple[float, float], Each(Between(0, 1, "high"))] = (0.9, 0.999),
     decay_start: PositiveInt | None = None,

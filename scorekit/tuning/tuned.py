@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from scorekit.arguments import Between, Count, FractionScalar, PositiveInt, PositiveScalar, checked
+from scorekit.arguments import Count, Fraction, NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_floating, check_like
 from scorekit.numerics import wide
 from scorekit.numerics.grids import check_grid
@@ -117,8 +117,8 @@ def fine_pairs(
     like: PyTree,
     batches: PositiveInt,
     *,
-    t_max: FractionScalar = 1.0,
-    t_min: FractionScalar = 0.0,
+    t_max: Fraction[float] = 1.0,
+    t_min: Fraction[float] = 0.0,
     steps: Annotated[int, Count(2)] = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pairs:
@@ -198,9 +198,9 @@ def tune(
     coefficients: bool = False,
     free_start: bool = True,
     starts: PositiveInt | None = None,
-    power: Annotated[float, Between(0, scalar=True)] = 1.0,
+    power: NonNegative[float] = 1.0,
     steps: PositiveInt = 300,
-    learning_rate: PositiveScalar = 0.05,
+    learning_rate: Positive[float] = 0.05,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Tuned:
     """Finds the time grid, and optionally the coefficients, that bring a sampler closest to a fine reference.

@@ -37,7 +37,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveScalar, checked
+from scorekit.arguments import Positive, checked
 from scorekit.checks import check
 from scorekit.densities import Gaussian, gaussian
 from scorekit.trees import pytree_dataclass
@@ -127,7 +127,7 @@ def standardise(calibration: ArrayLike) -> Standardise:
 
 
 @checked
-def decorrelate(calibration: ArrayLike, regularisation: PositiveScalar = 1e-3) -> Decorrelate:
+def decorrelate(calibration: ArrayLike, regularisation: Positive[float] = 1e-3) -> Decorrelate:
     """Principal components of the standardised statistics, each scaled to unit variance.
 
     ``z U / sqrt(v + regularisation)`` with z the standardised statistics and ``C = U diag(v) U^T`` their covariance. A

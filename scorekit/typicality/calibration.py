@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Between, FiniteScalar, PositiveInt, checked
+from scorekit.arguments import Between, Finite, PositiveInt, checked
 from scorekit.checks import check, check_finite, check_not_nan, nan_unless, nan_unless_finite
 from scorekit.numerics.meshes import typed_as, unsplit
 from scorekit.typing import Array, ArrayLike, Key
@@ -71,11 +71,11 @@ class TypicalityTest(NamedTuple):
 @checked
 def typicality_test(
     key: Key,
-    entropy: FiniteScalar,
+    entropy: Finite[float],
     calibration: ArrayLike,
     log_density: ArrayLike,
     *,
-    level: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)] = 0.05,
+    level: Annotated[float, Between(0, 1, "both")] = 0.05,
     resamples: PositiveInt = 10_000,
 ) -> TypicalityTest:
     """Nalisnick's typicality test of batches: is the mean information of M examples compatible with the entropy?

@@ -29,7 +29,7 @@ from scorekit.arguments import Between, Positive, PositiveInt, checked
 from scorekit.checks import check, check_not_nan
 from scorekit.trees import is_traced
 from scorekit.typicality._units import Unit, in_nats
-from scorekit.typing import Array, ArrayLike
+from scorekit.typing import Array, ArrayLike, Number
 
 _Dim: TypeAlias = Annotated[ArrayLike, Between(1)]
 
@@ -55,7 +55,7 @@ class CoinTable(NamedTuple):
 
 
 @checked
-def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: PositiveInt) -> CoinTable:
+def coin_table(p: Annotated[float, Between(0, 1, "both")], n: PositiveInt) -> CoinTable:
     """The probabilities of single sequences of coin tosses and of their number of heads.
 
     ``p(sequence) = p^h (1 - p)^(n - h)`` for each of the ``n! / (h! (n - h)!)`` sequences with h heads. The most likely
@@ -68,13 +68,13 @@ def coin_table(p: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)], n: P
     Source: Loader 2000, "Fast and accurate computation of binomial probabilities", for the mass, in which no large
     terms cancel.
     """
-    p = jnp.asarray(p, float)
+    chance = jnp.asarray(p, float)
     heads = jnp.arange(n + 1)
-    log_sequence = heads * jnp.log(p) + (n - heads) * jnp.log1p(-p)
-    h, rest = (jnp.asarray(jnp.clip(count, 1, max(n - 1, 1)), p.dtype) for count in (heads, n - heads))
-    whole = jnp.asarray(n, p.dtype)
-    remainder = _stirling(whole) - _stirling(h) - _stirling(rest) - _deviance(h, whole * p)
-    log_mass = remainder - _deviance(rest, whole * (1.0 - p)) - 0.5 * jnp.log(2 * math.pi * h * (rest / whole))
+    log_sequence = heads * jnp.log(chance) + (n - heads) * jnp.log1p(-chance)
+    h, rest = (jnp.asarray(jnp.clip(count, 1, max(n - 1, 1)), chance.dtype) for count in (heads, n - heads))
+    whole = jnp.asarray(n, chance.dtype)
+    remainder = _stirling(whole) - _stirling(h) - _stirling(rest) - _deviance(h, whole * chance)
+    log_mass = remainder - _deviance(rest, whole * (1.0 - chance)) - 0.5 * jnp.log(2 * math.pi * h * (rest / whole))
     log_mass = jnp.where((heads == 0) | (heads == n), log_sequence, log_mass)
     return CoinTable(heads, log_sequence, log_mass - log_sequence, log_mass)
 
@@ -88,7 +88,7 @@ def _deviance(x: Array, mean: Array) -> Array:
 
 
 @checked
-def log_sphere_area(dim: Positive) -> Array:
+def log_sphere_area(dim: Positive[Number]) -> Array:
     """The log of the surface of the unit sphere in K dimensions, ``2 pi^(K/2) / Gamma(K/2)``; largest at K = 7.
 
     Args:
@@ -144,7 +144,7 @@ def _stirling(z: Array) -> Array:
 
 
 @checked
-def typical_mass(dim: _Dim, epsilon: Positive, unit: Unit = "nats") -> Array:
+def typical_mass(dim: _Dim, epsilon: Positive[Number], unit: Unit = "nats") -> Array:
     """The probability of the typical set of a Gaussian in K dimensions, the same for every mean and covariance.
 
     ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``, which tends to 1 as K grows for any

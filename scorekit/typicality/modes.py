@@ -4,11 +4,11 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from scorekit.arguments import AboveZeroScalar, Between, PositiveInt, checked
+from scorekit.arguments import Between, PositiveFraction, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.numerics.meshes import scan
 from scorekit.trees import combine
-from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
+from scorekit.typing import Array, Denoiser, PyTree, Schedule
 
 
 @checked
@@ -16,10 +16,10 @@ def seek_mode(
     denoiser: Denoiser,
     schedule: Schedule,
     x: PyTree,
-    t: Annotated[ArrayLike, Between(0, 1, "both", scalar=True)],
+    t: Annotated[float, Between(0, 1, "both")],
     *,
     steps: PositiveInt = 100,
-    step_size: AboveZeroScalar = 1.0,
+    step_size: PositiveFraction[float] = 1.0,
 ) -> PyTree:
     """Gradient ascent on the density at noise level t by mean shift, with steps given by the denoiser.
 
@@ -48,11 +48,11 @@ def seek_mode(
     Source: Carreira-Perpinan 2000, "Mode-finding for mixtures of Gaussian distributions".
     """
     check_floating(x=x)
-    t = jnp.asarray(t, float)
-    alpha: Array = schedule.alpha(t)
+    time = jnp.asarray(t, float)
+    alpha: Array = schedule.alpha(time)
 
     def climb(x, _):
-        target = check_prediction(denoiser(combine((alpha, x)), t)).x0
+        target = check_prediction(denoiser(combine((alpha, x)), time)).x0
         return combine((1.0 - step_size, x), (step_size, target)), None
 
     return scan(climb, x, length=steps)[0]

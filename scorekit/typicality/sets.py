@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import FiniteScalar, PositiveScalar, checked
+from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_finite, check_floating, check_not_nan, check_prediction, nan_unless_finite
 from scorekit.numerics import wide
 from scorekit.numerics.grids import check_grid
@@ -27,7 +27,7 @@ from scorekit.typing import Array, ArrayLike, Denoiser, PyTree, Schedule
 
 
 @checked
-def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
+def excess_information(log_density: ArrayLike, entropy: Finite[float]) -> Array:
     """``-log p(x) - H`` in nats: negative for examples more likely than typical ones, positive for less likely ones.
 
     Args:
@@ -43,7 +43,7 @@ def excess_information(log_density: ArrayLike, entropy: FiniteScalar) -> Array:
 
 
 @checked
-def typical_set(log_density: ArrayLike, entropy: FiniteScalar, epsilon: PositiveScalar, unit: Unit = "nats") -> Array:
+def typical_set(log_density: ArrayLike, entropy: Finite[float], epsilon: Positive[float], unit: Unit = "nats") -> Array:
     """Membership in the typical set, ``|-log p(x) - H| <= epsilon``; False for an infinite or traced NaN density.
 
     Args:

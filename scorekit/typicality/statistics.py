@@ -31,13 +31,11 @@ Returns:
 (100, 6)
 """
 
-from typing import Annotated, TypeAlias
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, PositiveInt, checked
+from scorekit.arguments import PositiveFraction, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.numerics import wide
 from scorekit.numerics.divergence import draw_probes, with_divergence
@@ -47,8 +45,6 @@ from scorekit.process import perturb
 from scorekit.solvers.steps import integrate
 from scorekit.trees import batch_size, combine, event_size, normal_like, sum_per_example
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule, Solver
-
-_Times: TypeAlias = Annotated[ArrayLike, Between(0, 1, "low")]
 
 
 def _check_data(x: PyTree) -> None:
@@ -69,7 +65,9 @@ def _noisy(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
 
 
 @checked
-def score_norms(denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: _Times, *, key: Key | None = None) -> Array:
+def score_norms(
+    denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: PositiveFraction[ArrayLike], *, key: Key | None = None
+) -> Array:
     """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
 
     Args:
@@ -97,7 +95,7 @@ def reconstruction_errors(
     denoiser: Denoiser,
     schedule: Schedule,
     x: PyTree,
-    ts: _Times,
+    ts: PositiveFraction[ArrayLike],
     *,
     solver: Solver | None = None,
     steps: PositiveInt = 10,
@@ -179,7 +177,7 @@ def score_curvature(
     denoiser: Denoiser,
     schedule: Schedule,
     x: PyTree,
-    ts: _Times,
+    ts: PositiveFraction[ArrayLike],
     *,
     probes: PositiveInt = 1,
     key: Key | None = None,

@@ -12,6 +12,7 @@ from rule_table import CASES, RULES, SCHEDULE, case, once, same, takes
 from scorekit import Prediction, guidance, predictions, samplers, schedules, solvers
 from scorekit.arguments import Fraction
 from scorekit.guidance import apg, branches, classifier_free, classifier_free_batched, compose, interval, rescale, rule
+from scorekit.typing import Number
 
 X = jax.random.normal(jax.random.key(0), (5, 2))
 T = jnp.float32(0.4)
@@ -56,7 +57,7 @@ def test_every_public_rule_has_traits():
 
 
 def test_guidance_rule_attaches_traits_and_checks_the_arguments_of_the_function():
-    def new_rule(cond, weight: Fraction = 0.5):
+    def new_rule(cond, weight: Fraction[Number] = 0.5):
         return cond
 
     marked = guidance.guidance_rule(unguided="uncond", unguided_at_one=False, splits=True)(new_rule)

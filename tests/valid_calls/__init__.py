@@ -16,10 +16,10 @@ from typing import Any
 
 import scorekit
 from scorekit.arguments import Bound, bounds_of
-from scorekit.typing import Array, Denoiser, PyTree
+from scorekit.typing import Denoiser, PyTree, Weighting
 from valid_calls.kinds import Call, call
 
-_RETURNED = {Denoiser: "x_t t", Callable[[PyTree], PyTree]: "x", Callable[[Array], Array]: "log_snr"}
+_RETURNED = {Denoiser: "x_t t", Callable[[PyTree], PyTree]: "x", Weighting: "log_snr"}
 """The arguments of a function that is returned, by its annotation."""
 
 

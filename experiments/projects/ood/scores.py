@@ -90,7 +90,7 @@ def rejected_by_batch(
 ) -> dict[str, list[float]]:
     """The fraction of batches of M that Nalisnick's test rejects at 5 %, for each set and size."""
     values = calibration["log p"][:, 0]
-    entropy = typicality.monte_carlo_entropy(values).value
+    entropy = float(typicality.monte_carlo_entropy(values).value)
     test = jax.jit(lambda key, log_p: typicality.typicality_test(key, entropy, values, log_p, resamples=2000).rejected)
     shares: dict[str, list[float]] = {}
     for name, stats in sets.items():

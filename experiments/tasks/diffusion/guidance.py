@@ -43,7 +43,7 @@ from scorekit.arguments import Between, Count, Each, Finite, NonNegativeInt, One
 from scorekit.guidance import guidance_rule
 from scorekit.predictions import TARGETS
 from scorekit.trees import expand
-from scorekit.typing import Denoiser, Prediction, PyTree, Schedule
+from scorekit.typing import Denoiser, Number, Prediction, PyTree, Schedule
 
 # ---- rules by name ---------------------------------------------------------------------------------------------------
 
@@ -57,7 +57,7 @@ _SomeScales: TypeAlias = Annotated[tuple, Each(Between(), least=1)]
 
 
 @guidance_rule(unguided_at_one=False)
-def _negative(cond, uncond, labelled, guidance_scale, label: NonNegativeInt, scale: Finite | None = None):
+def _negative(cond, uncond, labelled, guidance_scale, label: NonNegativeInt, scale: Finite[Number] | None = None):
     """Guidance away from another class."""
     if scale is None:  # as in most interfaces
         return guidance.classifier_free(cond, labelled(label), guidance_scale)
@@ -99,7 +99,7 @@ def _classifier(
     guidance_scale,
     workdir: _Folder,
     step: NonNegativeInt | None = None,
-    noise_max: Positive = 20.0,
+    noise_max: Positive[Number] = 20.0,
 ):
     """Guidance by the gradient of a classifier of noisy data, where the noise is not above ``noise_max``.
 

@@ -23,11 +23,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Count, PositiveInt, checked
-from scorekit.audio._checks import FiniteArray, PositiveArray, Rate, Window, check_signal, root
+from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
+from scorekit.audio._checks import Window, check_signal, root
 from scorekit.audio.fourier import frame, hann, magnitude, num_frames, phase
 from scorekit.checks import check
-from scorekit.typing import Array
+from scorekit.typing import Array, ArrayLike
 
 _RIDGE = 1e-5  # added to the normal equations, relative to a partial that is alone
 
@@ -48,9 +48,9 @@ class Controls(NamedTuple):
 
 @checked
 def analyse(
-    x: FiniteArray,
-    f0: PositiveArray,
-    sample_rate: Rate,
+    x: Finite[ArrayLike],
+    f0: Positive[ArrayLike],
+    sample_rate: Positive[float],
     count: PositiveInt,
     *,
     bands: Annotated[int, Count(2)] = 33,
@@ -119,9 +119,9 @@ a period of a vibrato."""
 
 @checked
 def refine_f0(
-    x: FiniteArray,
-    f0: PositiveArray,
-    sample_rate: Rate,
+    x: Finite[ArrayLike],
+    f0: Positive[ArrayLike],
+    sample_rate: Positive[float],
     *,
     partials: PositiveInt = 6,
     hop: PositiveInt = 64,

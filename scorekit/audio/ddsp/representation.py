@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scorekit.arguments import Count, Finite, Positive, PositiveInt, checked
-from scorekit.audio._checks import Rate, Window, check_signal
+from scorekit.audio._checks import Window, check_signal
 from scorekit.audio.ddsp.analysis import analyse, refine_f0
 from scorekit.audio.ddsp.synthesis import filtered_noise, harmonics, upsample
 from scorekit.audio.fourier import num_frames
 from scorekit.audio.representations import Representation
 from scorekit.checks import check
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, Number
 
 PITCH_CHANNELS = 8
 """The first channels of a frame of :func:`note_controls`: seven bits of the pitch, and the deviation from it."""
@@ -32,7 +32,7 @@ def synthesise(
     f0: ArrayLike,
     amplitudes: ArrayLike,
     bands: ArrayLike,
-    sample_rate: Rate,
+    sample_rate: Positive[float],
     hop: PositiveInt,
     length: PositiveInt,
 ) -> Array:
@@ -58,14 +58,14 @@ def synthesise(
 @checked
 def note_controls(
     length: PositiveInt,
-    sample_rate: Rate,
+    sample_rate: Positive[float],
     partials: PositiveInt = 30,
     bands: Annotated[int, Count(2)] = 16,
     hop: PositiveInt = 64,
     window: Window = 256,
-    floor: Positive = 1e-3,
-    log_mean: Finite = -5.0,
-    log_std: Positive = 1.5,
+    floor: Positive[Number] = 1e-3,
+    log_mean: Finite[Number] = -5.0,
+    log_std: Positive[Number] = 1.5,
 ) -> Representation:
     """Notes as controls of the synthesiser, a signal of frames ``(B, L / hop, 8 + partials + bands)``.
 

@@ -28,12 +28,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import Positive, PositiveInt, checked
-from scorekit.audio._checks import FiniteArray, NonNegativeArray, Rate, check_signal
+from scorekit.arguments import Finite, NonNegative, Positive, PositiveInt, checked
+from scorekit.audio._checks import check_signal
 from scorekit.audio.fourier import hann, num_frames, overlap_add
 from scorekit.checks import check, check_floating
 from scorekit.numerics import wide
-from scorekit.typing import Array, ArrayLike, Key
+from scorekit.typing import Array, ArrayLike, Key, Number
 
 
 @checked
@@ -79,7 +79,7 @@ def exp_sigmoid(x: ArrayLike) -> Array:
 
 
 @checked
-def accumulate_phase(f0: ArrayLike, sample_rate: Rate) -> Array:
+def accumulate_phase(f0: ArrayLike, sample_rate: Positive[float]) -> Array:
     """The phase of an oscillator, in turns: ``phi[n] = sum_(m < n) f0[m] / sample_rate``, modulo 1.
 
     It is in [-1/2, 1/2). A sample adds an error of at most ``2^-32`` turns, ``2^-33`` from 1/256 of the sample rate up:
@@ -95,7 +95,7 @@ def accumulate_phase(f0: ArrayLike, sample_rate: Rate) -> Array:
 
 
 @checked
-def harmonics(f0: ArrayLike, amplitudes: FiniteArray, sample_rate: Rate) -> Array:
+def harmonics(f0: ArrayLike, amplitudes: Finite[ArrayLike], sample_rate: Positive[float]) -> Array:
     """A sum of partials: ``x[n] = sum_k a_k[n] sin(2 pi k phi[n])``, k = 1 to K, ``phi`` of :func:`accumulate_phase`.
 
     Partials at or above half the sample rate are left out, sample by sample: none is aliased. One that sweeps through
@@ -153,7 +153,7 @@ def _rounding_error(a: Array, b: Array) -> Array:
 
 
 @checked
-def filtered_noise(key: Key, bands: NonNegativeArray, hop: PositiveInt, length: PositiveInt) -> Array:
+def filtered_noise(key: Key, bands: NonNegative[ArrayLike], hop: PositiveInt, length: PositiveInt) -> Array:
     """White noise through a filter for each frame, whose magnitudes are given at equally spaced frequencies.
 
     The impulse response of frame ``m`` is ``hann irfft(bands[m])``, of zero phase and ``2 (K - 1)`` taps; it filters
@@ -196,7 +196,12 @@ def reverberate(x: ArrayLike, response: ArrayLike) -> Array:
 
 @checked
 def loudness(
-    f0: NonNegativeArray, amplitudes: FiniteArray, bands: NonNegativeArray, sample_rate: Rate, *, floor: Positive = 1e-3
+    f0: NonNegative[ArrayLike],
+    amplitudes: Finite[ArrayLike],
+    bands: NonNegative[ArrayLike],
+    sample_rate: Positive[float],
+    *,
+    floor: Positive[Number] = 1e-3,
 ) -> Array:
     """The logarithm of the root mean square of the sound of :func:`.synthesise`, frame by frame.
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegativeInt, PositiveFloat, PositiveInt, checked
+from scorekit.arguments import NonNegativeInt, Positive, PositiveInt, checked
 from scorekit.checks import check_floating
 from scorekit.networks._levels import ascend, descend
 from scorekit.networks._module import Sizes, SomeSizes
@@ -203,7 +203,7 @@ def _close(h: Array, features: int, name: str) -> Array:
 
 
 @checked
-def fixed_noise_kl(z: Array, noise: PositiveFloat) -> Array:
+def fixed_noise_kl(z: Array, noise: Positive[float]) -> Array:
     """``KL(N(z, noise^2) | N(0, 1))`` in nats per latent value, averaged over each example.
 
     ``(z^2 + noise^2 - 1) / 2 - log(noise)``. A decoder that is trained on ``z + noise * eps`` and an encoder that is

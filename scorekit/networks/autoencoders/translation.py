@@ -27,14 +27,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import FiniteScalar, NonNegativeInt, PositiveInt, checked
+from scorekit.arguments import Finite, NonNegativeInt, PositiveInt, checked
 from scorekit.checks import check_classes, check_floating
 from scorekit.networks._module import Module
 from scorekit.typing import Array, ArrayLike, PyTree
 
 
 @checked
-def reverse_gradient(x: PyTree, scale: FiniteScalar = 1.0) -> PyTree:
+def reverse_gradient(x: PyTree, scale: Finite[float] = 1.0) -> PyTree:
     """``x``, whose gradient is multiplied by ``-scale``: what follows is minimised, and maximised over ``x``.
 
     Args:
@@ -84,7 +84,7 @@ class TranslationNetwork(Module):
         init = jax.vmap(lambda key: decoder.init(key, example)["params"])
         self.decoders = self.param("decoders", lambda key: init(jax.random.split(key, self.domains)))
 
-    def __call__(self, x: Array, domain: ArrayLike, confusion: FiniteScalar = 1.0) -> tuple[Array, Array]:
+    def __call__(self, x: Array, domain: ArrayLike, confusion: Finite[float] = 1.0) -> tuple[Array, Array]:
         """The reconstruction of frames ``x`` ``(B, T, C)`` and the logits of their domains ``(B, domains)``, whose
         gradient reaches the encoder times ``-confusion``."""
         z = self.encode(x)

@@ -9,10 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveInt, checked
+from scorekit.arguments import FractionBelowOne, PositiveInt, checked
 from scorekit.checks import check_classes, check_floating
 from scorekit.networks._conditions import OrNull, as_masked
-from scorekit.networks._module import Module, Rate
+from scorekit.networks._module import Module
 from scorekit.networks._spatial import DType
 from scorekit.networks.attention import Attention, attend
 from scorekit.networks.conditioning import Masked
@@ -89,7 +89,7 @@ class CausalNetwork(Module, kw_only=True):
     map_size: PositiveInt | None = None
     dtype: DType = jnp.float32
     remat: bool = False
-    dropout: Rate = 0.0
+    dropout: FractionBelowOne[float] = 0.0
     shifted: bool = True
     gathers: ClassVar[tuple[str, ...]] = ("blocks",)
 

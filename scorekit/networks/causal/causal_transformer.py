@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.arguments import Positive, PositiveInt
 from scorekit.checks import nan_unless
 from scorekit.networks._conditions import along_positions
 from scorekit.networks._module import check_widths, modulated, scanned
@@ -63,7 +63,7 @@ class CausalTransformer(CausalNetwork):
     depth: PositiveInt = 6
     width: PositiveInt = 128
     heads: PositiveInt = 4
-    mlp_ratio: PositiveFloat = 4.0
+    mlp_ratio: Positive[float] = 4.0
     pattern: Pattern = "full"
     window: PositiveInt = 64
     attention: Attention = "xla"

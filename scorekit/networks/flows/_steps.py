@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.arguments import Count, PositiveFloat, PositiveInt
+from scorekit.arguments import Count, Positive, PositiveInt
 from scorekit.networks._module import Module, Shape
 from scorekit.networks._spatial import DType, add_map
 from scorekit.networks.flows._splines import num_parameters, spline
@@ -26,7 +26,7 @@ class Flow(Module, kw_only=True):
 
     transform: Transform = "affine"
     bins: Annotated[int, Count(2, 256)] = 8
-    bound: PositiveFloat = 4.0
+    bound: Positive[float] = 4.0
     num_classes: PositiveInt | None = None
     vector_size: PositiveInt | None = None
     dtype: DType = jnp.float32

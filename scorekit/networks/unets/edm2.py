@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from scorekit.arguments import PositiveFloat, PositiveInt
+from scorekit.arguments import FractionBelowOne, Positive, PositiveInt
 from scorekit.checks import check_floating
 from scorekit.networks._conditions import as_labels, as_masked, per_example
 from scorekit.networks._levels import check_heights, u_net
@@ -23,7 +23,7 @@ from scorekit.networks._magnitude import (
     normalise_weights,
     unit_normal,
 )
-from scorekit.networks._module import Conditioned, Published, Rate, Sizes, SomeSizes
+from scorekit.networks._module import Conditioned, Published, Sizes, SomeSizes
 from scorekit.networks._spatial import DType, embed_map
 from scorekit.networks.attention import Attention, attend
 from scorekit.typing import Array, ArrayLike
@@ -85,8 +85,8 @@ class EDM2(Conditioned, Published):
     blocks: PositiveInt = 1
     attention_resolutions: Sizes = ()
     head_channels: PositiveInt = 64
-    dropout: Rate = 0.0
-    noise_scale: PositiveFloat = 0.5
+    dropout: FractionBelowOne[float] = 0.0
+    noise_scale: Positive[float] = 0.5
     remat: bool = False
     attention: Attention = "xla"
     presets: ClassVar = PRESETS

@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import Between, Each, NonNegativeInt, PositiveFloat, PositiveInt
+from scorekit.arguments import Between, Each, Fraction, FractionBelowOne, NonNegativeInt, Positive, PositiveInt
 from scorekit.networks._levels import check_attention_levels, check_sides, concatenated, u_net
-from scorekit.networks._module import Conditioned, Levels, Published, Rate, SomeSizes
+from scorekit.networks._module import Conditioned, Levels, Published, SomeSizes
 from scorekit.networks._residual_blocks import (
     Attention,
     Norm,
@@ -135,11 +135,11 @@ class ResidualUNet(Conditioned, Published):
     symmetric_padding: bool = True
     groups: PositiveInt = 32
     group_channels: PositiveInt = 4
-    norm_epsilon: PositiveFloat = 1e-5
-    noise_scale: PositiveFloat = 32.0
+    norm_epsilon: Positive[float] = 1e-5
+    noise_scale: Positive[float] = 32.0
     noise_channels: PositiveInt | None = None
     cosine_first: bool = True
-    frequency_shift: Annotated[float, Between(0, 1, scalar=True)] = 0.0
+    frequency_shift: Fraction[float] = 0.0
     log_snr_range: Annotated[Sequence[float], Each(Between())] = ()
     input_octaves: Levels = ()
     middle_attention: Literal["normalised", "plain", "none"] = "normalised"
@@ -147,7 +147,7 @@ class ResidualUNet(Conditioned, Published):
     token_size: PositiveInt | None = None
     token_levels: Levels = ()
     token_depth: PositiveInt = 1
-    dropout: Rate = 0.0
+    dropout: FractionBelowOne[float] = 0.0
     remat: bool = False
     attention: Implementation = "xla"
     presets: ClassVar = PRESETS

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from scorekit.arguments import Between, Each, PositiveFloat, PositiveInt
+from scorekit.arguments import Between, Each, FractionBelowOne, Positive, PositiveInt
 from scorekit.networks._conditions import as_labels, as_masked, per_example
 from scorekit.networks._levels import check_heights, u_net
-from scorekit.networks._module import Conditioned, Published, Rate, Sizes, SomeSizes
+from scorekit.networks._module import Conditioned, Published, Sizes, SomeSizes
 from scorekit.networks._spatial import add_map
 from scorekit.networks.unets._song_blocks import HALF, XAVIER, ZEROS, Block, DownsamplingConv, check_filter, dense, norm
 from scorekit.typing import Array, ArrayLike
@@ -88,8 +88,8 @@ class SongUNet(Conditioned, Published):
     embedding: Literal["positional", "fourier"] = "positional"
     resample_filter: Annotated[Sequence[float], Each(Between(), least=2)] = (1, 1)
     residual_input: bool = False
-    dropout: Rate = 0.0
-    noise_scale: PositiveFloat = 32.0
+    dropout: FractionBelowOne[float] = 0.0
+    noise_scale: Positive[float] = 32.0
     remat: bool = False
     presets: ClassVar = PRESETS
     spatial_axes: ClassVar[tuple[int, ...]] = (2,)

@@ -10,10 +10,11 @@ from programs import error_of
 from experiments.cli.choices import Choice, Choices, is_within, narrowed
 from experiments.cli.fields import FRACTION, POSITIVE, Field, Row, Section, Text
 from scorekit.arguments import Between, Count, Each, Fraction, OneOf, bounds_of, checked
+from scorekit.typing import Number
 
 
 @checked
-def line(x, slope: Fraction = 1.0, *, offset=0.0):
+def line(x, slope: Fraction[Number] = 1.0, *, offset=0.0):
     """A line.
 
     Args:
