@@ -87,7 +87,7 @@ def test_only_the_picture_of_an_example_is_read(shards, monkeypatch):
     assert [size for _, size in spans] == [len("picture 6"), -1, len(encoded(images[6]))]
 
 
-def test_the_index_is_kept_until_the_file_changes(shards, monkeypatch, tmp_path):
+def test_the_index_is_kept_until_the_file_changes_or_it_is_damaged(shards, monkeypatch, tmp_path):
     paths, images = shards
     tar(paths)
     scans, scan = [], module._scan
@@ -98,13 +98,18 @@ def test_the_index_is_kept_until_the_file_changes(shards, monkeypatch, tmp_path)
     tar(paths)
     assert scans == [paths[1]]
     kept = paths[0].with_name("0.tar.index.json")
-    for damaged in ("{", "[]", json.dumps({"stamp": 0})):
-        kept.write_text(damaged)
-        assert len(tar(paths[0])) == 5
-    assert scans == [paths[1], *[paths[0]] * 3]
+    damages = [lambda text=text: kept.write_text(text) for text in ("{", "[]", '{"stamp": 0}', "[" * 10**5)]
+    damages += [lambda: os.mkfifo(kept), lambda: kept.symlink_to("/dev/zero")]
+    for damage in damages:
+        kept.unlink()
+        damage()
+        np.testing.assert_array_equal(tar(paths[0])[0]["x"], images[0])
+        assert kept.is_file()
+        assert not kept.is_symlink()
+    assert scans == [paths[1], *[paths[0]] * 6]
     for _ in range(2):
         assert len(tar(paths, index_folder=tmp_path / "cache")) == 8
-    assert scans[4:] == paths
+    assert scans[7:] == paths
     assert len(os.listdir(tmp_path / "cache")) == 2
 
 
@@ -270,18 +275,3 @@ def test_large_texts_of_examples_are_named(tmp_path):
     path = write(tmp_path / "a.tar", [("1.png", png()[1]), ("1.txt", bytes(2**24 + 1))])
     with pytest.raises(ValueError, match=r"a\.tar: 1 cannot be read: a text must hold at most 16,777,216 bytes"):
         tar(path)[0]
-
-
-def test_an_index_that_is_no_file_or_deep_is_made_anew(shards):
-    (path, _), images = shards
-    kept = path.with_name("0.tar.index.json")
-    for make in (
-        lambda: os.mkfifo(kept),
-        lambda: kept.symlink_to("/dev/zero"),
-        lambda: kept.write_text("[" * 10**5),
-    ):
-        kept.unlink(missing_ok=True)
-        make()
-        np.testing.assert_array_equal(tar(path)[0]["x"], images[0])
-        assert kept.is_file()
-        assert not kept.is_symlink()
