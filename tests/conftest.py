@@ -89,6 +89,17 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What test modules import stays: to look for garbage in it takes a fifth of the time of collecting the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="module")
 def frozen_heap():
     """Reading a damaged checkpoint collects garbage: not among all that other tests have left."""
