@@ -62,7 +62,7 @@ def main(config: Config) -> str:
     starts = initial_grids(run.model.schedule, ts)
     count = min(_STARTS.value, len(starts))
     with Progress(count * _UPDATES.value, batch_size=size, label="tuning") as bar:
-        how = {"coefficients": _COEFFICIENTS.value, "power": _POWER.value, "steps": _UPDATES.value, "starts": count}
+        how = {"coefficients": _COEFFICIENTS.value, "power": _POWER.value, "steps": _UPDATES.value, "num_starts": count}
         shown = lambda done, total, error: bar.update(done, error)
         tuned = tuning.tune(denoiser, run.model.schedule, solver, starts, *pairs, **how, progress=shown)
     tuning.save_grid(out, tuned, run.model.schedule)

@@ -25,13 +25,13 @@ from scorekit.typing import Key, Number
 
 @checked
 def sample_joint(
-    key: Key, model: GuidedModel, particles: PositiveInt, length: PositiveInt, *, threshold: Fraction[Number] = 0.5
+    key: Key, model: GuidedModel, num_particles: PositiveInt, length: PositiveInt, *, threshold: Fraction[Number] = 0.5
 ) -> ParticleResult:
     """Weighted sequences of the guided joint ``p(x | y)^gamma p(x)^(1 - gamma)``, by sequential Monte Carlo.
 
     The particles are drawn from the guided conditionals, and the logarithm of a weight is the sum of the logarithms
     of ``Z_i``. With one particle it samples these conditionals (:func:`scorekit.autoregressive.sample`); the
-    error of a mean falls as ``1 / sqrt(particles)``, and ``E[exp(log_normalizer)]`` is the sum of the joint over all
+    error of a mean falls as ``1 / sqrt(N)``, and ``E[exp(log_normalizer)]`` is the sum of the joint over all
     sequences with any number of them. Particles that were resampled share their beginnings: for independent sequences
     take one sequence from each of many runs. Where ``uncond`` is uniform the guided joint is the joint at the
     temperature ``1 / gamma``.
@@ -40,7 +40,7 @@ def sample_joint(
       key: PRNG key.
       model: result of :func:`scorekit.autoregressive.classifier_free`, with a scalar scale and conditions that are the
         same for all particles: scalar labels.
-      particles: N, the number of particles.
+      num_particles: N, the number of particles.
       length: L, the number of positions.
       threshold: particles are resampled where the effective sample size is below this fraction of N: 0 never, 1 always.
 
@@ -69,7 +69,7 @@ def sample_joint(
         raise ValueError("key must be a PRNG key, got None")
     if not isinstance(model, GuidedModel) or jnp.ndim(model.guidance_scale):
         raise ValueError(f"model must be a result of classifier_free with a scalar guidance_scale, got {model}")
-    axes = batch_axes(model, particles, length)
+    axes = batch_axes(model, num_particles, length)
 
     def take(given, rows):
         state, rest = given
@@ -89,8 +89,8 @@ def sample_joint(
 
     for_rows, for_codes = jax.random.split(key)
     inputs = jnp.arange(length), jax.random.split(for_rows, length), jax.random.split(for_codes, length)
-    start, x = model.conditional.zeros(particles), jnp.zeros((particles, length), jnp.int32)
-    carry = x, start, model.init_state(particles, length), jnp.zeros(particles), jnp.zeros(())
+    start, x = model.conditional.zeros(num_particles), jnp.zeros((num_particles, length), jnp.int32)
+    carry = x, start, model.init_state(num_particles, length), jnp.zeros(num_particles), jnp.zeros(())
     (x, _, _, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, inputs)
     total = log_normalizer + log_mean_weight(log_weights)
     check(np.isfinite, "one that gives some sequences a finite log-probability", model=total)

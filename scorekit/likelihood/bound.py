@@ -228,7 +228,7 @@ def _check_data(x0: PyTree, bins: int | None) -> None:
         return
     index = lambda x: (np.asarray(x, np.float64) + 1.0) * (bins - 1) / 2.0
     for leaf in jax.tree.leaves(x0):
-        allowed = f"of the values linspace(-1, 1, bins={bins})"
+        allowed = f"of the values linspace(-1, 1, bins), bins = {bins}"
         check(lambda x: _is_value(index(x), bins) | np.isnan(x), allowed, x0=leaf)
 
 

@@ -113,7 +113,7 @@ def bootstrap_interval(
     out_scores: ArrayLike,
     *,
     level: Annotated[float, Between(0, 1, "both")] = 0.95,
-    resamples: PositiveInt = 1000,
+    num_resamples: PositiveInt = 1000,
 ) -> Interval:
     """The percentile bootstrap interval of a metric: both sets are resampled with replacement.
 
@@ -122,7 +122,7 @@ def bootstrap_interval(
       metric: function of both sets, such as :func:`auroc`.
       in_scores, out_scores: scores of in-distribution ``(N,)`` and of out-of-distribution examples ``(M,)``.
       level: confidence level.
-      resamples: number of resamples.
+      num_resamples: number of resamples.
 
     Source: Efron and Tibshirani 1993, ch. 13.
     """
@@ -135,7 +135,7 @@ def bootstrap_interval(
         ]
         return metric(*drawn)
 
-    values = jax.lax.map(once, jax.random.split(key, resamples), batch_size=16)
+    values = jax.lax.map(once, jax.random.split(key, num_resamples), batch_size=16)
     tail = 0.5 * (1.0 - jnp.asarray(level, float))
     low, high = jnp.quantile(values, jnp.stack([tail, 1.0 - tail]))
     return nan_unless_finite(Interval(metric(in_scores, out_scores), low, high), in_scores, out_scores)

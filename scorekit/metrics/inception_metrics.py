@@ -11,10 +11,10 @@ Returns:
 >>> fid(a, b)  # 3^2 + (2 - 1)^2
 10.0
 >>> x = np.random.default_rng(0).normal(size=(40, 3))
->>> KernelDistance(*kid(x, x + 1.0, subsets=5, subset_size=20)).mean > 1.0
+>>> KernelDistance(*kid(x, x + 1.0, num_subsets=5, subset_size=20)).mean > 1.0
 True
 >>> logits = 100.0 * np.eye(4)[np.arange(40) % 4]  # four classes, equally often and without doubt
->>> round(InceptionScore(*inception_score(logits, splits=2)).mean, 6)
+>>> round(InceptionScore(*inception_score(logits, num_splits=2)).mean, 6)
 4.0
 """
 
@@ -77,7 +77,7 @@ def kid(
     real: ArrayLike,
     fake: ArrayLike,
     *,
-    subsets: PositiveInt = 100,
+    num_subsets: PositiveInt = 100,
     subset_size: Annotated[int, Count(2)] = 1000,
     seed: Annotated[int, Count(0, 2**32 - 1)] = 2020,
 ) -> KernelDistance:
@@ -88,7 +88,7 @@ def kid(
     Args:
       real: features ``(N, D)``, N >= ``subset_size``; no value above 3.4e38.
       fake: features ``(M, D)``, M >= ``subset_size``.
-      subsets: the number of subsets, each drawn without replacement.
+      num_subsets: the number of subsets, each drawn without replacement.
       subset_size: the number of examples in each.
       seed: seed of the draws.
 
@@ -96,7 +96,7 @@ def kid(
     """
     real, fake = float64_rows(subset_size, real=real, fake=fake)
     draw, found = np.random.RandomState(seed), []
-    for _ in range(subsets):
+    for _ in range(num_subsets):
         x = fake[draw.choice(len(fake), subset_size, replace=False)]
         y = real[draw.choice(len(real), subset_size, replace=False)]
         across = _kernel(x, y).mean()
@@ -105,21 +105,21 @@ def kid(
 
 
 @checked
-def inception_score(logits: ArrayLike, *, splits: PositiveInt = 10) -> InceptionScore:
+def inception_score(logits: ArrayLike, *, num_splits: PositiveInt = 10) -> InceptionScore:
     """``exp E[KL(p(class | image) || p(class))]`` of parts of the samples, in their order.
 
     Samples that are ordered by class must be shuffled first: torch-fidelity does, with ``RandomState(2020)``.
 
     Args:
-      logits: ``(N, classes)``, "logits_unbiased" of the network, N >= ``splits``.
-      splits: the number of parts.
+      logits: ``(N, classes)``, "logits_unbiased" of the network, N >= ``num_splits``.
+      num_splits: the number of parts.
 
     Source: Salimans et al. 2016 (https://arxiv.org/abs/1606.03498).
     """
-    (logits,) = float64_rows(splits, logits=logits)
+    (logits,) = float64_rows(num_splits, logits=logits)
     log_p = logits - logits.max(axis=1, keepdims=True)
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
-    bounds = [i * len(log_p) // splits for i in range(splits + 1)]
+    bounds = [i * len(log_p) // num_splits for i in range(num_splits + 1)]
     scores = []
     for start, stop in itertools.pairwise(bounds):
         part, p = log_p[start:stop], np.exp(log_p[start:stop])

@@ -14,7 +14,7 @@ from scorekit.typing import Array, ArrayLike, PyTree
 
 @checked
 def jackknife_error(
-    statistic: Callable[[Array], PyTree], x: ArrayLike, groups: Annotated[int, Count(2)] = 10
+    statistic: Callable[[Array], PyTree], x: ArrayLike, num_groups: Annotated[int, Count(2)] = 10
 ) -> PyTree:
     """The standard error of a statistic, from its values without one group of examples at a time.
 
@@ -26,9 +26,9 @@ def jackknife_error(
     Args:
       statistic: a function of examples ``(M, ...)``, traced once.
       x: examples ``(N, ...)``, N >= g.
-      groups: number of groups g.
+      num_groups: number of groups g.
 
-    >>> error = jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), groups=3)
+    >>> error = jackknife_error(jnp.mean, jnp.array([0.0, 2.0, 4.0]), num_groups=3)
     >>> print(f"{error:.4f} {2 / 3**0.5:.4f}")
     1.1547 1.1547
 
@@ -36,12 +36,12 @@ def jackknife_error(
     """
     check_real(x=x)
     x = jnp.asarray(x, float)
-    if x.ndim < 1 or len(x) < groups:
-        raise ValueError(f"x must be (N, ...) with N >= groups = {groups}, got {x.shape}")
+    if x.ndim < 1 or len(x) < num_groups:
+        raise ValueError(f"x must be (N, ...) with N >= num_groups = {num_groups}, got {x.shape}")
     check_finite(x=x)
-    number = len(x) // groups * groups
+    number = len(x) // num_groups * num_groups
     rows = np.arange(len(x))
-    kept = jnp.asarray([rows[(rows % groups != i) | (rows >= number)] for i in range(groups)])
+    kept = jnp.asarray([rows[(rows % num_groups != i) | (rows >= number)] for i in range(num_groups)])
     values = jax.lax.map(lambda chosen: statistic(x[chosen]), kept)
-    error = lambda leaf: jnp.sqrt((groups - 1) * jnp.var(leaf, axis=0))
+    error = lambda leaf: jnp.sqrt((num_groups - 1) * jnp.var(leaf, axis=0))
     return nan_unless_finite(jax.tree.map(error, values), x)

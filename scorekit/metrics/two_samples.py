@@ -16,7 +16,7 @@ def two_sample_test(
     y: ArrayLike,
     classifier: Any = None,
     *,
-    folds: Annotated[int, Count(2)] = 5,
+    num_folds: Annotated[int, Count(2)] = 5,
     seed: NonNegativeInt = 1,
 ) -> CalibrationTest:
     """The accuracy of a classifier that tells two sets of samples apart (C2ST): 1/2 for equal distributions.
@@ -31,7 +31,7 @@ def two_sample_test(
       y: as many samples, ``(N, D)``, such as of the posterior that is tested.
       classifier: a scikit-learn classifier; by default the protocol of the benchmark sbibm, two hidden layers of 10 D
         units, at most 10,000 iterations of Adam.
-      folds: number of parts of the cross-validation, each with as many of x as of y.
+      num_folds: number of parts of the cross-validation, each with as many of x as of y.
       seed: seed of the folds and of the default classifier.
 
     >>> from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
@@ -52,8 +52,10 @@ def two_sample_test(
 
     check_finite(x=x, y=y)
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 2 or x.shape != y.shape or len(x) < folds or x.shape[1] < 1:
-        raise ValueError(f"x and y must be (N, D) of one shape with N >= folds = {folds}, got {x.shape} and {y.shape}")
+    if x.ndim != 2 or x.shape != y.shape or len(x) < num_folds or x.shape[1] < 1:
+        raise ValueError(
+            f"x and y must be (N, D) of one shape with N >= num_folds = {num_folds}, got {x.shape} and {y.shape}"
+        )
     unit = np.frexp(np.abs(x).max(axis=0))[1]  # powers of 2, so that squares neither overflow nor vanish
     x, y = np.ldexp(x, -unit), np.ldexp(y, -unit)
     mean, scale = x.mean(axis=0), x.std(axis=0, ddof=1)
@@ -64,10 +66,10 @@ def two_sample_test(
         hidden = (10 * x.shape[1],) * 2
         classifier = MLPClassifier(hidden, max_iter=10_000, random_state=seed)
         samples = samples.astype(np.float32)  # as in the benchmark
-    cuts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    cuts = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     with threadpool_limits(1):  # products of a few hundred rows: more threads wait for each other
         scores = cross_val_score(classifier, samples, label, cv=cuts)
     if not np.all(np.isfinite(scores)):
         raise ValueError(f"classifier must have a finite accuracy in every fold, got {scores}")
-    std = np.sqrt((1 + folds / (folds - 1)) / (8 * len(x)))
+    std = np.sqrt((1 + num_folds / (num_folds - 1)) / (8 * len(x)))
     return CalibrationTest(np.mean(scores), norm.sf((np.mean(scores) - 0.5) / std))

@@ -115,7 +115,7 @@ def fine_pairs(
     denoiser: Denoiser,
     schedule: Schedule,
     like: PyTree,
-    batches: PositiveInt,
+    num_batches: PositiveInt,
     *,
     t_max: Fraction[float] = 1.0,
     t_min: Fraction[float] = 0.0,
@@ -131,7 +131,7 @@ def fine_pairs(
       denoiser: ``(x_t, t) -> Prediction``, called at one batch size, so that each example may have a condition.
       schedule: the schedule of the denoiser.
       like: arrays or ``jax.ShapeDtypeStruct`` of one batch, leaves ``(B, ...)``.
-      batches: N. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
+      num_batches: N. A few hundred draws in total are enough to tune a grid, a few thousand for coefficients.
       t_max: time at which the noise is added.
       t_min: time at which the solve ends.
       steps: evaluations of the fine solve.
@@ -150,10 +150,10 @@ def fine_pairs(
         return Pairs(noise, sample(denoiser, schedule, solver, combine((schedule.sigma(t_max), noise)), ts))
 
     drawn = []
-    for k in jax.random.split(key, batches):
+    for k in jax.random.split(key, num_batches):
         drawn.append(jax.block_until_ready(solve(as_pytree(denoiser), k)))
         if progress is not None:
-            progress(len(drawn), batches)
+            progress(len(drawn), num_batches)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
 
 
@@ -197,7 +197,7 @@ def tune(
     *,
     coefficients: bool = False,
     free_start: bool = True,
-    starts: PositiveInt | None = None,
+    num_starts: PositiveInt | None = None,
     power: NonNegative[float] = 1.0,
     steps: PositiveInt = 300,
     learning_rate: Positive[float] = 0.05,
@@ -221,7 +221,7 @@ def tune(
       held_out: others, for the selection.
       coefficients: also tune the coefficients of the solver's plan; this needs more training pairs.
       free_start: allow a first noise level below the pairs' own.
-      starts: number of grids to tune, in the order of their error on ``held_out``; all by default.
+      num_starts: number of grids to tune, in the order of their error on ``held_out``; all by default.
       power: p of the power mean of the distances: 2 is the RMSE, 1 the mean, 0 the geometric mean.
       steps: updates per starting grid.
       learning_rate: learning rate of Adam, with cosine decay to 0.
@@ -264,7 +264,7 @@ def tune(
     plain = lambda ts: precomputed(solver, schedule, ts) if coefficients else solver
     trials = {name: Trial(e := error(ts, plain(ts), denoiser, held_out), e) for name, ts in grids.items()}
     order = sorted(trials, key=lambda name: float(trials[name].before))
-    chosen = order[:starts]
+    chosen = order[:num_starts]
     before = trials[order[0]].before
     found, made, every = [(before, grids[order[0]], solver)], jax.jit(built), max(1, min(25, steps // 4))
     for i, name in enumerate(chosen):

@@ -52,8 +52,8 @@ class TypicalityTest(NamedTuple):
     Attributes:
       statistic: ``|mean(-log p) - H|`` in nats.
       threshold: the bootstrap batch above which ``p_value <= level``; infinite if a traced level is below
-        ``1 / (resamples + 1)``.
-      p_value: ``(1 + n) / (1 + resamples)`` with n the number of bootstrap batches at least as far from H.
+        ``1 / (num_resamples + 1)``.
+      p_value: ``(1 + n) / (1 + num_resamples)`` with n the number of bootstrap batches at least as far from H.
       rejected: True where the statistic is above the threshold, so that the batch is classified as out of distribution,
         or NaN, which only traced arguments can give.
 
@@ -76,7 +76,7 @@ def typicality_test(
     log_density: ArrayLike,
     *,
     level: Annotated[float, Between(0, 1, "both")] = 0.05,
-    resamples: PositiveInt = 10_000,
+    num_resamples: PositiveInt = 10_000,
 ) -> TypicalityTest:
     """Nalisnick's typicality test of batches: is the mean information of M examples compatible with the entropy?
 
@@ -90,15 +90,15 @@ def typicality_test(
       calibration: ``log p`` in nats of in-distribution data that the model was not trained on, ``(N,)``.
       log_density: ``log p`` in nats of the batches to test, ``(..., M)``; a batch with an infinite value is rejected.
       level: significance level, the fraction of in-distribution batches that may be rejected.
-      resamples: number of bootstrap batches, at least ``1 / level - 1``.
+      num_resamples: number of bootstrap batches, at least ``1 / level - 1``.
 
     Returns:
       A :class:`TypicalityTest` of arrays ``(...)``; the threshold is a scalar.
 
     >>> calibration = jax.random.normal(jax.random.key(0), (500,))
     >>> batches = jnp.stack([calibration[:20], jnp.full(20, 2.0)])
-    >>> test = jax.jit(typicality_test, static_argnames="resamples")
-    >>> test(jax.random.key(1), 0.0, calibration, batches, resamples=512).rejected
+    >>> test = jax.jit(typicality_test, static_argnames="num_resamples")
+    >>> test(jax.random.key(1), 0.0, calibration, batches, num_resamples=512).rejected
     Array([False,  True], dtype=bool)
     """
     calibration, log_density = jnp.asarray(calibration, float), jnp.asarray(log_density, float)
@@ -108,8 +108,10 @@ def typicality_test(
         raise ValueError(f"log_density must have shape (..., M) with M >= 1, got {log_density.shape}")
     check_finite(calibration=calibration)
     check_not_nan(log_density=log_density)
-    least = 1 / (resamples + 1)
-    check(lambda x: x >= (1 - 1e-6) * least, f">= 1 / (resamples + 1) = {least:g}, else none is rejected", level=level)
+    least = 1 / (num_resamples + 1)
+    check(
+        lambda x: x >= (1 - 1e-6) * least, f">= 1 / (num_resamples + 1) = {least:g}, else none is rejected", level=level
+    )
     known: Array = nan_unless_finite(calibration, calibration)
     m = log_density.shape[-1]
     deviation = lambda values: jnp.abs(-jnp.mean(values, axis=-1) - entropy)
@@ -117,9 +119,9 @@ def typicality_test(
     def resample(key):
         return deviation(known[jax.random.randint(key, (m,), 0, known.shape[0])])
 
-    null = jax.lax.map(resample, jax.random.split(key, resamples), batch_size=256)
-    allowed = jnp.floor(jnp.asarray(level, float) * (resamples + 1) * (1 + 1e-6)).astype(int)  # of 1 + n
-    quantile = jnp.sort(null)[resamples - jnp.maximum(allowed, 1)]
+    null = jax.lax.map(resample, jax.random.split(key, num_resamples), batch_size=256)
+    allowed = jnp.floor(jnp.asarray(level, float) * (num_resamples + 1) * (1 + 1e-6)).astype(int)  # of 1 + n
+    quantile = jnp.sort(null)[num_resamples - jnp.maximum(allowed, 1)]
     threshold = nan_unless_finite(jnp.where(allowed < 1, jnp.inf, quantile), calibration)
     statistic = deviation(log_density)
     rejected = ~(statistic <= threshold) | jnp.isinf(statistic)

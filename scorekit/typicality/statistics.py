@@ -179,7 +179,7 @@ def score_curvature(
     x: PyTree,
     ts: PositiveFraction[ArrayLike],
     *,
-    probes: PositiveInt = 1,
+    num_probes: PositiveInt = 1,
     key: Key | None = None,
 ) -> Array:
     """The squared norm of the score over its negative divergence, at several noise levels.
@@ -193,13 +193,13 @@ def score_curvature(
       ts: times ``(n,)``, n >= 1.
       key: key of the Rademacher probes of Hutchinson's estimator; None computes the divergence exactly, with D
         tangents.
-      probes: number of probes per example.
+      num_probes: number of probes per example.
 
     Source: Barkley et al. 2025 (https://arxiv.org/abs/2510.01456).
     """
     ts = _check_times(ts)
     _check_data(x)
-    vectors = None if key is None else draw_probes(key, "rademacher", x, probes)
+    vectors = None if key is None else draw_probes(key, "rademacher", x, num_probes)
 
     def one(t):
         eps, traces = with_divergence(

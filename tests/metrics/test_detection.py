@@ -53,7 +53,7 @@ def test_auroc_of_exchanged_sets():
 def test_bootstrap_interval_level():
     """Of a difference of means, whose bootstrap is nearly normal with a known deviation and centre."""
     in_scores, out_scores = RNG.normal(size=(2, 200)).astype(np.float32)
-    run = functools.partial(metrics.bootstrap_interval, metric=lambda a, b: b.mean() - a.mean(), resamples=4000)
+    run = functools.partial(metrics.bootstrap_interval, metric=lambda a, b: b.mean() - a.mean(), num_resamples=4000)
     deviation = np.sqrt((in_scores.var() + out_scores.var()) / 200)
     jitted = jax.jit(run)
     for level, reach in ((0.5, 0.6745), (0.95, 1.96)):

@@ -51,6 +51,6 @@ test_errors_name_the_argument = raising(
         ("right must", lambda: metrics.retrieval_accuracy(SCORES, RIGHT[:2])),
         ("right must", lambda: metrics.retrieval_accuracy(SCORES, RIGHT.astype(int))),
         ("scores must", lambda: metrics.retrieval_accuracy(SCORES[0], RIGHT[0])),
-        ("N >= groups", lambda: metrics.jackknife_error(np.mean, np.zeros(3), groups=4)),
+        ("N >= num_groups", lambda: metrics.jackknife_error(np.mean, np.zeros(3), num_groups=4)),
     ]
 )

@@ -80,8 +80,10 @@ def test_metrics_of_the_same_features_are_those_of_torch_fidelity(golden):
     for name, number in {"many": 50, "few": 6}.items():
         both = [metrics.feature_statistics(part[:number]) for part in (fake, real)]
         np.testing.assert_allclose(metrics.fid(*both), golden[f"metrics/fid/{name}"], rtol=1e-7)
-    np.testing.assert_allclose(metrics.kid(real, fake, subsets=7, subset_size=20), golden["metrics/kid"], rtol=1e-10)
-    np.testing.assert_allclose(metrics.inception_score(logits, splits=4), golden["metrics/isc"], rtol=1e-12)
+    np.testing.assert_allclose(
+        metrics.kid(real, fake, num_subsets=7, subset_size=20), golden["metrics/kid"], rtol=1e-10
+    )
+    np.testing.assert_allclose(metrics.inception_score(logits, num_splits=4), golden["metrics/isc"], rtol=1e-12)
     found = jax.jit(metrics.precision_recall)(real, fake)
     np.testing.assert_allclose(found, golden["metrics/precision_recall"], rtol=1e-6)
     assert 0 < found.recall < found.precision < 1

@@ -113,7 +113,7 @@ def test_infinite_log_densities_are_ordered_and_rejected():
     p = typicality.p_values(scores, x)
     np.testing.assert_allclose(p, [0.2, 1.0, 1.0], rtol=1e-6)
     np.testing.assert_array_equal(typicality.typical_set(x, 0.0, 1.0), [False, True, False])
-    found = typicality.typicality_test(jax.random.key(0), -1.0, scores, x[:, None], resamples=19)
+    found = typicality.typicality_test(jax.random.key(0), -1.0, scores, x[:, None], num_resamples=19)
     np.testing.assert_array_equal(np.asarray(found.rejected)[[0, 2]], True)
 
 

@@ -42,17 +42,17 @@ def test_equal_scores_are_the_mean_over_the_orders_that_break_them():
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(0).normal(size=(12, 2))
-    found = metrics.jackknife_error(lambda part: part.mean(0), x, groups=12)
+    found = metrics.jackknife_error(lambda part: part.mean(0), x, num_groups=12)
     np.testing.assert_allclose(found, x.std(0, ddof=1) / math.sqrt(12), rtol=1e-5)
     means = x.reshape(3, 4, 2).mean(0)  # every fourth example is in one group
-    found = metrics.jackknife_error(lambda part: part.mean(0), x, groups=4)
+    found = metrics.jackknife_error(lambda part: part.mean(0), x, num_groups=4)
     np.testing.assert_allclose(found, means.std(0, ddof=1) / 2, rtol=1e-5)
 
 
 def test_examples_that_fill_no_group_are_never_left_out():
     x = np.zeros(7)
     x[6] = 1e3
-    assert metrics.jackknife_error(lambda part: part.max(), x, groups=3) == 0
+    assert metrics.jackknife_error(lambda part: part.max(), x, num_groups=3) == 0
 
 
 def test_nearest_distances_are_those_of_all_pairs():

@@ -109,7 +109,7 @@ def tuned(coefficients):
         pairs_of(0),
         pairs_of(1),
         coefficients=coefficients,
-        starts=2,
+        num_starts=2,
         steps=60,
         progress=lambda *now: seen.append(now),
     )
@@ -158,7 +158,7 @@ def test_tune_measures_every_grid_and_tunes_the_best():
 @pytest.mark.slow
 def test_tune_is_deterministic_and_keeps_a_fixed_start():
     run = lambda: tune(
-        RING_DENOISER, FLOW, solvers.Euler(), SHORT, pairs_of(0), pairs_of(1), free_start=False, starts=1, steps=8
+        RING_DENOISER, FLOW, solvers.Euler(), SHORT, pairs_of(0), pairs_of(1), free_start=False, num_starts=1, steps=8
     )
     one, other = run(), run()
     chex.assert_trees_all_equal(one, other)
@@ -170,7 +170,7 @@ def test_tune_is_deterministic_and_keeps_a_fixed_start():
 def test_tune_is_never_worse_than_the_best_starting_grid():
     """A far too large learning rate finds nothing better."""
     found = tune(
-        RING_DENOISER, FLOW, solvers.Euler(), SHORT, pairs_of(0), pairs_of(1), starts=1, steps=8, learning_rate=50.0
+        RING_DENOISER, FLOW, solvers.Euler(), SHORT, pairs_of(0), pairs_of(1), num_starts=1, steps=8, learning_rate=50.0
     )
     best = min(found.trials, key=lambda name: float(found.trials[name].before))
     assert found.after == found.before

@@ -71,7 +71,7 @@ def test_typicality_test_is_uniform_for_in_distribution_batches():
     def run(keys):
         calibration = DATA.log_density(DATA.sample(keys[0], (2000,)))
         batches = DATA.log_density(DATA.sample(keys[1], (500, 10)))
-        return typicality.typicality_test(keys[2], DATA.entropy(), calibration, batches, resamples=2000)
+        return typicality.typicality_test(keys[2], DATA.entropy(), calibration, batches, num_resamples=2000)
 
     found = jax.device_get(run([jax.random.key(i) for i in (1, 2, 3)]))
     assert stats.kstest(np.asarray(found.p_value, float), "uniform").pvalue > 1e-3
@@ -87,14 +87,14 @@ def test_typicality_test_is_uniform_for_in_distribution_batches():
 @pytest.mark.parametrize("resamples", [1, 18, 19])
 def test_a_batch_is_rejected_where_its_p_value_is_at_most_the_level(resamples):
     calibration, batches = (jax.random.normal(jax.random.key(i), size) for i, size in enumerate([(500,), (2000, 5)]))
-    test = functools.partial(typicality.typicality_test, jax.random.key(2), 0.0, calibration, resamples=resamples)
+    test = functools.partial(typicality.typicality_test, jax.random.key(2), 0.0, calibration, num_resamples=resamples)
     for level in (0.05, 0.29):
         found = jax.jit(test)(batches, level=level)
         np.testing.assert_array_equal(found.rejected, found.p_value <= jnp.float32(level))
         assert np.isinf(found.threshold) == (level * (resamples + 1) < 1)
     assert jax.jit(test)(jnp.full((1, 5), -jnp.inf), level=0.05).rejected.tolist() == [True]
     if resamples < 19:
-        words = r"level must be >= 1 / \(resamples \+ 1\) = 0\.\d+, else none is rejected, got 0\.05"
+        words = r"level must be >= 1 / \(num_resamples \+ 1\) = 0\.\d+, else none is rejected, got 0\.05"
         with pytest.raises(ValueError, match=words):
             test(batches)
 

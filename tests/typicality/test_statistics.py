@@ -95,7 +95,7 @@ def test_score_curvature_exact_and_by_probes():
         alpha, _, k = at(t)
         score = np.linalg.solve(k, alpha * (X - MEAN).T).T
         np.testing.assert_allclose(column, np.sum(score**2, 1) / np.trace(np.linalg.inv(k)), rtol=1e-4)
-    estimate = functools.partial(typicality.score_curvature, probes=1000)
+    estimate = functools.partial(typicality.score_curvature, num_probes=1000)
     found = jax.jit(estimate)(DENOISER, SCHEDULE, X, TS, key=jax.random.key(0))
     np.testing.assert_allclose(found, exact, rtol=0.1)
 

@@ -60,7 +60,7 @@ ROWS = {
     **dict.fromkeys(_BY_USUAL.split(), call()),
     **{f"metrics.{name}": call(k=1) for name in ("precision_recall", "density_coverage")},
     "metrics.retrieval_accuracy": call(scores=_VALID, right=np.eye(2, dtype=bool)[_LABEL]),
-    "metrics.jackknife_error": call(statistic=jnp.mean, x=_ANY_SHAPE, groups=5),
+    "metrics.jackknife_error": call(statistic=jnp.mean, x=_ANY_SHAPE, num_groups=5),
     "metrics.vendi_score/cosine": call(),
     "metrics.fit_linear_probe": call(label=Classes(0 * _LABEL, num_classes=2)),
     "metrics.probe_accuracy": call(probe=metrics.fit_linear_probe(_X, _LABEL, 2), label=Classes(_LABEL, num_classes=2)),
@@ -81,10 +81,10 @@ ROWS = {
     ),
     "metrics.coverage_test": call(coverage=_CURVE),
     "metrics.two_sample_test": call(
-        x=Data(_X), y=Data(_X + 0.5, "integer"), classifier=LinearDiscriminantAnalysis(), folds=2
+        x=Data(_X), y=Data(_X + 0.5, "integer"), classifier=LinearDiscriminantAnalysis(), num_folds=2
     ),
-    "metrics.kid": call(subsets=2, subset_size=3),
-    "metrics.inception_score": call(logits=_VALID, splits=2),
+    "metrics.kid": call(num_subsets=2, subset_size=3),
+    "metrics.inception_score": call(logits=_VALID, num_splits=2),
     "densities.spectra.band_power": call(x=Data(_FIELDS, "integer")),
     "densities.mixture": call(components=[_GAUSSIAN, _GAUSSIAN], weights=Data(_MEAN + 1.0, "integer")),
     "densities.Mixture/component": call(_MIXTURE.component, k=Classes(np.array(1), num_classes=3)),
@@ -102,7 +102,7 @@ ROWS = {
             np.stack([_SCORES, _SCORES]),
             "integer; shape: any number of batches is allowed; empty: no batch gives no result",
         ),
-        resamples=19,
+        num_resamples=19,
     ),
     "typicality.path_statistics": call(x=_DATA, ts=_PATH),
 }

@@ -75,7 +75,7 @@ def separate(
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(None, 0, 0))
     def compare(key, inliers, outliers):
-        interval = metrics.bootstrap_interval(key, metrics.auroc, inliers, outliers, resamples=500)
+        interval = metrics.bootstrap_interval(key, metrics.auroc, inliers, outliers, num_resamples=500)
         return (*interval, metrics.aupr(inliers, outliers), metrics.fpr_at_tpr(inliers, outliers))
 
     rows, inliers = [], np.stack([score(in_distribution) for score in scores.values()])
@@ -91,7 +91,9 @@ def rejected_by_batch(
     """The fraction of batches of M that Nalisnick's test rejects at 5 %, for each set and size."""
     values = calibration["log p"][:, 0]
     entropy = float(typicality.monte_carlo_entropy(values).value)
-    test = jax.jit(lambda key, log_p: typicality.typicality_test(key, entropy, values, log_p, resamples=2000).rejected)
+    test = jax.jit(
+        lambda key, log_p: typicality.typicality_test(key, entropy, values, log_p, num_resamples=2000).rejected
+    )
     shares: dict[str, list[float]] = {}
     for name, stats in sets.items():
         log_p = stats["log p"][:, 0]

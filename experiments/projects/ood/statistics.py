@@ -64,7 +64,9 @@ def make_statistics(scored: ScoredModel, settings: Settings, bins: int) -> dict[
         return scored.log_density(for_probes, scored.noised(for_noise, x))[:, None]
 
     def curvature(key, x):
-        return typicality.score_curvature(denoiser, schedule, x, ts[: settings.curved], probes=settings.probes, key=key)
+        return typicality.score_curvature(
+            denoiser, schedule, x, ts[: settings.curved], num_probes=settings.probes, key=key
+        )
 
     statistics = {
         "log p": log_p,
