@@ -30,7 +30,7 @@ Source: Balazs et al. 2011, "Theory, implementation and applications of nonstati
 """
 
 import math
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,8 +40,6 @@ from scorekit.audio._checks import check_signal
 from scorekit.numerics import wide
 from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import Array, ArrayLike
-
-_Length: TypeAlias = Annotated[int, Count(3)]
 
 
 @pytree_dataclass
@@ -63,7 +61,7 @@ class ConstantQ:
 
 @checked
 def constant_q_frame(
-    length: _Length,
+    length: Annotated[int, Count(3)],
     sample_rate: Positive[float],
     *,
     f_min: Finite[float],

@@ -20,7 +20,7 @@ Array(0.125, dtype=float32)
 ((1, 400, 4), dtype('float32'))
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +30,6 @@ from scorekit.arguments import Between, Count, Positive, PositiveInt, checked
 from scorekit.audio._checks import check_signal
 from scorekit.checks import check_classes
 from scorekit.typing import Array, ArrayLike
-
-_Pitch: TypeAlias = Annotated[int, Count(0, 127)]
 
 
 @checked
@@ -58,8 +56,8 @@ def harmonic_tones(
     length: PositiveInt,
     sample_rate: Positive[float],
     count: PositiveInt = 3,
-    lowest: _Pitch = 36,
-    highest: _Pitch = 84,
+    lowest: Annotated[int, Count(0, 127)] = 36,
+    highest: Annotated[int, Count(0, 127)] = 84,
 ) -> Array:
     """The first partials of every active key of a piano roll, as sines and cosines.
 
@@ -90,7 +88,12 @@ def harmonic_tones(
 
 
 @checked
-def pitch_velocity_features(pitch: ArrayLike, velocity: ArrayLike, lowest: _Pitch = 36, highest: _Pitch = 84) -> Array:
+def pitch_velocity_features(
+    pitch: ArrayLike,
+    velocity: ArrayLike,
+    lowest: Annotated[int, Count(0, 127)] = 36,
+    highest: Annotated[int, Count(0, 127)] = 84,
+) -> Array:
     """Pitch as a one-hot vector and ``log2(velocity / 127)``.
 
     A pitch outside ``lowest..highest`` gives zeros.

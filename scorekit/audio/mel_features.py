@@ -29,7 +29,7 @@ Returns:
 """
 
 import math
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -102,8 +102,6 @@ def make_log_mel(
     return LogMel(mel_filter_bank(sample_rate, fft_size, num_mels=num_mels, f_min=f_min), hann(fft_size), hop)
 
 
-_Rate: TypeAlias = Annotated[float, Between(1000)]
-
 _WINDOW = 0.064  # the Hann window in seconds; the hop is a quarter of it, the transform at least twice as long
 _BANDS = 48
 _LOWEST_HZ = 40.0
@@ -111,7 +109,9 @@ _FLOOR_DB = -80.0  # smallest level of a band, relative to a full-scale sine
 
 
 @checked
-def log_mel_frames(x: ArrayLike, sample_rate: _Rate, *, floor_db: Finite[float] = _FLOOR_DB) -> Array:
+def log_mel_frames(
+    x: ArrayLike, sample_rate: Annotated[float, Between(1000)], *, floor_db: Finite[float] = _FLOOR_DB
+) -> Array:
     """Log-amplitudes of 48 bands of Slaney's mel scale, from 40 Hz to half the sample rate, in nepers.
 
     ``log max(sum_k w_bk |X[m, k]|, floor)`` with triangles ``w`` of height 1 and magnitudes scaled so that a sine of
@@ -128,7 +128,7 @@ def log_mel_frames(x: ArrayLike, sample_rate: _Rate, *, floor_db: Finite[float] 
 
 
 @checked
-def log_mel_statistics(x: ArrayLike, sample_rate: _Rate) -> Array:
+def log_mel_statistics(x: ArrayLike, sample_rate: Annotated[float, Between(1000)]) -> Array:
     """The mean and the standard deviation over time of :func:`log_mel_frames`: the timbre of a clip in 96 values.
 
     The Fréchet distance of these features (:func:`scorekit.metrics.frechet_distance`) is in squared nepers, summed over

@@ -31,7 +31,7 @@ Array([[ 0.   ,  0.75 , -0.375],
 Source: ITU-T G.711; van den Oord et al. 2016, "WaveNet" (arXiv:1609.03499).
 """
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -44,14 +44,11 @@ from scorekit.numerics import wide
 from scorekit.numerics.codes import as_array
 from scorekit.typing import Array, ArrayLike, Key, Number
 
-_Bits: TypeAlias = Annotated[int, Count(2, 24)]
-_Codes: TypeAlias = Annotated[int, Count(2)]
-
 _MU = 255.0  # the constant of the North American and Japanese companding law, for 256 codes
 
 
 @checked
-def pcm_to_float(codes: ArrayLike, bits: _Bits = 16) -> Array:
+def pcm_to_float(codes: ArrayLike, bits: Annotated[int, Count(2, 24)] = 16) -> Array:
     """Linear PCM to floats: ``codes / 2^(bits - 1)``, exact in float32 up to 24 bits."""
     codes = as_array(codes)
     if not jnp.issubdtype(codes.dtype, jnp.integer):
@@ -66,7 +63,7 @@ def pcm_to_float(codes: ArrayLike, bits: _Bits = 16) -> Array:
 
 
 @checked
-def float_to_pcm(x: ArrayLike, bits: _Bits = 16, *, dither: Key | None = None) -> Array:
+def float_to_pcm(x: ArrayLike, bits: Annotated[int, Count(2, 24)] = 16, *, dither: Key | None = None) -> Array:
     """Floats to linear PCM, rounded or with triangular (TPDF) dither, and clipped.
 
     ``codes = round(2^(bits-1) x + u_1 - u_2)`` with ``u`` uniform on [0, 1) steps. With the dither the error of an
@@ -110,7 +107,7 @@ def mu_law_expand(y: ArrayLike, mu: Positive[float] = _MU) -> Array:
 
 
 @checked
-def mu_law_encode(x: ArrayLike, num_codes: _Codes = 256) -> Array:
+def mu_law_encode(x: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Array:
     """Samples to mu-law codes: the compressed value, rounded to ``num_codes`` equidistant values in [-1, 1].
 
     ``round((y + 1) (num_codes - 1) / 2)`` with ``y`` of :func:`mu_law_compress`. Zero lies between two
@@ -121,7 +118,7 @@ def mu_law_encode(x: ArrayLike, num_codes: _Codes = 256) -> Array:
 
 
 @checked
-def mu_law_decode(codes: ArrayLike, num_codes: _Codes = 256) -> Array:
+def mu_law_decode(codes: ArrayLike, num_codes: Annotated[int, Count(2)] = 256) -> Array:
     """Mu-law codes to samples; :func:`mu_law_encode` is the exact inverse.
 
     :func:`mu_law_expand` of ``2 codes / (num_codes - 1) - 1``.

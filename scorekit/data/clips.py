@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 
@@ -24,7 +24,6 @@ _MOST_HOURS, _MOST_BYTES = 24, 2**33
 _MOST_PEAK = 2.0
 """Largest value of a file of floats: values beyond 1, full scale, are clipped, and many make a square wave."""
 _RATE = Count(100, 768_000)
-_Rate: TypeAlias = Annotated[int, _RATE]
 _MARGIN = 160
 """Samples, at the lower rate, that are read on either side of a clip that is resampled: more than half the filter."""
 
@@ -34,7 +33,7 @@ def recordings(
     path: str | os.PathLike | Iterable[str | os.PathLike],
     *,
     length: PositiveInt,
-    sample_rate: _Rate | None = None,
+    sample_rate: Annotated[int, _RATE] | None = None,
     channels: Literal[1, 2] = 1,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> "_Recordings":

@@ -19,7 +19,7 @@ Array(0.25, dtype=float32)
 """
 
 from collections.abc import Callable
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,6 @@ from scorekit.trees import as_pytree, pytree_dataclass
 from scorekit.typing import Array, ArrayLike, Number, Schedule
 
 __all__ = ["Cosine", "Linear", "LogLinear", "Polynomial", "schedule_from_function"]
-
-
-_Kept: TypeAlias = Annotated[Number, Between(0, 0.01)]
 
 
 class _Keep(Schedule):
@@ -117,7 +114,7 @@ class LogLinear(_Keep):
     Source: Lou et al. 2023 (https://arxiv.org/abs/2310.16834); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
     """
 
-    alpha_min: _Kept = 1e-3
+    alpha_min: Annotated[Number, Between(0, 0.01)] = 1e-3
 
     def sigma(self, t):
         return (1.0 - self.alpha_min) * wide(t)

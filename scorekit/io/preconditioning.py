@@ -38,7 +38,7 @@ Source: Karras et al. 2022, table 1 (https://arxiv.org/abs/2206.00364), but for 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -195,15 +195,14 @@ BETAS: Mapping[str, Callable[[int, float, float], np.ndarray]] = {
 """The tables of betas by the names that diffusers gives them; the third is the cosine schedule of iDDPM."""
 
 _COUNT, _BETA = Count(2, 2**20), Between(0, 1, "both")
-_Beta: TypeAlias = Annotated[float, _BETA]
 
 
 @checked
 def beta_table(
     name: Annotated[str, OneOf(*BETAS)] = "linear",
     count: Annotated[int, _COUNT] = 1000,
-    start: _Beta = 1e-4,
-    end: _Beta = 0.02,
+    start: Annotated[float, _BETA] = 1e-4,
+    end: Annotated[float, _BETA] = 0.02,
 ) -> np.ndarray:
     """A published table of betas, float64 ``(N,)``.
 

@@ -6,7 +6,7 @@
 """
 
 import math
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,6 @@ from scorekit.solvers.ode import Heun
 from scorekit.solvers.sde import ReverseDiffusion
 from scorekit.trees import combine, normal_like, pytree_dataclass, static, sum_per_example, where
 from scorekit.typing import Array, Number, PyTree, Solver
-
-_NoiseMax: TypeAlias = Annotated[Number, Between(0, infinite=True)]
 
 
 @pytree_dataclass
@@ -44,7 +42,7 @@ class StochasticHeun(SolverBase):
 
     gamma: NonNegative[Number]
     noise_min: NonNegative[Number] = 0.0
-    noise_max: _NoiseMax = math.inf
+    noise_max: Annotated[Number, Between(0, infinite=True)] = math.inf
     noise: Positive[Number] = 1.0
     coordinate: FiniteAtZeroNoise = static(default="sigma")
     evals_per_step = 2
@@ -75,7 +73,7 @@ def edm_stochastic(
     num_steps: PositiveInt,
     churn: NonNegative[Number] = 40.0,
     noise_min: NonNegative[Number] = 0.05,
-    noise_max: _NoiseMax = 50.0,
+    noise_max: Annotated[Number, Between(0, infinite=True)] = 50.0,
     noise: Positive[Number] = 1.003,
 ) -> StochasticHeun:
     """The stochastic sampler of EDM with the parameters of the paper: ``gamma = min(churn / num_steps, sqrt(2) - 1)``.

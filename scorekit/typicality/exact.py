@@ -19,7 +19,7 @@ Source: Cover and Thomas 2006.
 """
 
 import math
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +30,6 @@ from scorekit.checks import check, check_not_nan
 from scorekit.trees import is_traced
 from scorekit.typicality._units import Unit, in_nats
 from scorekit.typing import Array, ArrayLike, Number
-
-_Dim: TypeAlias = Annotated[ArrayLike, Between(1)]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 _REACH = 9.0
@@ -104,7 +102,7 @@ def _nan_below(least: float, x: Array) -> Array:
 
 
 @checked
-def shell_mass(dim: _Dim, low: ArrayLike, high: ArrayLike) -> Array:
+def shell_mass(dim: Annotated[ArrayLike, Between(1)], low: ArrayLike, high: ArrayLike) -> Array:
     """The probability that a standard Gaussian in K dimensions has its radius in ``[low, high]``.
 
     ``int_low^high r^(K-1) exp(-r^2 / 2) dr / (2^(K/2-1) Gamma(K/2))``, by Gauss-Legendre quadrature of the density
@@ -144,7 +142,7 @@ def _stirling(z: Array) -> Array:
 
 
 @checked
-def typical_mass(dim: _Dim, epsilon: Positive[Number], unit: Unit = "nats") -> Array:
+def typical_mass(dim: Annotated[ArrayLike, Between(1)], epsilon: Positive[Number], unit: Unit = "nats") -> Array:
     """The probability of the typical set of a Gaussian in K dimensions, the same for every mean and covariance.
 
     ``P(|-log p - H| <= epsilon) = P(K - 2 epsilon <= r^2 <= K + 2 epsilon)``, which tends to 1 as K grows for any
@@ -176,7 +174,7 @@ def _lambert_w_exp(y: Array) -> Array:
 
 
 @checked
-def mirage_typical_radius(dim: _Dim) -> Array:
+def mirage_typical_radius(dim: Annotated[ArrayLike, Between(1)]) -> Array:
     """The radius at which ``-log p = H`` for the Gaussian mirage, :func:`scorekit.densities.gaussian_mirage`.
 
     The root of ``r^2 / (2K) + (K - 1) log r = 1/2 + (K - 1) (log(K / 2) - gamma) / 2``, which is ``r = sqrt(K (K - 1)
