@@ -1,8 +1,8 @@
 """Metrics of generated samples, of scores, of features and of reconstructions.
 
 Distances between two sets of feature vectors ``(N, D)``, real and generated; the Inception network and the published
-metrics of its features, and the VGG network; separation of two sets of scores; retrieval from a gallery; linear probes
-of features; the peak signal-to-noise ratio; standard errors by the jackknife; the calibration of posteriors.
+metrics of its features; separation of two sets of scores; retrieval from a gallery; linear probes of features; the peak
+signal-to-noise ratio; standard errors by the jackknife; the calibration of posteriors.
 
 A ``ValueError`` names an argument whose shape is not the described one, or that has a non-finite value; in a traced
 program such a value gives NaN.
@@ -17,7 +17,6 @@ from scorekit._lazy import attach
 
 if TYPE_CHECKING:
     from scorekit.metrics import inception as inception
-    from scorekit.metrics import vgg as vgg
     from scorekit.metrics.calibration import CalibrationTest as CalibrationTest
     from scorekit.metrics.calibration import CoverageBand as CoverageBand
     from scorekit.metrics.calibration import coverage_band as coverage_band
@@ -65,7 +64,5 @@ if TYPE_CHECKING:
     from scorekit.metrics.statistics import merge_over_processes as merge_over_processes
     from scorekit.metrics.statistics import merge_statistics as merge_statistics
     from scorekit.metrics.two_samples import two_sample_test as two_sample_test
-    from scorekit.metrics.vgg import VGG16 as VGG16
-    from scorekit.metrics.vgg import vgg_input as vgg_input
 
 __getattr__, __dir__ = attach(__name__)

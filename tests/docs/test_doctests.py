@@ -28,7 +28,7 @@ SLOW = {
     "io": "loading",
     "likelihood": "bound densities exact",
     "losses": "contrastive denoising",
-    "metrics": "calibration detection distances inception neighbours resize vgg",
+    "metrics": "calibration detection distances inception neighbours resize",
     "networks": """
         autoencoders.autoencoder autoencoders.translation autoencoder_kl causal codebooks causal.causal_transformer
         causal.causal_wavenet causal.pixel_cnn causal.tiered discriminators features flows intermediates

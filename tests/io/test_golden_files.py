@@ -21,7 +21,6 @@ SCRIPTS = {
     "song_unet": (["physicsnemo.models.diffusion_unets"], ["song_unet_ddpmpp", "song_unet_ncsnpp"], 1e-4, 1e-4),
     "score_sde": (["sgmse"], ["score_sde_ddpmpp", "score_sde_ncsnpp"], 1e-4, 1e-4),
     "inception": (["torch", "torch_fidelity", "pytorch_fid", "cleanfid"], ["inception"], 1e-4, 1e-5),
-    "vgg": (["torch", "torchvision"], ["vgg"], 1e-4, 1e-5),
     "post_hoc_ema": (["ema_pytorch"], ["post_hoc_ema"], 1e-5, 1e-6),
     **{f"ports {name}": ([name], [f"ports_{name}"], 0.0, 1e-9) for name in PORTED},
     "ports flow_matching": (["flow_matching", "torchdyn"], ["ports_flow_matching"], 0.0, 1e-9),

@@ -7,7 +7,7 @@ import pytest
 from golden import random_tensors
 
 from scorekit import metrics
-from scorekit.io.formats import inception, vgg
+from scorekit.io.formats import inception
 from scorekit.io.tensors import Tensors
 
 
@@ -43,16 +43,13 @@ def test_features_are_those_of_torch_fidelity_and_pytorch_fid(file, golden):
     assert relative(golden["torch/2048"], golden["tf1/2048"]) > 1e-3
 
 
-FILES = {"a.safetensors": inception, "b.pth": inception, "c.pth": vgg}
-
-
 def test_files_that_are_no_weights_are_named(tmp_path):
-    for name, layout in FILES.items():
+    for name in ("a.safetensors", "b.pth"):
         with pytest.raises(ValueError, match=f"path must be .*file of .* weights, got {tmp_path / name}"):
-            layout.load(tmp_path / name)
+            inception.load(tmp_path / name)
         (tmp_path / name).write_bytes(b"neither")
         with pytest.raises(ValueError, match=str(tmp_path / name)):
-            layout.load(tmp_path / name)
+            inception.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("side", [13, 5])

@@ -53,7 +53,7 @@ _FITTED = "standardise decorrelate kernel_density_score gaussian_score mean_z_sc
 _BY_USUAL = """
     densities.spectra.band_snr densities.spectra.wiener_error densities.spectra.wiener_gain metrics.aupr
     metrics.auroc metrics.energy_distance metrics.fpr_at_tpr metrics.frechet_distance metrics.inception_input
-    metrics.nearest_distances metrics.psnr metrics.resize metrics.vgg_input typicality.code_length
+    metrics.nearest_distances metrics.psnr metrics.resize typicality.code_length
     typicality.excess_information typicality.p_values typicality.typical_set
 """
 ROWS = {

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from scorekit.io.formats import score_sde as score_sde
     from scorekit.io.formats import song_unet as song_unet
     from scorekit.io.formats import terrain as terrain
-    from scorekit.io.formats import vgg as vgg
 
 __getattr__, __dir__ = attach(__name__)
 
