@@ -13,7 +13,7 @@ Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose lo
 leaves are summed.
 
 Returns:
-  ``(B,)``: the mean over the logits of a leaf, summed over leaves.
+  ``(B,)`` in at least float32: the mean over the logits of a leaf, summed over leaves.
 
 Sources: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024, "DMD2"
 (https://arxiv.org/abs/2405.14867); Sauer et al. 2024, "LADD" (https://arxiv.org/abs/2403.12015).
@@ -27,6 +27,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import NonNegative, Positive, checked
 from scorekit.checks import check_floating, check_like, check_per_example
+from scorekit.numerics import wide
 from scorekit.trees import sum_per_example
 from scorekit.typing import Array, PyTree
 
@@ -130,7 +131,7 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
     _check_batch(fake_features=fake_features)
     check_like("real_features", real_features, fake_features=fake_features)
     fixed = jax.lax.stop_gradient(real_features)
-    return _mean(jnp.abs, jax.tree.map(jnp.subtract, fixed, fake_features))
+    return _mean(jnp.abs, jax.tree.map(lambda real, fake: wide(real) - fake, fixed, fake_features))
 
 
 @checked
@@ -160,8 +161,8 @@ def balancing_weight(
 
 
 def _mean(fn, tree):
-    """``fn`` averaged over all but the first axis of each leaf, summed over leaves."""
-    means = [jnp.mean(fn(jnp.asarray(leaf)).reshape(leaf.shape[0], -1), axis=1) for leaf in jax.tree.leaves(tree)]
+    """``fn`` averaged over all but the first axis of each leaf, summed over leaves, in at least float32."""
+    means = [jnp.mean(fn(wide(leaf)).reshape(leaf.shape[0], -1), axis=1) for leaf in jax.tree.leaves(tree)]
     return sum(means[1:], means[0])
 
 

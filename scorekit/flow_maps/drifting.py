@@ -10,7 +10,7 @@ With the Gaussian kernel ``exp(-|x - y|^2 / (2 h^2))`` the drift is ``h^2 (score
 smoothed by noise of standard deviation h: the direction of :mod:`scorekit.flow_maps.matching`, without a teacher.
 
 Returns:
-  A drift ``(B, ...)`` in the units of x, the weights of one, or losses ``(B,)``.
+  A drift ``(B, ...)`` in the units of x, the weights of one, or losses ``(B,)`` in at least float32.
 
 Sources: Deng et al. 2026, "Generative modeling via drifting" (https://arxiv.org/abs/2602.04770); for the scores Lai et
 al. 2026 (https://arxiv.org/abs/2603.07514).
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import Between, Each, Positive, checked
 from scorekit.checks import check, check_broadcasts, check_finite, check_floating, check_like, check_per_example
+from scorekit.numerics import wide
 from scorekit.numerics.codes import as_array
 from scorekit.numerics.meshes import unsplit
 from scorekit.trees import batch_size
@@ -97,7 +98,7 @@ def kernel_drift(
         near, far = (_softmax(logits, 1) for logits in shares)
     to_data = _product(near * jnp.sum(far, axis=1, keepdims=True), _rows(data))
     to_samples = _product(far * jnp.sum(near, axis=1, keepdims=True), _rows(samples))
-    return jnp.reshape(to_data - to_samples, jnp.shape(x))
+    return jnp.reshape(to_data - to_samples, jnp.shape(x)).astype(jnp.result_type(x))
 
 
 @checked
@@ -195,7 +196,7 @@ def drifting_loss(
 
 
 def _rows(x):
-    return jnp.reshape(x, (len(x), -1)) if jnp.ndim(x) else jnp.zeros((0, 1))
+    return wide(jnp.reshape(x, (len(x), -1))) if jnp.ndim(x) else jnp.zeros((0, 1))
 
 
 def _product(a, b):

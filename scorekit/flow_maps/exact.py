@@ -4,13 +4,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from scorekit.arguments import PositiveInt, checked
-from scorekit.checks import check_state
+from scorekit.checks import check_axes, check_state
 from scorekit.densities import Gaussian, GaussianMirage, Mixture
 from scorekit.numerics.coordinates import frame
 from scorekit.numerics.meshes import scan
+from scorekit.trees import pytree_dataclass, static
 from scorekit.typing import FlowMap, Prediction, Schedule
 
 
@@ -38,30 +38,31 @@ def exact_map(density: Gaussian | Mixture | GaussianMirage, schedule: Schedule, 
     >>> transport(exact_map(data, schedule), schedule, jnp.ones((1, 1)), 1.0, 0.0)
     Array([[2.5]], dtype=float32)
     """
-    if isinstance(density, Gaussian):
-        return Partial(functools.partial(_per_example, _closed), density, schedule)
-    if not isinstance(density, Mixture | GaussianMirage):
+    if not isinstance(density, Gaussian | Mixture | GaussianMirage):
         raise ValueError(f"density must be one of Gaussian, Mixture, GaussianMirage, got {density!r}")
-    return Partial(functools.partial(_per_example, functools.partial(_integrated, steps)), density, schedule)
+    return _ExactMap(density=density, schedule=schedule, steps=steps)
 
 
-def _per_example(function, density, schedule, x_t, t, s=None):
-    s = t if s is None else s
-    check_state(x_t, t=t, s=s)
-    if jnp.shape(x_t)[-1:] != (density.dim,):
-        raise ValueError(f"x_t must end in the shape ({density.dim},) of one example, got shape {jnp.shape(x_t)}")
-    start, end = ((schedule.alpha(u), schedule.sigma(u)) for u in (t, s))
-    if jnp.ndim(t) or jnp.ndim(s):
-        batch = jnp.shape(x_t)[:1]
-        levels = jax.tree.map(lambda level: jnp.broadcast_to(level, batch), (start, end))
-        prediction = jax.vmap(functools.partial(function, density))(x_t, *levels)
-    else:
-        prediction = function(density, x_t, start, end)
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(x_t)), prediction)
+@pytree_dataclass
+class _ExactMap:
+    density: Gaussian | Mixture | GaussianMirage
+    schedule: Schedule
+    steps: int = static()
 
-
-def _closed(density, x_t, start, end):
-    return density.chord(x_t, start, end)
+    def __call__(self, x_t, t, s=None):
+        s = t if s is None else s
+        check_state(x_t, t=t, s=s)
+        check_axes(self.density.dim, x_t=x_t)
+        start, end = ((self.schedule.alpha(u), self.schedule.sigma(u)) for u in (t, s))
+        closed = isinstance(self.density, Gaussian)
+        jump = self.density.chord if closed else functools.partial(_integrated, self.steps, self.density)
+        if jnp.ndim(t) or jnp.ndim(s):
+            batch = jnp.shape(x_t)[:1]
+            levels = jax.tree.map(lambda level: jnp.broadcast_to(level, batch), (start, end))
+            prediction = jax.vmap(jump)(x_t, *levels)
+        else:
+            prediction = jump(x_t, start, end)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(x_t)), prediction)
 
 
 def _integrated(steps, density, x_t, start, end):

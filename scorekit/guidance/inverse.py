@@ -107,7 +107,7 @@ class _Guided:
         forward, back, residual = _linearised(self.operator, x0, self.observation)
         alpha, variance = schedule.alpha(at), jnp.square(schedule.sigma(at))
         share, rest = _shares(variance / alpha, self.noise_std)  # of (sigma^2 / alpha) J and the noise
-        pull = lambda u: jacobian(back(u))[0]
+        pull = lambda u: jax.tree.map(lambda g, like: g.astype(like.dtype), jacobian(back(u))[0], x0)
         if self.covariance == "none":
             move = combine((variance / alpha / jnp.square(wide(self.noise_std)), pull(residual)))
         else:

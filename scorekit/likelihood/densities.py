@@ -25,7 +25,8 @@ and of the prior ``N(0, sigma(t_max)^2)``. With :func:`score_density` such a ste
 Langevin steps, optimisation and variational inference, which take gradients only.
 
 The denoiser and the schedule are constants: differentiate :func:`log_likelihood` on a grid ``ts`` in the
-parameters of a network.
+parameters of a network. A derivative in a parameter of the pytree ``denoiser`` raises; one in a parameter that a plain
+function closes over is not seen, and is 0 or an error of JAX.
 
 Returns:
   A :class:`ModelDensity`.

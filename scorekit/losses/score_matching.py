@@ -13,7 +13,7 @@ On noisy data ``x_t`` it is the objective of :func:`~scorekit.losses.denoising_l
 Hence denoising needs no derivative of the network; the objectives of this module need no noise.
 
 Returns:
-  The loss of each example in nats per squared unit of ``x``, ``(B,)``; its mean is to be minimised.
+  The loss of each example in nats per squared unit of ``x``, ``(B,)`` in at least float32; its mean is to be minimised.
 """
 
 from collections.abc import Callable
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from scorekit.arguments import Positive, PositiveInt, checked
 from scorekit.checks import check_finite, check_floating, check_like
+from scorekit.numerics import wide
 from scorekit.numerics.divergence import draw_probes, unit_vectors, with_divergence
 from scorekit.numerics.meshes import typed_as
 from scorekit.trees import batch_size, combine, normal_like, sum_per_example
@@ -223,11 +224,11 @@ def _like(name: str, function: Callable[[PyTree], PyTree], x: PyTree) -> PyTree:
 
 
 def _values(log_density: Callable[[PyTree], Array], x: PyTree) -> Array:
-    """The log-density of each example."""
+    """The log-density of each example, in at least float32."""
     values = log_density(x)
     if jnp.shape(values) != (batch_size(x),):
         raise ValueError(f"log_density must return shape ({batch_size(x)},), got {jnp.shape(values)}")
-    return values
+    return wide(values)
 
 
 def _dot(a: PyTree, b: PyTree) -> Array:

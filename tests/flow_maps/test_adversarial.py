@@ -155,3 +155,14 @@ test_invalid_logits_are_named = raising(
         r"logits must be arrays \(B, ...\) of one B": lambda: flow_maps.gradient_penalty(jnp.sum, LOGITS),
     }
 )
+
+
+def test_losses_of_bfloat16_logits_are_float32():
+    real, fake = jnp.asarray([[300.0], [1.0]], jnp.bfloat16), jnp.asarray([[-1.0078125], [2.0]], jnp.bfloat16)
+    losses = {
+        "discriminator": flow_maps.discriminator_loss(real, fake, "hinge"),
+        "generator": flow_maps.adversarial_loss(fake),
+        "features": flow_maps.feature_matching_loss(real, fake),
+    }
+    assert {name: loss.dtype for name, loss in losses.items()} == dict.fromkeys(losses, jnp.float32)
+    assert float(losses["features"][0]) == 301.0078125  # 302 in bfloat16

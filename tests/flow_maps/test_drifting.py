@@ -120,3 +120,14 @@ def test_gradient_of_the_loss_is_the_drift_and_each_leaf_is_a_space_of_its_own()
     both = loss({"a": samples, "b": 3 * samples}, {"a": data, "b": 3 * data})
     np.testing.assert_allclose(both, 2 * loss(samples, data), rtol=1e-4)
     np.testing.assert_array_equal(jax.grad(lambda y: loss(samples, y).sum())(data), 0.0)
+
+
+def test_drifts_of_bfloat16_points_are_computed_in_float32():
+    half = [points.astype(jnp.bfloat16) for points in drawn(2, 5, 7)]
+    full = [points.astype(jnp.float32) for points in half]
+    loss = flow_maps.drifting_loss(*half)
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, flow_maps.drifting_loss(*full), rtol=1e-5)
+    drift = flow_maps.kernel_drift(*half, half[0], 0.5)
+    assert drift.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(drift, flow_maps.kernel_drift(*full, full[0], 0.5).astype(jnp.bfloat16))

@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -194,3 +195,13 @@ def test_bfloat16_states_keep_their_type():
     run = lambda: samplers.sample(flow_map, schedule, FlowMapSolver(gamma=0.3), x, [1.0, 0.0], key=jax.random.key(0))
     found = jax.eval_shape(run)
     assert found.dtype == jnp.bfloat16
+
+
+def test_a_map_that_is_built_anew_is_not_traced_anew():
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def jump(flow_map, x):
+        return flow_map(x, 0.9, 0.2).x0
+
+    maps = [flow_maps.exact_map(densities.gaussian(jnp.zeros(2), std=std), schedules.Cosine()) for std in (0.5, 1.0)]
+    assert not np.allclose(*(jump(flow_map, jnp.ones((2, 2))) for flow_map in maps))

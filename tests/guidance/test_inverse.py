@@ -205,6 +205,16 @@ def test_an_observation_of_another_dtype_is_taken_as_that_of_the_data(name):
     np.testing.assert_allclose(half(x, 0.5).x0, single(x, 0.5).x0, atol=0.1)
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_a_float32_prediction_of_a_bfloat16_state_is_conditioned_in_float32(name):
+    prior, x = full(COSINE), jnp.asarray(X, jnp.bfloat16)
+    mixed = lambda x_t, t: prior(x_t.astype(jnp.float32), t)
+    rule = lambda denoiser: RULES[name](denoiser, COSINE, project, jnp.asarray(Y, jnp.float32), 0.5)
+    found, expected = rule(mixed)(x, 0.5).x0, rule(prior)(x.astype(jnp.float32), 0.5).x0
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=0.03)
+
+
 def test_composes_with_guidance_and_a_solver_reaches_the_posterior():
     """mmps on classifier-free guidance at scale 1 is mmps on the conditional; a fine ODE gives the closed form."""
     guided = classifier_free(full(COSINE), full(COSINE), 3.0)

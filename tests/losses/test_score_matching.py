@@ -159,3 +159,10 @@ test_errors_name_the_argument = raising(
         "x must": lambda: sm.implicit_loss(score, X[:0]),
     }
 )
+
+
+def test_finite_differences_of_bfloat16_data_are_float32():
+    x, key = jnp.ones((3, 2), jnp.bfloat16), jax.random.key(0)
+    density = lambda x: -0.5 * jnp.sum(x**2, -1)
+    assert sm.finite_difference_loss(key, density, x).dtype == jnp.float32
+    assert sm.finite_difference_denoising_loss(key, density, x, 0.5).dtype == jnp.float32
