@@ -225,7 +225,7 @@ def test_annotations_that_cannot_be_read_are_an_error_when_the_function_is_decor
     def shrink(rate): ...
 
     shrink.__annotations__["rate"] = annotation
-    with pytest.raises(TypeError, match=r"^rate of .*shrink: .*(Undefined|has two bounds)"):
+    with pytest.raises(TypeError, match=r"^rate of .*shrink: .*(Undefined|are two bounds)"):
         checked(shrink)
 
 

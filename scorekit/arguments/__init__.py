@@ -101,34 +101,32 @@ def _is_function(kind: Any) -> bool:
     return get_origin(kind) is Callable or kind is Callable
 
 
-def _bounded(annotation: Any) -> _Bounded | None:
-    paths = list(_paths(annotation))
+def _bounded(paths: list[tuple]) -> _Bounded | None:
     kinds = [path[-1] for path in paths]
     names = [kind for kind in kinds if get_origin(kind) is Literal]
     functions = [kind for kind in kinds if _is_function(kind)]
-    bounds = [(m, path[-1]) for path in paths for each in path for m in getattr(each, "__metadata__", ())]
-    bounds = [(bound, kind) for bound, kind in bounds if isinstance(bound, Bound)]
+    metadata = [(each, path[-1]) for path in paths for part in path for each in getattr(part, "__metadata__", ())]
+    bounds = [(bound, kind) for bound, kind in metadata if isinstance(bound, Bound)]
     if len(names) + len(functions) + (type(None) in kinds) == len(kinds):  # else a name stands for an object
         bounds += [(OneOf(*get_args(kind)), kind) for kind in names]
     if len({bound for bound, _ in bounds}) > 1:
-        raise TypeError(f"{annotation} has two bounds")
+        raise TypeError(f"{' and '.join(repr(bound) for bound, _ in bounds)} are two bounds")
     scalar = all(kind is float for _, kind in bounds)
     return _Bounded(bounds[0][0], scalar, type(None) in kinds, bool(functions)) if bounds else None
 
 
-def _checks(annotation: Any) -> list[Callable[[str, Any], None]]:
+def _checks(paths: list[tuple]) -> list[Callable[[str, Any], None]]:
     """The checks of an argument: of its bound, of the kind of object that it is."""
-    paths, bounded = list(_paths(annotation)), _bounded(annotation)
     kinds = [path[-1] for path in paths]
     optional = type(None) in kinds
     if all(_is_function(kind) or kind is type(None) for kind in kinds) and any(map(_is_function, kinds)):
         return [functools.partial(check_function, optional=optional)]
     objects = [kind for kind in KINDS if any(kind in path for path in paths)]
-    bound_check = [bounded.check] if bounded else []
+    bound_check = [bounded.check] if (bounded := _bounded(paths)) else []
     return bound_check + [functools.partial(check_kind, kind, optional=optional) for kind in objects]
 
 
-def _read(function: Any, read: Callable[[Any], _R | None], annotations: Mapping[str, Any]) -> dict[str, _R]:
+def _read(function: Any, read: Callable[[list[tuple]], _R | None], annotations: Mapping[str, Any]) -> dict[str, _R]:
     """What is read from the annotation of each argument, where it is something; strings are evaluated."""
     results = {}
     for name, annotation in annotations.items():
@@ -137,7 +135,7 @@ def _read(function: Any, read: Callable[[Any], _R | None], annotations: Mapping[
         try:
             if isinstance(annotation, str):
                 annotation = eval(annotation, vars(sys.modules[function.__module__]))
-            if result := read(annotation):
+            if result := read(list(_paths(annotation))):
                 results[name] = result
         except (NameError, TypeError) as error:
             raise TypeError(f"{name} of {getattr(function, '__qualname__', function)}: {error}") from None
