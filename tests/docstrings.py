@@ -1,8 +1,9 @@
 """What is wrong with the ``__all__`` of a module and with the docstrings of what is in it.
 
-A complete docstring has one line of summary, ``Args:`` (of a class its fields, also as ``Attributes:``), ``Returns:``,
-an example, and an equation where it names a ``Source:``. What a family of functions shares may stand once, in the
-docstring of their module, or of its package: arguments, result, example.
+A complete docstring has one line of summary, ``Args:`` (of a class its fields, also as ``Attributes:``), ``Returns:``
+where the summary names neither the result nor its shape, an example, and an equation where it names a ``Source:``. What
+a family of functions shares may stand once, in the docstring of their module, or of its package: arguments, result,
+example.
 """
 
 import ast
@@ -119,9 +120,8 @@ def incomplete_function(function, *, method: bool = False, example: str = "", eq
     shared = sections(family)
     needed = parameters(function, method=method)
     wrong = lacks(parts, needed, where=("Args",), allowed=frozenset(), shared=shared)
-    if returns(function) and not any(
-        p.get(name, "").strip() for p in (parts, shared) for name in ("Returns", "Yields")
-    ):
+    stated = any(p.get(name, "").strip() for p in (parts, shared) for name in ("Returns", "Yields"))
+    if returns(function) and not stated and not re.match(RESULT, docstring):
         wrong.append("no Returns")
     by_family = re.search(rf"^(>>>|\.\.\.).*\b{function.__name__}\b", family, re.MULTILINE)
     if ">>>" not in docstring and not by_family and not re.search(rf"\.{function.__name__}\b", example):
@@ -130,6 +130,9 @@ def incomplete_function(function, *, method: bool = False, example: str = "", eq
         wrong.append("no equation")
     return wrong
 
+
+RESULT = r"(The|A|An|Whether|Where) |:func:|``|.*``\("
+"""A summary that names the result, or its shape."""
 
 EQUATION = r"``[^`]*( [-+*<>=~] |<-|->|[\^/|~]|(sum|grad)_|(log|exp|sqrt|min|max)\b)[^`]*``|^    \S.* = "
 

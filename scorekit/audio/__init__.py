@@ -4,17 +4,6 @@
 modules need jax and numpy only. :mod:`scorekit.audio.representations` holds the representations of sounds for networks,
 :mod:`scorekit.audio.structure` statistics of rhythm and harmony, :mod:`scorekit.audio.ddsp` a differentiable
 synthesiser.
-
-Args:
-  key: PRNG key.
-  x: signals ``(..., length)``, full scale [-1, 1].
-  length: number of samples of the signal.
-  sample_rate: sample rate in Hz.
-  window: window ``(N,)``, concrete.
-  hop: samples from one frame to the next.
-
-Returns:
-  Signals, spectra and features with the leading axes of the signals.
 """
 
 from typing import TYPE_CHECKING

@@ -12,19 +12,6 @@ transpose, and energy is preserved.
 
 The transform takes a full clip, which it treats as periodic.
 
-Args:
-  frame: frame of the transform, from :func:`constant_q_frame`.
-  coefficients: complex coefficients ``(..., bands, M)``.
-
->>> import jax
->>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)
->>> isinstance(frame, ConstantQ), frame.length, frame.frequencies[:4].round(2).tolist(), frame.bins.shape[0]
-(True, 4001, [0.0, 110.0, 116.54, 123.47], 53)
->>> x = jax.random.normal(jax.random.key(0), (2, 4001))
->>> again = jax.jit(lambda x: inverse_constant_q(constant_q(x, frame), frame))(x)
->>> bool(jnp.abs(again - x).max() < 1e-5)
-True
-
 Source: Balazs et al. 2011, "Theory, implementation and applications of nonstationary Gabor frames"; Velasco et al.
 2011, "Constructing an invertible constant-Q transform with non-stationary Gabor frames".
 """
@@ -51,6 +38,11 @@ class ConstantQ:
       bins: the bins of the signal's transform that a band's own transform holds, ``(bands, M)``; the band's centre is
         at index 0, followed by the bins above it and then those below it.
       weights: the filters at these bins, ``(bands, M)``; 0 where a narrow band has no bin.
+      length: number of samples of the signals.
+
+    >>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)
+    >>> isinstance(frame, ConstantQ), frame.length
+    (True, 4001)
     """
 
     frequencies: ArrayLike
@@ -74,12 +66,18 @@ def constant_q_frame(
     It has ``sample_rate M / length`` coefficients per second in every band.
 
     Args:
+      length: number of samples of the signal.
+      sample_rate: sample rate in Hz.
       f_min: centre of band 1, in Hz.
       f_max: upper limit of the band centres, in Hz; the highest band ends below half the sample rate. ``None`` is the
         highest possible value.
       bins_per_octave: number of bands in an octave.
       columns: number ``M`` of coefficients in a band; ``None`` is the size of the widest band, which may be prime. The
         band above ``f_max`` counts: an ``f_max`` far below half the sample rate makes all rows longer.
+
+    >>> frame = constant_q_frame(4001, 8000, f_min=110.0, f_max=2000.0)
+    >>> frame.frequencies[:4].round(2).tolist(), frame.bins.shape[0]
+    ([0.0, 110.0, 116.54, 123.47], 53)
     """
     nyquist = sample_rate / 2.0
     step = 2.0 ** (1.0 / bins_per_octave)
@@ -135,6 +133,17 @@ def constant_q(x: ArrayLike, frame: ConstantQ) -> Array:
 
     Row ``k`` is the analytic signal of band ``k``, demodulated by its centre so that a steady partial rotates slowly;
     column ``m`` is the time ``m length / M`` in samples.
+
+    Args:
+      x: real signals ``(..., length)`` of the length of the frame, which count as periodic.
+      frame: frame of the transform, from :func:`constant_q_frame`.
+
+    Returns:
+      Complex coefficients ``(..., bands, M)``.
+
+    >>> frame = constant_q_frame(4001, 8000, f_min=110.0)
+    >>> constant_q(jnp.zeros((2, 4001)), frame).shape == (2, *frame.bins.shape)
+    True
     """
     check_signal(x=x)
     x = jnp.asarray(x)
@@ -149,6 +158,15 @@ def inverse_constant_q(coefficients: ArrayLike, frame: ConstantQ) -> Array:
     """The signal of these coefficients: the inverse of :func:`constant_q`, and its transpose.
 
     ``irfft(sum_k g_k fft(c_k))`` with the filters ``g_k``; for inconsistent coefficients, the least-squares signal.
+
+    Args:
+      coefficients: complex coefficients ``(..., bands, M)``.
+      frame: frame of the transform, from :func:`constant_q_frame`.
+
+    >>> frame = constant_q_frame(4001, 8000, f_min=110.0)
+    >>> x = np.random.default_rng(0).normal(size=(2, 4001))
+    >>> bool(jnp.allclose(inverse_constant_q(constant_q(x, frame), frame), x, atol=1e-5))
+    True
     """
     coefficients = jnp.asarray(coefficients)
     if coefficients.shape[-2:] != jnp.shape(frame.bins):

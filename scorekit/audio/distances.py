@@ -2,22 +2,6 @@
 
 Windows are given in seconds and the sample rate is an argument. All distances are means over frames of a clip
 ``(..., length)`` and return one value per clip; levels are raised to -100 dB (0 dB is a sine of amplitude 1).
-
-Args:
-  y: references of the same shape.
-
-Returns:
-  The distance, one for each clip, ``(...)``.
-
->>> import jax
->>> import numpy as np
->>> n = np.arange(8000.0)
->>> x = np.sin(0.3 * n) + np.sin(n**2)
->>> losses = log_spectral_distance, multi_resolution_stft_loss
->>> [round(float(jax.jit(f, static_argnums=2)(0.5 * x, x, 8000)), 2) for f in losses]  # 20 log10 2, 1 / 2 + log 2
-[6.02, 1.19]
->>> round(float(spectral_convergence(0.9 * jnp.ones((5, 3)), jnp.ones((5, 3)))), 4)
-0.1
 """
 
 import math
@@ -45,6 +29,9 @@ def spectral_convergence(estimate: ArrayLike, reference: ArrayLike) -> Array:
       estimate: magnitudes ``(..., frames, bins)``.
       reference: magnitudes of the same shape, not all zero.
 
+    >>> round(float(spectral_convergence(0.9 * jnp.ones((5, 3)), jnp.ones((5, 3)))), 4)
+    0.1
+
     Source: Sturmel and Daudet 2011, "Signal reconstruction from STFT magnitude: a state of the art".
     """
     check_signal("(..., frames, bins)", estimate=estimate, reference=reference)
@@ -61,6 +48,15 @@ def log_spectral_distance(x: ArrayLike, y: ArrayLike, sample_rate: Positive[floa
     """The distance of two signals in dB: a root mean square over bins, then a mean over frames.
 
     ``mean_m sqrt(mean_k (20 log10(|X[m, k]| / |Y[m, k]|))^2)``, with a window of 64 ms and a hop of 16 ms.
+
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      y: references of the same shape.
+      sample_rate: sample rate in Hz.
+
+    >>> x = jnp.sin(0.3 * jnp.arange(8000.0)) + jnp.sin(jnp.arange(8000.0) ** 2)
+    >>> round(float(log_spectral_distance(0.5 * x, x, 8000)), 2)  # 20 log10 2
+    6.02
 
     Source: Gray and Markel 1976, "Distance measures for speech processing"; ten times the value of definitions that use
     log10 of powers without the factor 10.
@@ -79,6 +75,18 @@ def multi_resolution_stft_loss(x: ArrayLike, y: ArrayLike, sample_rate: Positive
 
     At 24 kHz the windows are as in Parallel WaveGAN, 240, 600 and 1200 samples with transforms of 512, 1024 and 2048,
     and the hops are a fifth of the window (48, 120 and 240). Differentiable in ``x``; ``y`` must not be silent.
+
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      y: references of the same shape, not silent.
+      sample_rate: sample rate in Hz.
+
+    Returns:
+      The loss of each clip, ``(...)``.
+
+    >>> x = jnp.sin(0.3 * jnp.arange(8000.0)) + jnp.sin(jnp.arange(8000.0) ** 2)
+    >>> round(float(multi_resolution_stft_loss(0.5 * x, x, 8000)), 2)  # 1 / 2 + log 2
+    1.19
 
     Source: Yamamoto, Song and Kim 2020, "Parallel WaveGAN" (arXiv:1910.11480).
     """

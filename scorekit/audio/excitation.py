@@ -2,22 +2,6 @@
 
 The frequency of MIDI pitch ``p`` is ``f = 440 2^((p - 69) / 12)`` Hz. A network that is conditioned on a pulse train or
 on sinusoids of the right frequencies does not have to learn pitch, only how an instrument sounds.
-
-Args:
-  lowest: lowest MIDI pitch.
-  highest: highest MIDI pitch, included, at least ``lowest``.
-  pitch: MIDI pitches ``(B,)``; integers for :func:`pitch_velocity_features`, any real numbers otherwise.
-
-Returns:
-  float32: pulse trains ``(B, length)``, tones ``(B, length, 2 count)``, features ``(B, highest - lowest + 2)``.
-
->>> pulse_train(jnp.array([69]), 400, 4000)[0, 0].round(4)  # four partials below 2 kHz
-Array(0.125, dtype=float32)
->>> pitch_velocity_features(jnp.array([37]), jnp.array([127]), lowest=36, highest=38).tolist()
-[[0.0, 1.0, 0.0, 0.0]]
->>> tones = harmonic_tones(127 * np.eye(5, 128, 69)[None], 400, 4000, count=2)  # key 69, then 70, 71, ...
->>> tones.shape, tones.dtype
-((1, 400, 4), dtype('float32'))
 """
 
 from typing import Annotated
@@ -39,6 +23,17 @@ def pulse_train(pitch: ArrayLike, length: PositiveInt, sample_rate: Positive[flo
     The sum is over all partials below half the sample rate, in closed form (a Dirichlet kernel). A pitch of NaN gives
     NaN. Frequencies are float32: at 16 kHz the error is at most 1 % of the signal in 10 s, and 5 % in a minute, where
     :func:`scorekit.audio.ddsp.harmonics` keeps the phase.
+
+    Args:
+      pitch: MIDI pitches ``(B,)``, any real numbers.
+      length: number n of samples.
+      sample_rate: sample rate in Hz.
+
+    Returns:
+      float32 signals ``(B, length)``.
+
+    >>> pulse_train(jnp.array([69]), 400, 4000)[0, 0].round(4)  # four partials below 2 kHz
+    Array(0.125, dtype=float32)
     """
     check_signal("(B,)", pitch=pitch)
     pitch = jnp.asarray(pitch, jnp.float32)[:, None]
@@ -67,7 +62,17 @@ def harmonic_tones(
     Args:
       roll: velocities ``(B, T, 128)``, 0 for keys that are up; frame ``m`` starts at sample ``m length / (T - 1)``.
       length: number n of samples, a multiple of ``T - 1``.
+      sample_rate: sample rate in Hz.
       count: number of partials.
+      lowest: lowest MIDI pitch.
+      highest: highest MIDI pitch, included, at least ``lowest``.
+
+    Returns:
+      float32 tones ``(B, length, 2 count)``.
+
+    >>> tones = harmonic_tones(127 * np.eye(5, 128, 69)[None], 400, 4000, count=2)  # key 69, then 70, 71, ...
+    >>> tones.shape, tones.dtype
+    ((1, 400, 4), dtype('float32'))
     """
     check_signal("(B, T, 128)", roll=roll)
     if jnp.shape(roll)[2] != 128:
@@ -99,7 +104,16 @@ def pitch_velocity_features(
     A pitch outside ``lowest..highest`` gives zeros.
 
     Args:
+      pitch: MIDI pitches ``(B,)``, integers.
       velocity: MIDI velocities ``(B,)``, integers from 0 to 127.
+      lowest: lowest MIDI pitch.
+      highest: highest MIDI pitch, included, at least ``lowest``.
+
+    Returns:
+      float32 features ``(B, highest - lowest + 2)``.
+
+    >>> pitch_velocity_features(jnp.array([37]), jnp.array([127]), lowest=36, highest=38).tolist()
+    [[0.0, 1.0, 0.0, 0.0]]
     """
     check_signal("(B,)", pitch=pitch, velocity=velocity)
     if jnp.shape(pitch) != jnp.shape(velocity):

@@ -2,18 +2,6 @@
 
 The last axis of arrays is time, ``(length,)`` or ``(channels, length)``, as in the rest of this package.
 Without the extra ``sound`` all functions raise an ``ImportError`` that says what to install.
-
-Args:
-  path: path of the file; to write, its folder must exist.
-
->>> import tempfile
->>> with tempfile.TemporaryDirectory() as folder:
-...     write(folder + "/a.flac", np.array([0.0, 0.5, -0.5]), 8000)
-...     sound = Sound(*read(folder + "/a.flac"))
->>> sound.x.tolist(), sound.sample_rate
-([0.0, 0.5, -0.5], 8000)
->>> resample(np.zeros((2, 16000)), 16000, 4000).shape
-(2, 4000)
 """
 
 import importlib
@@ -36,6 +24,10 @@ class Sound(NamedTuple):
 
     Attributes:
       x: float32 ``(length,)``, or ``(channels, length)`` if there are several.
+      sample_rate: sample rate in Hz.
+
+    >>> Sound(np.zeros(8000, np.float32), 8000).sample_rate
+    8000
     """
 
     x: np.ndarray
@@ -47,8 +39,19 @@ def read(path: str | os.PathLike, *, sample_rate: PositiveInt | None = None, mon
     """Reads a WAV, FLAC, Ogg, MP3 or other file supported by libsndfile; full scale of integer formats is [-1, 1).
 
     Args:
+      path: path of the file.
       sample_rate: sample rate of the result, in Hz; ``None`` keeps the rate of the file.
       mono: whether to return the mean of the channels instead of all channels.
+
+    Returns:
+      The sound and its sample rate.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(folder + "/a.flac", np.array([0.0, 0.5, -0.5]), 8000)
+    ...     sound = read(folder + "/a.flac")
+    >>> sound.x.tolist(), sound.sample_rate
+    ([0.0, 0.5, -0.5], 8000)
     """
     soundfile = _extra("soundfile")
     try:
@@ -72,7 +75,9 @@ def write(path: str | os.PathLike, x: ArrayLike, sample_rate: PositiveInt, *, su
     ``pcm_to_float(float_to_pcm(x, dither=key))``, which is written without further loss.
 
     Args:
+      path: path of the file, whose folder must exist.
       x: floats ``(length,)`` or ``(channels, length)`` of at most 64 channels, finite, full scale [-1, 1).
+      sample_rate: sample rate in Hz.
       subtype: ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
 
     >>> write("/nowhere/a.wav", np.zeros(8), 8000)  # doctest: +ELLIPSIS
@@ -124,6 +129,12 @@ def resample(x: ArrayLike, rate_from: Positive[float], rate_to: Positive[float])
       x: floats ``(..., length)``, not empty.
       rate_from: sample rate of ``x``, in Hz.
       rate_to: sample rate of the result, in Hz.
+
+    Returns:
+      Floats ``(..., length rate_to / rate_from)``, rounded.
+
+    >>> resample(np.zeros((2, 16000)), 16000, 4000).shape
+    (2, 4000)
     """
     soxr = _extra("soxr")
     check_signal(x=x)

@@ -7,31 +7,6 @@ frames, so the last one is centred on the end or beyond it. Frame ``m`` and bin 
 
 without scaling. Bin ``k`` is the frequency ``k sample_rate / N`` Hz. The window is an array of ``N`` values, the
 length of the Fourier transform; a shorter window is padded with zeros on both sides (``hann(600, fft_size=1024)``).
-
-Args:
-  spectrum: complex spectrum X of any shape.
-  size: number of samples of a frame, at most ``length``.
-
-Returns:
-  Complex spectra; :func:`magnitude` and :func:`phase` return real arrays of the shape of ``spectrum``.
-
->>> spectrum = jnp.array([2.0j, 0.0j])
->>> magnitude(spectrum).tolist(), [round(float(x), 4) for x in phase(spectrum)], num_frames(16000, 256)
-([2.0, 0.0], [1.5708, 0.0], 64)
->>> bool(jnp.allclose(from_polar(magnitude(spectrum), phase(spectrum)), spectrum, atol=1e-6))
-True
->>> x = jax.random.normal(jax.random.key(0), (3, 1000))
->>> spectrum = stft(x, hann(256), 100)
->>> spectrum.shape, bool(jnp.abs(istft(spectrum, hann(256), 100, 1000) - x).max() < 1e-5)
-((3, 11, 129), True)
->>> frame(jnp.arange(6), 4, 2).tolist(), overlap_add(jnp.ones((2, 4)), 2).tolist()
-([[0, 1, 2, 3], [2, 3, 4, 5]], [1.0, 1.0, 2.0, 2.0, 1.0, 1.0])
->>> randomise_phase(jax.random.key(0), x, hann(256), 64).shape
-(3, 1000)
->>> hann(4).round(2).tolist(), hann(2, 4).tolist()
-([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
->>> spectrogram_images(np.zeros((2, 1024))).shape
-(2, 33, 65, 1)
 """
 
 import functools
@@ -58,6 +33,9 @@ def hann(window_length: PositiveInt, fft_size: PositiveInt | None = None) -> np.
     Args:
       window_length: length of the window in samples, at most ``fft_size``.
       fft_size: length of the zero-padded result in samples; ``None`` is ``window_length``.
+
+    >>> hann(4).round(2).tolist(), hann(2, 4).tolist()
+    ([0.0, 0.5, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0])
     """
     fft_size = window_length if fft_size is None else fft_size
     if window_length > fft_size:
@@ -69,7 +47,15 @@ def hann(window_length: PositiveInt, fft_size: PositiveInt | None = None) -> np.
 
 @checked
 def num_frames(length: NonNegativeInt, hop: PositiveInt) -> int:
-    """The number of frames of a signal: ``1 + ceil(length / hop)``."""
+    """The number of frames of a signal: ``1 + ceil(length / hop)``.
+
+    Args:
+      length: number of samples of the signal.
+      hop: samples from one frame to the next.
+
+    >>> num_frames(16000, 256)
+    64
+    """
     return 1 + -(-length // hop)
 
 
@@ -78,6 +64,14 @@ def stft(x: ArrayLike, window: Finite[ArrayLike], hop: PositiveInt) -> Array:
     """The centred short-time Fourier transform of a real signal, ``(..., frames, N // 2 + 1)``.
 
     complex64 unless ``x`` is float64; the window may be traced.
+
+    Args:
+      x: real signals ``(..., length)``.
+      window: window ``(N,)``, which may be traced.
+      hop: samples from one frame to the next.
+
+    >>> stft(jnp.zeros((3, 1000)), hann(256), 100).shape
+    (3, 11, 129)
 
     Source: Allen and Rabiner 1977, "A unified approach to short-time Fourier analysis and synthesis".
     """
@@ -102,6 +96,12 @@ def istft(spectrum: ArrayLike, window: Finite[ArrayLike], hop: PositiveInt, leng
     Args:
       spectrum: complex spectrum ``(..., frames, N // 2 + 1)`` with ``frames = num_frames(length, hop)``.
       window: window ``(N,)``, concrete; the frames must cover every sample, where not all windows may nearly vanish.
+      hop: samples from one frame to the next.
+      length: number of samples of the signal.
+
+    >>> x = jax.random.normal(jax.random.key(0), (3, 1000))
+    >>> bool(jnp.allclose(istft(stft(x, hann(256), 100), hann(256), 100, 1000), x, atol=1e-5))
+    True
 
     Source: Griffin and Lim 1984, "Signal estimation from modified short-time Fourier transform".
     """
@@ -126,7 +126,16 @@ def istft(spectrum: ArrayLike, window: Finite[ArrayLike], hop: PositiveInt, leng
 
 @checked
 def frame(x: Array, size: PositiveInt, hop: PositiveInt) -> Array:
-    """Frames of a signal, ``(..., 1 + (length - size) // hop, size)``; an incomplete last one is left out."""
+    """Frames of a signal, ``(..., 1 + (length - size) // hop, size)``; an incomplete last one is left out.
+
+    Args:
+      x: signals ``(..., length)``.
+      size: number of samples of a frame, at most ``length``.
+      hop: samples from one frame to the next.
+
+    >>> frame(jnp.arange(6), 4, 2).tolist()
+    [[0, 1, 2, 3], [2, 3, 4, 5]]
+    """
     if not jnp.ndim(x) or jnp.shape(x)[-1] < size:
         raise ValueError(f"x must be (..., length) with length >= size = {size}, got {jnp.shape(x)}")
     frames = 1 + (x.shape[-1] - size) // hop
@@ -145,6 +154,13 @@ def overlap_add(frames: Any, hop: PositiveInt) -> Any:
 
     Args:
       frames: frames ``(..., frames, size)``, of jax or of numpy.
+      hop: samples from one frame to the next.
+
+    Returns:
+      Signals with at least ``(frames - 1) hop + size`` samples, of which the excess is zero.
+
+    >>> overlap_add(jnp.ones((2, 4)), 2).tolist()
+    [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
     """
     if np.ndim(frames) < 2 or 0 in np.shape(frames)[-2:]:
         raise ValueError(f"frames must be (..., frames, size) and not empty, got {np.shape(frames)}")
@@ -158,12 +174,26 @@ def overlap_add(frames: Any, hop: PositiveInt) -> Any:
 
 
 def magnitude(spectrum: ArrayLike) -> Array:
-    """``|X|``, with gradient 0 where ``X = 0``."""
+    """``|X|``, with gradient 0 where ``X = 0``.
+
+    Args:
+      spectrum: complex spectrum X of any shape.
+
+    >>> magnitude(jnp.array([2.0j, 0.0j])).tolist()
+    [2.0, 0.0]
+    """
     return jnp.abs(jnp.asarray(spectrum))
 
 
 def phase(spectrum: ArrayLike) -> Array:
-    """The angle of ``X`` in radians, in [-pi, pi]; 0, with gradient 0, where ``X = 0``."""
+    """The angle of ``X`` in radians, in [-pi, pi]; 0, with gradient 0, where ``X = 0``.
+
+    Args:
+      spectrum: complex spectrum X of any shape.
+
+    >>> [round(float(x), 4) for x in phase(jnp.array([2.0j, 0.0j]))]
+    [1.5708, 0.0]
+    """
     spectrum = jnp.asarray(spectrum)
     return jnp.angle(jnp.where(spectrum == 0, 1.0, spectrum))
 
@@ -174,6 +204,9 @@ def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
     Args:
       magnitude: magnitudes of any shape.
       phase: phases in radians, of the same shape.
+
+    >>> from_polar(jnp.array([2.0]), jnp.array([0.0])).tolist()
+    [(2+0j)]
     """
     check_like("magnitude", magnitude, phase=phase)
     return jax.lax.complex(magnitude * jnp.cos(phase), magnitude * jnp.sin(phase))
@@ -181,7 +214,17 @@ def from_polar(magnitude: ArrayLike, phase: ArrayLike) -> Array:
 
 @checked
 def randomise_phase(key: Key, x: ArrayLike, window: ArrayLike, hop: PositiveInt) -> Array:
-    """A signal with the magnitudes of ``x`` and random phases, which shows the contribution of the phases."""
+    """A signal with the magnitudes of ``x`` and random phases, which shows the contribution of the phases.
+
+    Args:
+      key: PRNG key.
+      x: real signals ``(..., length)``.
+      window: window ``(N,)``, concrete.
+      hop: samples from one frame to the next.
+
+    >>> randomise_phase(jax.random.key(0), jnp.ones((3, 1000)), hann(256), 64).shape
+    (3, 1000)
+    """
     x = jnp.asarray(x)
     size = magnitude(stft(x, window, hop))
     phases = jax.random.uniform(key, size.shape, size.dtype, -math.pi, math.pi)
@@ -204,6 +247,9 @@ def spectrogram_images(sounds: ArrayLike) -> np.ndarray:
     Returns:
       ``(N, bins, frames, 1)`` in [-1, 1]: a range of 80 dB below a sine of amplitude 1. The window is the power of two
       nearest to L / 16, at least 64 samples. NaN in a sound gives NaN in its image.
+
+    >>> spectrogram_images(np.zeros((2, 1024))).shape
+    (2, 33, 65, 1)
     """
     if np.ndim(sounds) == 3 and np.shape(sounds)[1] == 2:
         sounds = jnp.mean(jnp.asarray(sounds), axis=1)

@@ -3,22 +3,6 @@
 The phase of a steady partial advances by the same angle from each frame to the next. Its instantaneous frequency, the
 time difference of the unwrapped phase, is then constant while the phase itself looks like noise.
 
-Args:
-  floor: small magnitude, in the units of ``|X|``, that keeps the logarithm finite.
-  spectrum: complex spectrum ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
-  channels: log-magnitude in nepers and frequency, ``(..., frames, bins, 2)``.
-
-Returns:
-  Channels, or a complex spectrum of the same frames.
-
->>> steady = from_polar(jnp.ones((3, 1)), jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
->>> [round(float(x) * math.pi, 3) for x in encode_spectrum(steady)[:, 0, 1]]
-[0.5, 2.0, 2.0]
->>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
->>> again = jax.jit(lambda x: decode_spectrum(encode_spectrum(x)))(x)
->>> bool(jnp.abs(again - x).max() < 1e-5)
-True
-
 Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
 """
 
@@ -52,7 +36,16 @@ def _phase_from_frequency(frequency: Array) -> Array:
 
 @checked
 def encode_spectrum(spectrum: ArrayLike, floor: Positive[float] = 1e-6) -> Array:
-    """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency."""
+    """A spectrum as two real channels: ``log(|X| + floor)`` and the instantaneous frequency.
+
+    Args:
+      spectrum: complex spectrum ``(..., frames, bins)``, from :func:`scorekit.audio.stft`.
+      floor: small magnitude, in the units of ``|X|``, that keeps the logarithm finite.
+
+    >>> steady = from_polar(jnp.ones((3, 1)), jnp.array([[0.5], [2.5], [-1.783]]))  # 2 radians a frame, wrapped
+    >>> [round(float(x) * math.pi, 3) for x in encode_spectrum(steady)[:, 0, 1]]
+    [0.5, 2.0, 2.0]
+    """
     if jnp.ndim(spectrum) < 2 or 0 in jnp.shape(spectrum):
         raise ValueError(f"spectrum must be (..., frames, bins) and not empty, got {jnp.shape(spectrum)}")
     channels = jnp.log(magnitude(spectrum) + floor), _instantaneous_frequency(phase(spectrum))
@@ -64,6 +57,14 @@ def decode_spectrum(channels: ArrayLike, floor: Positive[float] = 1e-6) -> Array
     """The inverse of :func:`encode_spectrum`, exact up to rounding: ``max(exp(a) - floor, 0) exp(i phase)``.
 
     ``a`` is the first channel, ``phase[m] = pi sum_{n <= m} frequency[n]`` of the second.
+
+    Args:
+      channels: log-magnitude in nepers and frequency, ``(..., frames, bins, 2)``.
+      floor: small magnitude, in the units of ``|X|``, that keeps the logarithm finite.
+
+    >>> x = jax.random.normal(jax.random.key(0), (7, 5), jnp.complex64)
+    >>> bool(jnp.allclose(decode_spectrum(encode_spectrum(x)), x, atol=1e-5))
+    True
     """
     check_signal("(..., frames, bins, 2)", channels=channels)
     if jnp.shape(channels)[-1] != 2:

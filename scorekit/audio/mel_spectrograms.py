@@ -8,31 +8,6 @@ A bank has fewer filters than the transform has bins, so that the magnitudes are
 :func:`magnitude_from_mel` is a non-negative least-squares fit, for :func:`scorekit.audio.griffin_lim`;
 :func:`mel_envelope` interpolates the mean magnitude of each filter, smooth and positive where the mel spectrogram is.
 
-Args:
-  scale: mel scale.
-  bank: filter bank B ``(N // 2 + 1, num_mels)``, >= 0, from :func:`mel_filter_bank` with ``fft_size=N``; concrete to
-    invert it.
-  power: exponent of the magnitudes, 1 for vocoders, 2 for energies (usual for recognition).
-  frequency: frequencies in Hz, any shape.
-  mel: mel spectrogram of magnitudes, ``(..., frames, num_mels)``; to convert, mels of any shape, not NaN.
-
-Returns:
-  Mels or Hz, float64; a mel spectrogram ``(..., frames, num_mels)``, in units of the signal to the ``power``; a signal
-  shaped like ``x``, or a spectrum ``(..., frames, N // 2 + 1)`` in the units of ``mel``.
-
->>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2), round(float(mel_to_hz(42.0)), 6)
-(15.0, 999.99, 6400.0)
->>> from scorekit.audio.fourier import hann
->>> x, window = jax.random.normal(jax.random.key(0), (1000,)), hann(256)
->>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
->>> mel = mel_spectrogram(x, bank, window, 64)
->>> mel.shape, round(float(log_mel(0.0 * x, bank, window, 64).max()), 3)
-((17, 40), -11.513)
->>> bool(jnp.allclose(magnitude_from_mel(bank.sum(0), bank) @ bank, bank.sum(0), rtol=1e-3))
-True
->>> bool(jnp.allclose(mel_envelope(3.0 * bank.sum(0), bank), 3.0))
-True
-
 Source: Slaney 1998, "Auditory Toolbox" (1998-010); Young et al., "The HTK Book".
 """
 
@@ -58,7 +33,18 @@ _MELS_PER_NEPER = 27.0 / np.log(6.4)
 
 @checked
 def hz_to_mel(frequency: NonNegative[Number], scale: _Scale = "slaney") -> np.ndarray:
-    """Hertz to mels, on the host in float64."""
+    """Hertz to mels, on the host in float64.
+
+    Args:
+      frequency: frequencies in Hz, any shape.
+      scale: mel scale.
+
+    Returns:
+      Mels, float64.
+
+    >>> round(float(hz_to_mel(1000.0)), 2), round(float(hz_to_mel(1000.0, "htk")), 2)
+    (15.0, 999.99)
+    """
     hertz = np.asarray(frequency, np.float64)
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hertz / 700.0)
@@ -72,6 +58,16 @@ def mel_to_hz(mel, scale: _Scale = "slaney") -> np.ndarray:
 
     HTK: ``f = 700 (10^(mel / 2595) - 1)``. Slaney: ``f = 200 / 3 mel`` up to 15 mels, ``f = 1000 6.4^((mel - 15) /
     27)`` above.
+
+    Args:
+      mel: mels, any shape, not NaN.
+      scale: mel scale.
+
+    Returns:
+      Frequencies in Hz, float64.
+
+    >>> round(float(mel_to_hz(42.0)), 6)
+    6400.0
     """
     check_not_nan(mel=mel)
     mel = np.asarray(mel, np.float64)
@@ -99,11 +95,19 @@ def mel_filter_bank(
     bank is float32.
 
     Args:
+      sample_rate: sample rate in Hz.
       fft_size: length of the short-time Fourier transform, in samples.
       num_mels: number of filters, each wide enough to contain a bin.
       f_min: lowest corner, in Hz.
       f_max: highest corner, in Hz, above ``f_min``; ``None`` is half the sample rate.
+      scale: mel scale.
       norm: ``"slaney"`` gives each filter unit area over Hz, ``None`` unit height.
+
+    Returns:
+      The bank ``(fft_size // 2 + 1, num_mels)``, float32.
+
+    >>> mel_filter_bank(8000, 256, 40, f_min=100.0).shape
+    (129, 40)
     """
     f_max = sample_rate / 2.0 if f_max is None else f_max
     if not 0.0 <= f_min < f_max <= sample_rate / 2.0:
@@ -126,7 +130,21 @@ def mel_filter_bank(
 def mel_spectrogram(
     x: ArrayLike, bank: ArrayLike, window: ArrayLike, hop: PositiveInt, *, power: Positive[float] = 1.0
 ) -> Array:
-    """``|stft(x)|^power`` summed by each filter of a bank."""
+    """``|stft(x)|^power`` summed by each filter of a bank.
+
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      bank: filter bank ``(N // 2 + 1, num_mels)``, >= 0, from :func:`mel_filter_bank`.
+      window: window ``(N,)``, concrete.
+      hop: samples from one frame to the next.
+      power: exponent of the magnitudes, 1 for vocoders, 2 for energies (usual for recognition).
+
+    Returns:
+      Mel spectrogram ``(..., frames, num_mels)``, in units of the signal to the ``power``.
+
+    >>> mel_spectrogram(jnp.zeros(1000), mel_filter_bank(8000, 256, 40, f_min=100.0), jnp.ones(256), 64).shape
+    (17, 40)
+    """
     shape = jnp.shape(bank)
     if len(shape) != 2 or shape[0] != jnp.size(window) // 2 + 1:
         raise ValueError(f"bank must be ({jnp.size(window) // 2 + 1}, num_mels) for the window, got {shape}")
@@ -147,8 +165,17 @@ def log_mel(
     """The log-mel spectrogram ``log(max(mel, floor))`` in nepers, the usual condition of vocoders.
 
     Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      bank: filter bank ``(N // 2 + 1, num_mels)``, >= 0, from :func:`mel_filter_bank`.
+      window: window ``(N,)``, concrete.
+      hop: samples from one frame to the next.
+      power: exponent of the magnitudes, 1 for vocoders, 2 for energies (usual for recognition).
       floor: smallest value of the mel spectrogram, below which gradients are 0; a neper is 20 / log(10) = 8.69 dB if
         ``power=1``.
+
+    >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
+    >>> round(float(log_mel(jnp.zeros(1000), bank, jnp.ones(256), 64).max()), 3)  # log 1e-5
+    -11.513
     """
     return jnp.log(jnp.maximum(mel_spectrogram(x, bank, window, hop, power=power), floor))
 
@@ -168,7 +195,15 @@ def magnitude_from_mel(
     Args:
       mel: mel spectrogram of magnitudes (or of powers, which are then returned), ``(..., num_mels)``, >= 0; a traced
         value below gives NaN.
+      bank: filter bank B ``(N // 2 + 1, num_mels)``, >= 0, from :func:`mel_filter_bank`; concrete.
       iterations: number of steps.
+
+    Returns:
+      Magnitudes ``(..., N // 2 + 1)`` in the units of ``mel``.
+
+    >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
+    >>> bool(jnp.allclose(magnitude_from_mel(bank.sum(0), bank) @ bank, bank.sum(0), rtol=1e-3))
+    True
 
     Source: Lee and Seung 2001, "Algorithms for non-negative matrix factorization", with one factor fixed.
     """
@@ -188,6 +223,14 @@ def mel_envelope(mel: ArrayLike, bank: NonNegative[ArrayLike]) -> Array:
     """The mean magnitude of each filter, interpolated to all bins: ``(mel / sum_k B[k]) B' / sum_i B[:, i]``.
 
     A constant spectrum is its own envelope. Bins outside all filters get the value of the nearest bin within one.
+
+    Args:
+      mel: mel spectrogram of magnitudes, ``(..., num_mels)``.
+      bank: filter bank B ``(N // 2 + 1, num_mels)``, >= 0, from :func:`mel_filter_bank`; concrete.
+
+    >>> bank = mel_filter_bank(8000, 256, 40, f_min=100.0)
+    >>> bool(jnp.allclose(mel_envelope(3.0 * bank.sum(0), bank), 3.0))
+    True
     """
     mel, _ = _check(mel, bank)
     weights = np.asarray(bank, np.float64)

@@ -1,22 +1,6 @@
 """Onsets, chroma and the roughness of seams, computed from the signal.
 
 Windows are given in seconds and the sample rate is an argument, as in :mod:`scorekit.audio.distances`.
-
-Returns:
-  A value for each frame or signal.
-
->>> n = np.arange(2000.0)
->>> x = np.concatenate([np.zeros(2000), np.exp(-n / 300) * np.sin(n)])  # at 0.5 s, frame 31.25
->>> abs(int(onset_envelope(x, 4000).argmax()) - 31) <= 2
-True
->>> int(chroma(np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0)), 4000)[5].argmax())  # A
-9
->>> correlation(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
-Array([1.], dtype=float32)
->>> smooth = np.sin(0.1 * np.arange(1000.0))
->>> broken = np.where(np.arange(1000) < 500, smooth, smooth + 0.5)
->>> float(seam_roughness(smooth, [500])) < 2.1, float(seam_roughness(broken, [500])) > 100
-(True, True)
 """
 
 import math
@@ -40,6 +24,15 @@ def onset_envelope(x: ArrayLike, sample_rate: Positive[float]) -> Array:
     ``L = log(1 + 100 |X|)`` of the magnitude spectrogram, scaled to 1 for a sine of amplitude 1; windows of 64 ms,
     hops of 16 ms. The envelope is ``(..., frames - 1)``.
 
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      sample_rate: sample rate in Hz.
+
+    >>> n = np.arange(2000.0)
+    >>> x = np.concatenate([np.zeros(2000), np.exp(-n / 300) * np.sin(n)])  # at 0.5 s, frame 31.25
+    >>> abs(int(onset_envelope(x, 4000).argmax()) - 31) <= 2
+    True
+
     Source: Böck and Widmer 2013, "Maximum filter vibrato suppression for onset detection" (without the
     suppression).
     """
@@ -57,7 +50,12 @@ def chroma(x: ArrayLike, sample_rate: Positive[float], f_min: Positive[float] = 
     of a bin between its two nearest classes. The result is ``(..., frames, 12)``, zero for silent frames.
 
     Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      sample_rate: sample rate in Hz.
       f_min: lowest frequency in Hz; lower bins are ignored.
+
+    >>> int(chroma(np.sin(2 * np.pi * 440 / 4000 * np.arange(4000.0)), 4000)[5].argmax())  # A
+    9
 
     Source: Fujishima 1999, "Realtime chord recognition of musical sound: a system using Common Lisp Music".
     """
@@ -85,6 +83,12 @@ def correlation(a: ArrayLike, b: ArrayLike) -> Array:
     Args:
       a: real array ``(B, ...)``.
       b: real array of the same shape.
+
+    Returns:
+      Correlations ``(B,)``.
+
+    >>> correlation(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[1.0, 3.0, 5.0]]))
+    Array([1.], dtype=float32)
     """
     check_signal("(B, ...)", a=a, b=b)
     if jnp.shape(a) != jnp.shape(b):
@@ -103,6 +107,11 @@ def seam_roughness(x: ArrayLike, seams: Sequence[int]) -> Array:
     Args:
       x: signals ``(..., length)``, not constant, of at least 4 samples.
       seams: indices of the first samples after seams, 2 to ``length - 2``.
+
+    >>> smooth = np.sin(0.1 * np.arange(1000.0))
+    >>> broken = np.where(np.arange(1000) < 500, smooth, smooth + 0.5)
+    >>> float(seam_roughness(smooth, [500])) < 2.1, float(seam_roughness(broken, [500])) > 100
+    (True, True)
     """
     check_signal(x=x)
     length, at = jnp.shape(x)[-1], np.asarray(seams)

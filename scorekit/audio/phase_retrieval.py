@@ -3,14 +3,6 @@
 The algorithm alternates two projections: onto spectra with the given magnitudes (keeping the phase), and onto
 consistent spectra (``stft(istft(X))``). Plain alternation never increases the misfit. The accelerated algorithm
 extrapolates each step by ``momentum``; it reaches a lower misfit, but not monotonically.
-
->>> import numpy as np
->>> from scorekit.audio.fourier import hann
->>> x = np.sin(0.3 * np.arange(1000.0))
->>> again = lambda key, x: griffin_lim(key, magnitude(stft(x, hann(256), 64)), hann(256), 64, 1000)
->>> found = GriffinLim(*jax.jit(again)(jax.random.key(0), x))
->>> found.x.shape, bool(found.convergence[-1] < 0.1 * found.convergence[0])
-((1000,), True)
 """
 
 from typing import Annotated, NamedTuple
@@ -32,6 +24,9 @@ class GriffinLim(NamedTuple):
       x: the signal ``(..., length)``.
       convergence: ``| |stft(x_n)| - magnitude | / |magnitude|`` of the start and of each iteration, ``(iterations +
         1, ...)``: the Frobenius norm over the two-sided spectrum, which the algorithm minimises.
+
+    >>> GriffinLim(x=jnp.zeros(1000), convergence=jnp.ones(61)).x.shape
+    (1000,)
     """
 
     x: Array
@@ -54,11 +49,22 @@ def griffin_lim(
     ``c_n = stft(istft(magnitude * t_{n-1} / |t_{n-1}|))``, ``t_n = c_n + momentum (c_n - c_{n-1})``
 
     Args:
+      key: PRNG key.
       magnitudes: magnitudes ``(..., frames, N // 2 + 1)``, finite and >= 0, with ``frames = num_frames(length, hop)``;
         a traced magnitude that is not finite gives NaN.
+      window: window ``(N,)``, concrete.
+      hop: samples from one frame to the next.
+      length: number of samples of the signal.
       iterations: number of steps.
       momentum: extrapolation of each step: 0 is the original algorithm, whose misfit never increases; 0.99 the
         accelerated one.
+
+    >>> import numpy as np
+    >>> from scorekit.audio.fourier import hann
+    >>> x = np.sin(0.3 * np.arange(1000.0))
+    >>> result = griffin_lim(jax.random.key(0), magnitude(stft(x, hann(256), 64)), hann(256), 64, 1000)
+    >>> result.x.shape, bool(result.convergence[-1] < 0.1 * result.convergence[0])
+    ((1000,), True)
 
     Source: Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013, "A fast Griffin-Lim algorithm".
     """

@@ -4,18 +4,6 @@ Both directions work in the Fourier domain of the full clip, which is periodic, 
 rate exactly. The Nyquist frequency of the low rate is set to zero. ``high_rate(low_rate(x))`` is the orthogonal
 projection on the band, and ``low_rate(high_rate(y))`` is ``y`` without its Nyquist frequency. For other ratios, and
 without periodicity: :func:`scorekit.audio.files.resample`.
-
-Args:
-  factor: ratio of the sample rates; divides L.
-  x: signals ``(..., L)``, real.
-  y: signals ``(..., M)``, real.
-
-Returns:
-  ``(..., L / factor)`` or ``(..., M factor)``; amplitudes are preserved.
-
->>> x = jnp.cos(2 * jnp.pi * 3 / 64 * jnp.arange(64))
->>> [bool(jnp.allclose(a, b, atol=1e-5)) for a, b in ((low_rate(x, 4), x[::4]), (high_rate(x[::4], 4), x))]
-[True, True]
 """
 
 import jax.numpy as jnp
@@ -27,7 +15,19 @@ from scorekit.typing import Array, ArrayLike
 
 @checked
 def low_rate(x: ArrayLike, factor: PositiveInt) -> Array:
-    """The band below ``1 / (2 factor)`` cycles per sample, at ``1 / factor`` of the sample rate."""
+    """The band below ``1 / (2 factor)`` cycles per sample, at ``1 / factor`` of the sample rate.
+
+    Args:
+      x: signals ``(..., L)``, real.
+      factor: ratio of the sample rates; divides L.
+
+    Returns:
+      Signals ``(..., L / factor)``; amplitudes are preserved.
+
+    >>> x = jnp.cos(2 * jnp.pi * 3 / 64 * jnp.arange(64))
+    >>> bool(jnp.allclose(low_rate(x, 4), x[::4], atol=1e-5))
+    True
+    """
     check_signal("(..., L)", x=x)
     x = jnp.asarray(x)
     x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
@@ -39,7 +39,19 @@ def low_rate(x: ArrayLike, factor: PositiveInt) -> Array:
 
 @checked
 def high_rate(y: ArrayLike, factor: PositiveInt) -> Array:
-    """The signal at ``factor`` times the sample rate, with an empty band above half the old rate."""
+    """The signal at ``factor`` times the sample rate, with an empty band above half the old rate.
+
+    Args:
+      y: signals ``(..., M)``, real.
+      factor: ratio of the sample rates.
+
+    Returns:
+      Signals ``(..., M factor)``; amplitudes are preserved.
+
+    >>> x = jnp.cos(2 * jnp.pi * 3 / 64 * jnp.arange(64))
+    >>> bool(jnp.allclose(high_rate(x[::4], 4), x, atol=1e-5))
+    True
+    """
     check_signal("(..., M)", y=y)
     y = jnp.asarray(y)
     y = y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(jnp.float32)

@@ -4,25 +4,6 @@ Each factory returns a :class:`Representation`, a pair of pure functions from so
 the array that a network models, scaled to unit order, and back. Spectra leave out the last frame, whose window is
 half outside the sound, and the Nyquist bin, so that their sizes are powers of two; both count as silence on the way
 back. Where only magnitudes are modelled, phases are found by Griffin and Lim's iteration.
-
-Args:
-  length: number L of samples, a multiple of ``hop``.
-  fft_size: length of the Fourier transform, even.
-  scale: factor that brings sounds to unit order.
-  floor: number added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
-  log_mean: typical mean of the log-magnitudes.
-  log_std: typical standard deviation of the log-magnitudes.
-  iterations: number of steps of Griffin and Lim's algorithm.
-
-Returns:
-  The representation.
-
->>> factories, sound = (spectrogram, compressed, partial(low_rate, factor=4)), jnp.zeros((2, 1024))
->>> [jax.jit(f(1024).encode)(sound).shape for f in factories], waveform(5.0).encode(sound).shape
-([(2, 16, 128, 2), (2, 16, 256), (2, 256, 1)], (2, 1024, 1))
->>> quiet = Representation(*waveform(scale=2.0))
->>> quiet.decode(quiet.encode(jnp.array([[0.25, -0.25]]))).tolist()
-[[0.25, -0.25]]
 """
 
 from collections.abc import Callable
@@ -56,6 +37,10 @@ class Representation(NamedTuple):
         network was conditioned on; only :func:`magnitudes` needs it.
       controls: if a synthesiser decodes, as in :func:`.note_controls`, the function from the network's output to the
         controls of the synthesiser; else None.
+
+    >>> quiet = Representation(*waveform(scale=2.0))
+    >>> quiet.decode(quiet.encode(jnp.array([[0.25, -0.25]]))).tolist()
+    [[0.25, -0.25]]
     """
 
     encode: Callable[..., Array]
@@ -65,7 +50,14 @@ class Representation(NamedTuple):
 
 @checked
 def waveform(scale: Positive[float] = 1.0) -> Representation:
-    """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1."""
+    """Samples times ``scale``, ``(B, L, 1)``. Music is quiet: its RMS is about 0.2 at full scale 1.
+
+    Args:
+      scale: factor that brings sounds to unit order.
+
+    >>> waveform(5.0).encode(jnp.zeros((2, 1024))).shape
+    (2, 1024, 1)
+    """
     return Representation(
         lambda sound: scale * jnp.asarray(sound)[..., None], lambda x, dense_map=None: x[..., 0] / scale
     )
@@ -80,6 +72,10 @@ def low_rate(length: PositiveInt, factor: PositiveInt = 4, scale: Positive[float
     Args:
       length: number L of samples, a multiple of ``factor``.
       factor: ratio of the sample rates.
+      scale: factor that brings sounds to unit order.
+
+    >>> low_rate(1024, factor=4).encode(jnp.zeros((2, 1024))).shape
+    (2, 256, 1)
     """
     if length % factor:
         raise ValueError(f"factor must divide the {length} samples, got {factor}")
@@ -104,8 +100,17 @@ def spectrogram(
     ``(log(|X| + floor) - log_mean) / log_std`` and the second channel of :func:`scorekit.audio.encode_spectrum`.
 
     Args:
+      length: number L of samples, a multiple of ``hop``.
+      fft_size: length of the Fourier transform, even.
+      hop: samples from one frame to the next.
+      floor: number added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
+      log_mean: typical mean of the log-magnitudes.
+      log_std: typical standard deviation of the log-magnitudes.
       by_bins: signal along frequency, ``(B, fft_size / 2, 2 L / hop)``, instead of the image: see
         :func:`log_magnitudes`.
+
+    >>> spectrogram(1024).encode(jnp.zeros((2, 1024))).shape
+    (2, 16, 128, 2)
 
     Source: Engel et al. 2019, "GANSynth: adversarial neural audio synthesis" (arXiv:1902.08710).
     """
@@ -139,7 +144,14 @@ def compressed(
     noise of ``-d`` dB in the representation becomes a noise of ``-d / power`` dB in the sound.
 
     Args:
+      length: number L of samples, a multiple of ``hop``.
+      fft_size: length of the Fourier transform, even.
+      hop: samples from one frame to the next.
       power: exponent of the magnitudes; 1 is the plain spectrum.
+      scale: factor that brings sounds to unit order.
+
+    >>> compressed(1024).encode(jnp.zeros((2, 1024))).shape
+    (2, 16, 256)
 
     Source: Richter et al. 2023, "Speech enhancement and dereverberation with diffusion-based generative models"
     (https://arxiv.org/abs/2208.05830).
@@ -171,6 +183,7 @@ def magnitudes(mel: LogMel, iterations: NonNegativeInt = 60, match_envelope: boo
 
     Args:
       mel: features that the network is conditioned on.
+      iterations: number of steps of Griffin and Lim's algorithm.
       match_envelope: scaling of the magnitudes when decoding, by ``(E + f) / (E' + f)`` with their own envelope E', so
         that they have the mel spectrogram of the condition.
 
@@ -219,6 +232,13 @@ def log_magnitudes(
     below a sine of amplitude 1.
 
     Args:
+      length: number L of samples, a multiple of ``hop``.
+      fft_size: length of the Fourier transform, even.
+      hop: samples from one frame to the next.
+      floor: number added to STFT magnitudes; a sine of amplitude 1 has the magnitude ``fft_size / 4``.
+      log_mean: typical mean of the log-magnitudes.
+      log_std: typical standard deviation of the log-magnitudes.
+      iterations: number of steps of Griffin and Lim's algorithm.
       by_bins: signal along frequency, ``(B, fft_size / 2, L / hop)``, instead of the image: its positions are frequency
         bins, and the channels of each are its temporal envelope. Sounds of one length that start together, as notes do,
         are learned at a fraction of the cost.

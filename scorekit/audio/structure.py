@@ -3,18 +3,6 @@
 A model may generate realistic sound from moment to moment, but no rhythm or harmony. The statistics here are functions
 of a lag in seconds and describe a clip by a short vector, so that sets of clips can be compared by
 :func:`scorekit.metrics.frechet_distance`.
-
-Returns:
-  A value for each lag, ``(..., number of lags)``.
-
->>> import jax
->>> clips = jnp.ones((3, 16384))
->>> [jax.jit(f, static_argnums=1)(clips, 4000).shape for f in (rhythm_statistics, harmony_statistics)]
-[(3, 16), (3, 12)]
->>> autocorrelation(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2)).round(3) + 0.0
-Array([ 1., -1.,  1.], dtype=float32)
->>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
-[1.0, 0.0, 1.0]
 """
 
 from typing import Any
@@ -43,6 +31,12 @@ def autocorrelation(x: ArrayLike, lags: tuple[int, ...]) -> Array:
     Args:
       x: series ``(..., T)``.
       lags: lags in steps, from 0 to T - 2.
+
+    Returns:
+      A value for each lag, ``(..., len(lags))``.
+
+    >>> autocorrelation(jnp.array([1.0, 0.0, 1.0, 0.0, 1.0]), (0, 1, 2)).round(3) + 0.0
+    Array([ 1., -1.,  1.], dtype=float32)
     """
     x = jnp.asarray(x)
     _check_lags(lags, x.shape[-1], 2)
@@ -61,6 +55,12 @@ def self_similarity(x: ArrayLike, lags: tuple[int, ...]) -> Array:
       x: series of vectors ``(..., T, D)``, of unit norm for cosine similarities.
       lags: lags in steps, from 0 to T - 1.
 
+    Returns:
+      A value for each lag, ``(..., len(lags))``.
+
+    >>> self_similarity(jnp.eye(2)[jnp.array([0, 1, 0, 1])], (0, 1, 2)).tolist()
+    [1.0, 0.0, 1.0]
+
     Source: Foote 1999, "Visualizing music and audio using self-similarity".
     """
     x = jnp.asarray(x)
@@ -77,6 +77,13 @@ def rhythm_statistics(x: ArrayLike, sample_rate: Positive[float]) -> Array:
 
     The envelope is smoothed over 112 ms first, so that beats at other periods than multiples of 0.128 s count. 0 where
     the envelope is constant.
+
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      sample_rate: sample rate in Hz.
+
+    >>> rhythm_statistics(jnp.ones((3, 16384)), 4000).shape
+    (3, 16)
     """
     envelope = onset_envelope(x, sample_rate)
     taps = hann(8)[1:]  # correlations are invariant to its scale
@@ -90,6 +97,13 @@ def harmony_statistics(x: ArrayLike, sample_rate: Positive[float]) -> Array:
     """The self-similarity of the chroma at 12 lags from 0.256 to 3.072 s, of signals of at least 3.1 s.
 
     It decreases where chords change and increases where they recur.
+
+    Args:
+      x: signals ``(..., length)``, full scale [-1, 1].
+      sample_rate: sample rate in Hz.
+
+    >>> harmony_statistics(jnp.ones((3, 16384)), 4000).shape
+    (3, 12)
     """
     return self_similarity(chroma(x, sample_rate), tuple(round(lag / (4 * HOP)) for lag in CHROMA_LAGS))
 

@@ -1,16 +1,5 @@
 """Exact log-likelihoods of autoregressive models: in nats, for each position or in all, and in bits.
 
-Returns:
-  Nats, ``(B, L)`` for each position and ``(B,)`` for all; of the bits, a :class:`scorekit.likelihood.BitsPerDim`.
-
->>> from scorekit.autoregressive import markov_chain
->>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
->>> x = jnp.array([[1, 1, 0]])
->>> jnp.exp(position_log_probs(model, x)).tolist(), jnp.exp(log_prob(model, x)).round(5).tolist()
-([[0.5, 0.75, 0.25]], [0.09375])
->>> print(bits_per_sample(markov_chain(jnp.zeros(4), jnp.zeros((4, 4))), x).bits_per_dim)
-[2.]
-
 Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
 """
 
@@ -29,6 +18,14 @@ def position_log_probs(model: SequenceModel, x: ArrayLike) -> Array:
     Args:
       model: the model.
       x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
+
+    Returns:
+      Nats, ``(B, L)``.
+
+    >>> from scorekit.autoregressive import markov_chain
+    >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
+    >>> jnp.exp(position_log_probs(model, jnp.array([[1, 1, 0]]))).tolist()
+    [[0.5, 0.75, 0.25]]
     """
     x = check_sequences(model.conditional, x)
     return model.conditional.log_prob(model.outputs(x), x)
@@ -44,6 +41,14 @@ def log_prob(model: SequenceModel, x: ArrayLike) -> Array:
     Args:
       model: the model.
       x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
+
+    Returns:
+      Nats, ``(B,)``.
+
+    >>> from scorekit.autoregressive import markov_chain
+    >>> model = markov_chain(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([[0.5, 0.5], [0.25, 0.75]])))
+    >>> jnp.exp(log_prob(model, jnp.array([[1, 1, 0]]))).round(5).tolist()
+    [0.09375]
     """
     return jnp.sum(position_log_probs(model, x), axis=-1)
 
@@ -57,5 +62,12 @@ def bits_per_sample(model: SequenceModel, x: ArrayLike) -> BitsPerDim:
     Args:
       model: the model.
       x: sequences ``(B, L)`` of codes, or ``(B, L, C)`` of values.
+
+    Returns:
+      A :class:`scorekit.likelihood.BitsPerDim`.
+
+    >>> from scorekit.autoregressive import markov_chain
+    >>> print(bits_per_sample(markov_chain(jnp.zeros(4), jnp.zeros((4, 4))), jnp.array([[1, 1, 0]])).bits_per_dim)
+    [2.]
     """
     return bits_per_dim(log_prob(model, x), int(np.prod(jnp.shape(x)[1:])))

@@ -2,18 +2,6 @@
 
 Each takes logits ``(..., V)`` and returns logits, minus infinity for codes that may no longer be drawn; they compose,
 and the ``transform`` of :func:`scorekit.autoregressive.sample` applies them to every step.
-
-Returns:
-  Logits ``(..., V)``.
-
->>> p = jax.nn.softmax(temperature(jnp.log(jnp.array([0.25, 0.75])), 0.5))
->>> [f"{each:.1f}" for each in p]  # 1 to 9
-['0.1', '0.9']
->>> top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist(), nucleus(jnp.array([-2.0, 0.0, 0.0]), 0.75).tolist()
-([-inf, 3.0, 2.0], [-inf, 0.0, 0.0])
->>> p = jnp.array([0.4, 0.15, 0.15, 0.15, 0.15])  # H = 1.50: 0.4 says 0.92, 0.15 says 1.90
->>> jnp.isfinite(typical(jnp.log(p), 0.55)).tolist()
-[False, True, True, True, True]
 """
 
 import jax
@@ -35,6 +23,10 @@ def temperature(logits: ArrayLike, temperature: Positive[float]) -> Array:
       logits: ``(..., V)``.
       temperature: T.
 
+    >>> p = jax.nn.softmax(temperature(jnp.log(jnp.array([0.25, 0.75])), 0.5))
+    >>> [f"{each:.1f}" for each in p]  # 1 to 9
+    ['0.1', '0.9']
+
     Source: Ackley et al. 1985 (https://doi.org/10.1207/s15516709cog0901_7).
     """
     return _checked(logits) / temperature
@@ -47,6 +39,12 @@ def top_k(logits: ArrayLike, k: PositiveInt) -> Array:
     Args:
       logits: ``(..., V)``.
       k: number of codes, at most V.
+
+    Returns:
+      Logits ``(..., V)``.
+
+    >>> top_k(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
+    [-inf, 3.0, 2.0]
 
     Source: Fan et al. 2018 (https://arxiv.org/abs/1805.04833).
     """
@@ -63,6 +61,9 @@ def nucleus(logits: ArrayLike, mass: PositiveFraction[float]) -> Array:
     Args:
       logits: ``(..., V)``.
       mass: the probability to keep; 1 keeps all.
+
+    >>> nucleus(jnp.array([-2.0, 0.0, 0.0]), 0.75).tolist()
+    [-inf, 0.0, 0.0]
 
     Source: Holtzman et al. 2020 (https://arxiv.org/abs/1904.09751).
     """
@@ -81,6 +82,13 @@ def typical(logits: ArrayLike, mass: PositiveFraction[float]) -> Array:
     Args:
       logits: ``(..., V)``.
       mass: the probability to keep; 1 keeps all.
+
+    Returns:
+      Logits ``(..., V)``.
+
+    >>> p = jnp.array([0.4, 0.15, 0.15, 0.15, 0.15])  # H = 1.50: 0.4 says 0.92, 0.15 says 1.90
+    >>> jnp.isfinite(typical(jnp.log(p), 0.55)).tolist()
+    [False, True, True, True, True]
 
     Source: Meister et al. 2023, "Locally typical sampling" (https://arxiv.org/abs/2202.00666).
     """

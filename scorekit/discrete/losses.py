@@ -4,22 +4,6 @@ With masks the bound is a weighted cross-entropy of the masked tokens, ``int (si
 z_t) dt``; with uniform noise the score entropy of the ratios ``p_t(z with y) / p_t(z)``. For the exact posterior both
 equal ``-log p(x0)``, for every x0 and every schedule.
 
->>> from scorekit.discrete import absorbing, denoiser_from_network, exact_denoiser
->>> process, x0 = absorbing(2), jnp.ones((512, 2), int)
->>> network = denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 2)), process)
->>> loss, aux = token_loss(jax.random.key(0), network, process, x0)
->>> isinstance(aux, TokenLossAux), abs(float(loss.mean() - 2 * jnp.log(2.0))) < 0.2  # every token costs log 2
-(True, True)
->>> times = Times(jnp.array([0.5]), jnp.ones(1))
->>> token_loss_at(network, process, jnp.array([[0, 1]]), jnp.array([[2, 1]]), times)[0].round(3)  # 1 / t log 2
-Array([1.386], dtype=float32)
->>> exact = exact_denoiser(jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]])), process)  # one bit
->>> abs(float(variational_bound(jax.random.key(0), exact, process, x0).total.mean() - jnp.log(2.0))) < 0.05
-True
->>> bound = discrete_variational_bound(jax.random.key(0), exact, process, x0[:1], jnp.array([1.0, 0.0]))
->>> bound.total.round(3)  # one step generates the tokens independently: two bits
-Array([1.386], dtype=float32)
-
 Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
 """
 
@@ -51,6 +35,9 @@ class TokenLossAux(NamedTuple):
       t: the times.
       changed: fraction of the tokens that differ from the data.
       cross_entropy: the mean of ``-log p(x_i | z_t)`` over all tokens, in nats.
+
+    >>> TokenLossAux._fields
+    ('z_t', 't', 'changed', 'cross_entropy')
     """
 
     z_t: Array
@@ -88,6 +75,12 @@ def token_loss(
       ``(loss, aux)``: losses ``(B,)`` in nats per example and a :class:`TokenLossAux`. Take the mean of the first.
 
     Source of the score entropy: Lou et al. 2023 (https://arxiv.org/abs/2310.16834).
+
+    >>> from scorekit.discrete import absorbing, denoiser_from_network
+    >>> network = denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 2)), absorbing(2))
+    >>> loss, aux = token_loss(jax.random.key(0), network, absorbing(2), jnp.ones((512, 2), int))
+    >>> abs(float(loss.mean() - 2 * jnp.log(2.0))) < 0.2  # every token costs log 2
+    True
     """
     check_codes(process.num_tokens, x0=x0)
     _check_batch(x0)
@@ -124,6 +117,12 @@ def token_loss_at(
 
     Returns:
       ``(loss, aux)`` as :func:`token_loss`.
+
+    >>> from scorekit.discrete import absorbing, denoiser_from_network
+    >>> network = denoiser_from_network(lambda z, t: jnp.zeros((*z.shape, 2)), absorbing(2))
+    >>> x0, z_t, times = jnp.array([[0, 1]]), jnp.array([[2, 1]]), Times(jnp.array([0.5]), jnp.ones(1))
+    >>> token_loss_at(network, absorbing(2), x0, z_t, times)[0].round(3)  # 1 / t log 2
+    Array([1.386], dtype=float32)
     """
     check_codes(process.num_tokens, x0=x0)
     check_codes(process.num_states, z_t=z_t)
@@ -170,6 +169,12 @@ def variational_bound(
       A :class:`scorekit.likelihood.VariationalBound`, nats per example.
 
     Source of the bound of uniform noise: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
+
+    >>> from scorekit.discrete import absorbing, exact_denoiser
+    >>> exact = exact_denoiser(jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]])), absorbing(2))  # one bit
+    >>> bound = variational_bound(jax.random.key(0), exact, absorbing(2), jnp.ones((512, 2), int))
+    >>> abs(float(bound.total.mean() - jnp.log(2.0))) < 0.05
+    True
     """
     check_codes(process.num_tokens, x0=x0)
     b, x0 = _check_batch(x0), as_codes(x0)
@@ -209,6 +214,13 @@ def discrete_variational_bound(
 
     Returns:
       A :class:`scorekit.likelihood.VariationalBound`, nats per example.
+
+    >>> from scorekit.discrete import absorbing, exact_denoiser
+    >>> exact = exact_denoiser(jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]])), absorbing(2))  # one bit
+    >>> x0, ts = jnp.ones((1, 2), int), jnp.array([1.0, 0.0])
+    >>> bound = discrete_variational_bound(jax.random.key(0), exact, absorbing(2), x0, ts)
+    >>> bound.total.round(3)  # one step generates the tokens independently: two bits
+    Array([1.386], dtype=float32)
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """

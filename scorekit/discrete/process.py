@@ -6,19 +6,6 @@ mask of absorbing noise is one more state, V. The process holds the schedule: ev
 
 All functions raise a ``ValueError`` for codes out of the vocabulary, an empty sequence and a time outside [0, 1].
 
-Returns:
-  A :class:`Process`, or tokens shaped and typed like ``x0``.
-
->>> process = absorbing(5)
->>> isinstance(process, Process), process.num_tokens, process.num_states, process.mask, uniform(5).num_states
-(True, 5, 6, 5, 5)
->>> perturb(jax.random.key(0), process, jnp.arange(5), 1.0).tolist()
-[5, 5, 5, 5, 5]
->>> sample_prior(jax.random.key(0), process, jnp.zeros((1, 3), jnp.int32)).tolist()
-[[5, 5, 5]]
->>> posterior(absorbing(2), jnp.array([2]), jnp.array([1]), 0.8, 0.2).tolist()  # a mask is revealed, or stays
-[[0.0, 0.75, 0.25]]
-
 Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Shi et al. 2024 (https://arxiv.org/abs/2406.04329);
 Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
 """
@@ -49,6 +36,10 @@ class Process:
     Attributes:
       noise: the kind of noise; static.
       schedule: the schedule; its numbers are leaves.
+
+    >>> process = absorbing(5)
+    >>> isinstance(process, Process), process.num_tokens, process.num_states, process.mask
+    (True, 5, 6, 5)
     """
 
     noise: Absorbing | Uniform = static()
@@ -101,6 +92,12 @@ def absorbing(num_tokens: PositiveInt, schedule: Schedule | None = None) -> Proc
     Args:
       num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
       schedule: one of :mod:`scorekit.discrete.schedules`; default ``Linear()``.
+
+    Returns:
+      A :class:`Process`.
+
+    >>> absorbing(5).mask
+    5
     """
     return _process(Absorbing(num_tokens), schedule)
 
@@ -112,6 +109,12 @@ def uniform(num_tokens: Annotated[int, Count(2)], schedule: Schedule | None = No
     Args:
       num_tokens: V, the size of the vocabulary, without the mask, which is the code V.
       schedule: one of :mod:`scorekit.discrete.schedules`; default ``Linear()``.
+
+    Returns:
+      A :class:`Process`.
+
+    >>> uniform(5).num_states
+    5
     """
     return _process(Uniform(num_tokens), schedule)
 
@@ -133,6 +136,12 @@ def perturb(key: Key, process: Process, x0: Array, t: ArrayLike, *, where: Array
       t: times, a scalar or ``(B,)``.
       where: bool, broadcasts to ``x0``: the tokens that get noise, at least one in each example (the others are a
         condition); None for all.
+
+    Returns:
+      Tokens shaped and typed like ``x0``.
+
+    >>> perturb(jax.random.key(0), absorbing(5), jnp.arange(5), 1.0).tolist()
+    [5, 5, 5, 5, 5]
     """
     check_codes(process.num_tokens, x0=x0)
     check_time(t=t)
@@ -157,6 +166,9 @@ def posterior(process: Process, z_t: Array, x0: Array, t: ArrayLike, s: ArrayLik
 
     Returns:
       Probabilities of the states, ``(B, ..., S)`` with S = ``process.num_states``; NaN where z_t is impossible.
+
+    >>> posterior(absorbing(2), jnp.array([2]), jnp.array([1]), 0.8, 0.2).tolist()  # a mask is revealed, or stays
+    [[0.0, 0.75, 0.25]]
     """
     check_codes(process.num_tokens, x0=x0)
     check_codes(process.num_states, z_t=z_t)
@@ -184,6 +196,12 @@ def sample_prior(key: Key, process: Process, like: Array) -> Array:
       key: PRNG key.
       process: the forward process.
       like: integers, or a ``jax.ShapeDtypeStruct``, with the shape and dtype of the tokens.
+
+    Returns:
+      Tokens shaped and typed like ``like``.
+
+    >>> sample_prior(jax.random.key(0), absorbing(5), jnp.zeros((1, 3), jnp.int32)).tolist()
+    [[5, 5, 5]]
     """
     dtype = jnp.result_type(like)
     if not jnp.issubdtype(dtype, jnp.integer):

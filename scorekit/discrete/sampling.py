@@ -1,19 +1,4 @@
-"""Sampling of tokens: one ``lax.scan`` for every solver, and exact sampling of masks one at a time.
-
-Returns:
-  The tokens, shaped and typed like ``z_init``.
-
->>> from scorekit import discrete
->>> pairs = jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]]))  # both tokens are equal
->>> process = discrete.absorbing(2)
->>> denoiser, z_init = discrete.exact_denoiser(pairs, process), jnp.array([[2, 0]])
->>> sample(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0]).tolist()
-[[0, 0]]
->>> trajectory(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0])[1].shape
-(2, 1, 2)
->>> first_hitting_sample(jax.random.key(0), denoiser, process, z_init).tolist()
-[[0, 0]]
-"""
+"""Sampling of tokens: one ``lax.scan`` for every solver, and exact sampling of masks one at a time."""
 
 import math
 
@@ -59,10 +44,20 @@ def sample(
       z_init: the start, integers ``(B, ...)``, from :func:`scorekit.discrete.sample_prior`.
       ts: decreasing times ``(n + 1,)`` in [0, 1], from :mod:`scorekit.solvers.grids`; the last one 0 leaves no mask.
 
+    Returns:
+      The tokens, shaped and typed like ``z_init``.
+
     Raises:
       ValueError: if there is no mask to reveal, if a solver that needs masks gets uniform noise, or if
         log-probabilities are NaN or do not sum to 1; if these are traced, tokens drawn from them are -1 (the largest
         value of an unsigned type) to the end.
+
+    >>> from scorekit import discrete
+    >>> process = discrete.absorbing(2)
+    >>> denoiser = discrete.exact_denoiser(jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]])), process)  # equal tokens
+    >>> z_init = jnp.array([[2, 0]])
+    >>> sample(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0]).tolist()
+    [[0, 0]]
 
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006).
     """
@@ -85,6 +80,13 @@ def trajectory(
 
     Returns:
       ``(z, states)``: the result of :func:`sample`, and the tokens at ``ts[1:]``, ``(n, B, ...)``.
+
+    >>> from scorekit import discrete
+    >>> process = discrete.absorbing(2)
+    >>> denoiser = discrete.exact_denoiser(jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]])), process)  # equal tokens
+    >>> z_init = jnp.array([[2, 0]])
+    >>> trajectory(jax.random.key(0), denoiser, process, discrete.Ancestral(), z_init, [1.0, 0.5, 0.0])[1].shape
+    (2, 1, 2)
     """
     return _run(key, denoiser, process, solver, z_init, ts, keep=True)
 
@@ -119,6 +121,15 @@ def first_hitting_sample(key: Key, denoiser: TokenDenoiser, process: Process, z_
       denoiser: ``(z_t, t) -> log p``, called with t ``(B,)``.
       process: an absorbing process; log-probabilities are checked as in :func:`sample`.
       z_init: the start, integers ``(B, ...)``; tokens without a mask are a condition that is kept.
+
+    Returns:
+      The tokens, shaped and typed like ``z_init``.
+
+    >>> from scorekit import discrete
+    >>> process = discrete.absorbing(2)
+    >>> denoiser = discrete.exact_denoiser(jnp.log(jnp.array([[0.5, 0.0], [0.0, 0.5]])), process)  # equal tokens
+    >>> first_hitting_sample(jax.random.key(0), denoiser, process, jnp.array([[2, 0]])).tolist()
+    [[0, 0]]
 
     Source: Zheng et al. 2024 (https://arxiv.org/abs/2409.02908); Hoogeboom et al. 2021
     (https://arxiv.org/abs/2110.02037).

@@ -7,16 +7,6 @@ All are rows of one grid ``t_0 > ... > t_n = 0``, which a chunk of frames enters
 ``delay = 0`` denoises all frames together, ``delay = n`` one chunk after the other, and in between the levels form a
 pyramid, in which later frames have more noise.
 
-Returns:
-  Levels ``(n + delay (ceil(T / chunk) - 1) + 1, T)``.
-
->>> full_sequence([1.0, 0.5, 0.0], 2).tolist()
-[[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
->>> autoregressive([1.0, 0.0], 3).tolist()
-[[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
->>> pyramid([1.0, 0.5, 0.0], 3, delay=1).tolist()
-[[1.0, 1.0, 1.0], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
-
 Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
 """
 
@@ -36,6 +26,12 @@ def full_sequence(ts: ArrayLike, length: PositiveInt) -> Array:
     Args:
       ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
       length: number of frames T.
+
+    Returns:
+      Levels ``(n + 1, T)``.
+
+    >>> full_sequence([1.0, 0.5, 0.0], 2).tolist()
+    [[1.0, 1.0], [0.5, 0.5], [0.0, 0.0]]
     """
     return pyramid(ts, length, 0)
 
@@ -50,6 +46,12 @@ def autoregressive(ts: ArrayLike, length: PositiveInt, chunk: PositiveInt = 1) -
       ts: decreasing times ``(n + 1,)`` from the most noise to 0, from :mod:`scorekit.solvers.grids`.
       length: number of frames T.
       chunk: number of frames that are denoised together.
+
+    Returns:
+      Levels ``(n ceil(T / chunk) + 1, T)``.
+
+    >>> autoregressive([1.0, 0.0], 3).tolist()
+    [[1.0, 1.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
     """
     return pyramid(ts, length, jnp.shape(check_grid(ts))[0] - 1, chunk)
 
@@ -65,6 +67,12 @@ def pyramid(ts: ArrayLike, length: PositiveInt, delay: NonNegativeInt, chunk: Po
       length: number of frames T.
       delay: number of steps; above n the next chunk waits ``delay - n`` steps in addition.
       chunk: number of frames that are denoised together.
+
+    Returns:
+      Levels ``(n + delay (ceil(T / chunk) - 1) + 1, T)``.
+
+    >>> pyramid([1.0, 0.5, 0.0], 3, delay=1).tolist()
+    [[1.0, 1.0, 1.0], [0.5, 1.0, 1.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
     """
     ts = check_grid(ts)
     check_ends_at_zero("ts", ts)

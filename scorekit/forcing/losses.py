@@ -1,18 +1,5 @@
 """The denoising loss with an independent level for each frame.
 
-Returns:
-  ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
-  frames that do not exist have the weight 0 and are not in ``by_noise_level``.
-
->>> from scorekit.schedules import Cosine
->>> network, x0, mask = (lambda x, t: 0 * x), jnp.ones((4, 3, 2)), jnp.array([[True, True, False]] * 4)
->>> loss, aux = denoising_loss(jax.random.key(0), network, Cosine(), x0, mask=mask)
->>> loss.shape, aux.t.shape
-((4,), (4, 3))
->>> times = draw_times(jax.random.key(0), Uniform(), Cosine(), 4, 3)
->>> denoising_loss_at(network, Cosine(), x0, 0 * x0, times, target="eps")[0]
-Array([0., 0., 0., 0.], dtype=float32)
-
 Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392).
 """
 
@@ -44,6 +31,10 @@ def draw_times(key: Key, sampler: TimeSampler, schedule: Schedule, batch: Positi
 
     Returns:
       Times and weights, ``(B, T)`` each.
+
+    >>> from scorekit.schedules import Cosine
+    >>> draw_times(jax.random.key(0), Uniform(), Cosine(), 4, 3).t.shape
+    (4, 3)
     """
     return Times(*(value.reshape(batch, frames) for value in draw(key, sampler, schedule, batch * frames)))
 
@@ -75,6 +66,16 @@ def denoising_loss(
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
       mask: ``(B, T)`` booleans, the frames that exist, at least one; the others are noise at t = 1 without a loss.
         None: all exist.
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)``, and a :class:`scorekit.losses.LossAux` with values for each frame, ``(B, T)``;
+      frames that do not exist have the weight 0 and are not in ``by_noise_level``.
+
+    >>> from scorekit.schedules import Cosine
+    >>> network, x0, mask = (lambda x, t: 0 * x), jnp.ones((4, 3, 2)), jnp.array([[True, True, False]] * 4)
+    >>> loss, aux = denoising_loss(jax.random.key(0), network, Cosine(), x0, mask=mask)
+    >>> loss.shape, aux.t.shape
+    ((4,), (4, 3))
     """
     for_times, for_noise = jax.random.split(key)
     batch, frames = frames_of("x0", x0)
@@ -109,6 +110,15 @@ def denoising_loss_at(
       weighting: lambda, a function of log-SNR (:mod:`scorekit.weightings`).
       mask: ``(B, T)`` booleans, the frames that exist, at least one; the others are noise at t = 1 without a loss.
         None: all exist.
+
+    Returns:
+      ``(loss, aux)`` of :func:`denoising_loss`.
+
+    >>> from scorekit.schedules import Cosine
+    >>> x0 = jnp.ones((4, 3, 2))
+    >>> times = draw_times(jax.random.key(0), Uniform(), Cosine(), 4, 3)
+    >>> denoising_loss_at(lambda x, t: 0 * x, Cosine(), x0, 0 * x0, times, target="eps")[0].tolist()
+    [0.0, 0.0, 0.0, 0.0]
     """
     shape = frames_of("x0", x0)
     check_like("x0", x0, eps=eps)

@@ -3,18 +3,6 @@
 The batch is split over both axes. Parameters, averages and optimiser state are split over ``fsdp`` and replicated over
 ``data``: ``fsdp`` devices hold one copy. 1 is plain data parallelism, all devices are ZeRO-3 (Rajbhandari et al. 2020),
 anything between is hybrid.
-
-Returns:
-  The mesh; a sharding, or a tree of them; or the arrays on the devices of the mesh.
-
->>> mesh = make_mesh(devices=jax.devices()[:1])
->>> dict(mesh.shape), replicated(mesh).is_fully_replicated, batch_sharding(mesh).spec == PartitionSpec(AXES)
-({'data': 1, 'fsdp': 1}, True, True)
->>> state = {"w": np.ones((3, 8), np.float32)}
->>> state_sharding(state, mesh)["w"].spec == PartitionSpec(), place_state(state, mesh)["w"].sharding.mesh == mesh
-(True, True)
->>> replicate(state, mesh)["w"].sharding.is_fully_replicated, place_batch({"x": np.ones((8, 2))}, mesh)["x"].shape
-(True, (8, 2))
 """
 
 from collections.abc import Sequence
@@ -40,6 +28,9 @@ def make_mesh(fsdp: PositiveInt = 1, devices: Sequence | None = None) -> Mesh:
     Args:
       fsdp: the number of devices that hold one copy of the train state; divides the number of devices.
       devices: the devices; by default all of all processes.
+
+    >>> dict(make_mesh(devices=jax.devices()[:1]).shape)
+    {'data': 1, 'fsdp': 1}
     """
     devices = jax.devices() if devices is None else list(devices)
     if len(devices) % fsdp:
@@ -58,6 +49,10 @@ def state_sharding(state: PyTree, mesh: Mesh) -> PyTree:
     Args:
       state: train state or any tree of arrays, or of their shapes.
       mesh: devices, see :func:`make_mesh`.
+
+    >>> mesh = make_mesh(devices=jax.devices()[:1])
+    >>> state_sharding({"w": np.ones((3, 8))}, mesh)["w"].spec == PartitionSpec()
+    True
     """
     return jax.tree.map(lambda x: NamedSharding(mesh, state_spec(x, mesh)), state)
 
@@ -67,6 +62,9 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
     Args:
       mesh: devices, see :func:`make_mesh`.
+
+    >>> batch_sharding(make_mesh(devices=jax.devices()[:1])).spec == PartitionSpec(AXES)
+    True
     """
     return NamedSharding(mesh, PartitionSpec(AXES))
 
@@ -76,6 +74,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
     Args:
       mesh: devices, see :func:`make_mesh`.
+
+    >>> replicated(make_mesh(devices=jax.devices()[:1])).is_fully_replicated
+    True
     """
     return NamedSharding(mesh, PartitionSpec())
 
@@ -88,6 +89,13 @@ def place_state(state: _T, mesh: Mesh) -> _T:
     Args:
       state: train state or any tree of arrays.
       mesh: devices, see :func:`make_mesh`.
+
+    Returns:
+      The state on the devices of the mesh.
+
+    >>> mesh = make_mesh(devices=jax.devices()[:1])
+    >>> place_state({"w": np.ones((3, 8), np.float32)}, mesh)["w"].sharding.mesh == mesh
+    True
     """
     return jax.tree.map(place, state, state_sharding(state, mesh))
 
@@ -98,6 +106,13 @@ def replicate(tree: _T, mesh: Mesh) -> _T:
     Args:
       tree: tree of arrays.
       mesh: devices, see :func:`make_mesh`.
+
+    Returns:
+      The arrays on the devices of the mesh.
+
+    >>> mesh = make_mesh(devices=jax.devices()[:1])
+    >>> replicate({"w": np.ones((3, 8), np.float32)}, mesh)["w"].sharding.is_fully_replicated
+    True
     """
     everywhere = replicated(mesh)
     return jax.tree.map(lambda x: place(x, everywhere), tree)
@@ -110,6 +125,10 @@ def place_batch(batch: _T, mesh: Mesh) -> _T:
       batch: tree of NumPy arrays, the rows of this process: all of them with one process, rows
         ``[pB/P, (p+1)B/P)`` of the global batch of B in process p of P. Arrays on these devices are left alone.
       mesh: devices, see :func:`make_mesh`.
+
+    >>> mesh = make_mesh(devices=jax.devices()[:1])
+    >>> place_batch({"x": np.ones((8, 2))}, mesh)["x"].shape
+    (8, 2)
     """
     rows = batch_sharding(mesh)
 

@@ -4,23 +4,6 @@ After t updates the weight of the parameters of update s in a power-function ave
 s^gamma / t^(gamma + 1)`` on [0, t], so that the average spans the same fraction of a run at any t. Its width is the
 standard deviation of the density over t (Karras et al. 2024).
 
-Returns:
-  Averages by name, whose keys hold the decays and widths; a rate, float32 and shaped like ``updates``, NaN where a
-  traced argument is out of its range; or a property of an average.
-
->>> init_ema(jnp.ones(2), (0.99,), (0.05,))
-{'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
->>> update_ema(init_ema(jnp.zeros(1), (0.5,)), jnp.ones(1), 100)
-{'0.5': Array([0.5], dtype=float32)}
->>> power_ema_width("power_0.05"), power_ema_width("0.999")
-(0.05, None)
->>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
-Array([0.1  , 0.91 , 0.999], dtype=float32)
->>> round(power_ema_gamma(0.05), 2), round(power_ema_gamma(0.1), 2)
-(16.97, 6.94)
->>> [f"{rate:.4f}" for rate in power_ema_rate(0.1, jnp.array([0, 9, 999]))]
-['1.0000', '0.5667', '0.0079']
-
 Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
 (https://arxiv.org/abs/2312.02696).
 """
@@ -45,6 +28,9 @@ def power_ema_width(name: str) -> float | None:
 
     Args:
       name: key of the averages of :func:`init_ema`.
+
+    >>> power_ema_width("power_0.05"), power_ema_width("0.999")
+    (0.05, None)
     """
     try:
         return float(name.removeprefix(POWER_EMA_PREFIX)) if name.startswith(POWER_EMA_PREFIX) else None
@@ -60,6 +46,9 @@ def init_ema(params: PyTree, decays: Decays, widths: Widths = ()) -> dict[str, P
       params: tree of floating arrays.
       decays: decays of exponential averages; empty for none.
       widths: relative widths of power-function averages.
+
+    >>> init_ema(jnp.ones(2), (0.99,), (0.05,))
+    {'0.99': Array([1., 1.], dtype=float32), 'power_0.05': Array([1., 1.], dtype=float32)}
     """
     check_floating(params=params)
     copy = lambda x: jnp.array(x, jnp.float32, copy=True)  # the step donates params and averages
@@ -78,6 +67,9 @@ def ema_decay(decay: Fraction[Number], updates: NonNegative[Number]) -> Array:
     Args:
       decay: decay after the warm-up.
       updates: number of updates before this one, n.
+
+    >>> ema_decay(0.999, jnp.array([0, 90, 100_000]))
+    Array([0.1  , 0.91 , 0.999], dtype=float32)
     """
     decay, updates = jnp.asarray(decay, jnp.float32), jnp.asarray(updates, jnp.float32)
     valid = Between(0, 1).holds(decay) & Between(0).holds(updates)
@@ -93,6 +85,9 @@ def power_ema_gamma(width: Width) -> float:
 
     Args:
       width: relative width, the standard deviation of the average over the number of updates.
+
+    >>> round(power_ema_gamma(0.05), 2), round(power_ema_gamma(0.1), 2)
+    (16.97, 6.94)
     """
     roots = np.roots([1.0, 7.0 * width, 16.0 * width**2 - 1.0, 12.0 * width**3 - width]) / width  # of g * width
     return float(roots.real[np.abs(roots.imag) < 1e-9 * (1 + np.abs(roots))].max())
@@ -107,6 +102,12 @@ def power_ema_rate(width: Width, updates: NonNegative[Number]) -> Array:
     Args:
       width: relative width, the standard deviation of the average over the number of updates.
       updates: number of updates before this one, n.
+
+    Returns:
+      float32, shaped like ``updates``; NaN where a traced argument is out of its range.
+
+    >>> [f"{rate:.4f}" for rate in power_ema_rate(0.1, jnp.array([0, 9, 999]))]
+    ['1.0000', '0.5667', '0.0079']
     """
     updates = jnp.asarray(updates, jnp.float32)
     rate = -jnp.expm1((power_ema_gamma(width) + 1) * jnp.log1p(-1 / (updates + 1)))
@@ -121,6 +122,12 @@ def update_ema(ema: dict[str, PyTree], params: PyTree, updates: NonNegative[Numb
       ema: averages made by :func:`init_ema`, of the structure and shapes of ``params``.
       params: tree of floating arrays.
       updates: number of updates before this one, n.
+
+    Returns:
+      The averages by name.
+
+    >>> update_ema(init_ema(jnp.zeros(1), (0.5,)), jnp.ones(1), 100)
+    {'0.5': Array([0.5], dtype=float32)}
     """
     for average_of in ema.values():
         check_like("ema", average_of, params=params)

@@ -1,23 +1,4 @@
-"""The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and a decay of the rate.
-
-Returns:
-  An optax transformation, or a learning rate as a function of the number of updates done.
-
->>> rates = lambda schedule, counts: [round(float(schedule(n)), 3) for n in counts]
->>> rates(learning_rate_schedule(1.0, 4, 104, 0.1), (0, 3, 4, 54, 104, 999))
-[0.25, 1.0, 1.0, 0.55, 0.1, 0.1]
->>> rates(learning_rate_schedule(1.0, 4, 104, decay_start=100), (0, 100, 400, 10_000))
-[0.25, 1.0, 0.5, 0.1]
->>> optimizer = make_optimizer(1e-3, warmup_steps=10, total_steps=100)
->>> params = {"kernel": jnp.ones((2, 2))}
->>> updates, _ = optimizer.update(params, optimizer.init(params), params)
->>> round(float(updates["kernel"][0, 0]), 6)  # a tenth of the peak: the first of ten warm-up steps
--0.0001
->>> optimizer, params = projected(optax.sgd(1.0), lambda x: x / jnp.linalg.norm(x)), jnp.array([1.0, 0.0])
->>> updates, _ = optimizer.update(jnp.array([0.0, -1.0]), optimizer.init(params), params)
->>> optax.apply_updates(params, updates).round(3)
-Array([0.707, 0.707], dtype=float32)
-"""
+"""The optimiser: AdamW or Muon behind global-norm clipping, with linear warm-up and a decay of the rate."""
 
 import functools
 import math
@@ -55,6 +36,15 @@ def learning_rate_schedule(
       total_steps: updates until the end of the cosine; the rate is constant afterwards.
       final_fraction: rate at the end of the cosine as a fraction of the peak; 1 for a constant rate.
       decay_start: updates after which the rate is an inverse square root, at any ``total_steps``; None for the cosine.
+
+    Returns:
+      A function of the number of updates done.
+
+    >>> rates = lambda schedule, counts: [round(float(schedule(n)), 3) for n in counts]
+    >>> rates(learning_rate_schedule(1.0, 4, 104, 0.1), (0, 3, 4, 54, 104, 999))
+    [0.25, 1.0, 1.0, 0.55, 0.1, 0.1]
+    >>> rates(learning_rate_schedule(1.0, 4, 104, decay_start=100), (0, 100, 400, 10_000))
+    [0.25, 1.0, 0.5, 0.1]
 
     Source: Karras et al. 2024, for the inverse square root (https://arxiv.org/abs/2312.02696).
     """
@@ -107,6 +97,15 @@ def make_optimizer(
         ``conditioning`` or ``film`` in their names.
       betas: decay of Adam's averages of the gradient and of its square.
       decay_start: updates after which the rate is an inverse square root, at any ``total_steps``; None for the cosine.
+
+    Returns:
+      An optax transformation.
+
+    >>> optimizer = make_optimizer(1e-3, warmup_steps=10, total_steps=100)
+    >>> params = {"kernel": jnp.ones((2, 2))}
+    >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+    >>> round(float(updates["kernel"][0, 0]), 6)  # a tenth of the peak: the first of ten warm-up steps
+    -0.0001
 
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
     (https://kellerjordan.github.io/posts/muon); the scale is from Liu et al. 2025 (https://arxiv.org/abs/2502.16982)
@@ -168,6 +167,11 @@ def projected(
     Args:
       optimizer: an optax transformation.
       project: ``params -> params``, say :func:`scorekit.networks.normalise_weights`.
+
+    >>> optimizer, params = projected(optax.sgd(1.0), lambda x: x / jnp.linalg.norm(x)), jnp.array([1.0, 0.0])
+    >>> updates, _ = optimizer.update(jnp.array([0.0, -1.0]), optimizer.init(params), params)
+    >>> optax.apply_updates(params, updates).round(3)
+    Array([0.707, 0.707], dtype=float32)
     """
 
     def update(updates, state, params=None):

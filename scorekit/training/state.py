@@ -1,11 +1,4 @@
-"""The train state: all arrays that a training run carries from step to step.
-
->>> import jax
->>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
->>> isinstance(state, TrainState), int(state.step), int(state.skipped), list(state.ema)
-(True, 0, 0, ['0.99'])
->>> check_finite(state, limit=10)
-"""
+"""The train state: all arrays that a training run carries from step to step."""
 
 import jax.numpy as jnp
 import optax
@@ -29,6 +22,11 @@ class TrainState:
       key: PRNG key of the run; constant, step n draws from ``fold_in(key, n)``.
       skipped: steps skipped because loss or gradient was not finite, int32 scalar.
       skipped_in_a_row: number of consecutive skipped steps up to now, int32 scalar.
+
+    >>> import jax
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (0.99,))
+    >>> isinstance(state, TrainState), int(state.step), int(state.skipped), list(state.ema)
+    (True, 0, 0, ['0.99'])
     """
 
     step: Array
@@ -56,6 +54,10 @@ def init_state(
       optimizer: an optax transformation.
       ema_decays: decays of the averages to keep.
       ema_widths: relative widths of the power-function averages to keep.
+
+    >>> import jax
+    >>> int(init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1)).step)
+    0
     """
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -77,6 +79,9 @@ def check_finite(state: TrainState, limit: PositiveInt) -> None:
     Args:
       state: the state after a step.
       limit: number of consecutive skipped steps that raises.
+
+    >>> import jax
+    >>> check_finite(init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1)), limit=10)
     """
     in_a_row = int(state.skipped_in_a_row)
     if in_a_row >= limit:

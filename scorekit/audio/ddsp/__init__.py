@@ -8,15 +8,6 @@ at sample ``m hop``, and there are ``frames = 1 + ceil(length / hop)``, as in :m
 pitch from frame to frame. :func:`loudness` is computed from controls. :func:`note_controls` represents notes by their
 controls; its first :data:`PITCH_CHANNELS` channels are the pitch.
 
-Args:
-  f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate.
-  amplitudes: amplitudes of the partials ``(..., frames, K)``; those at or above half the sample rate are not played.
-  bands: magnitudes of the noise ``(..., frames, K)``, with a K >= 2 of their own, >= 0, at equally spaced frequencies
-    from 0 to half the sample rate, both included.
-
-Returns:
-  float32 arrays; of :func:`upsample`, :func:`exp_sigmoid` and :func:`reverberate` arrays of the type of their input.
-
 Source: Engel et al. 2020, "DDSP: Differentiable digital signal processing" (https://arxiv.org/abs/2001.04643).
 """
 

@@ -4,17 +4,6 @@ In a frame around sample ``m hop`` the partials are the sinusoids at ``k f0[m]``
 squares with the window as weights, so that partials which it does not separate are not counted twice. The phases of
 partials that are found at a nominal frequency advance by more or less than that frequency says: what remains is the
 deviation of the pitch, of every partial in units of its own number.
-
-Args:
-  x: sounds ``(..., length)``, finite.
-  window: samples of a frame, at least two periods of the lowest pitch, so that partials are told apart.
-
->>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
->>> found = Controls(*analyse(x, jnp.full(33, 440.0), 8000.0, 2))
->>> found.amplitudes[16].round(3).tolist()
-[0.5, 0.0]
->>> jax.jit(lambda x: refine_f0(x, 438.0, 8000.0))(x)[8].round(1)
-Array(440., dtype=float32)
 """
 
 from typing import Annotated, NamedTuple
@@ -39,6 +28,9 @@ class Controls(NamedTuple):
       amplitudes: amplitudes of the partials, ``(..., frames, K)``.
       phases: phases of the partials at the centres of the frames, in turns of a sine, ``(..., frames, K)``.
       bands: magnitudes of the noise, ``(..., frames, bands)``.
+
+    >>> Controls(amplitudes=jnp.ones((5, 3)), phases=jnp.zeros((5, 3)), bands=jnp.zeros((5, 9))).bands.shape
+    (5, 9)
     """
 
     amplitudes: Array
@@ -64,9 +56,17 @@ def analyse(
     white noise of unit variance has bands of 1. Partials at or above half the sample rate have amplitude 0.
 
     Args:
+      x: sounds ``(..., length)``, finite.
       f0: frequencies of the sounds at the frames, ``(..., frames)`` in Hz, > 0.
+      sample_rate: sample rate in Hz.
       count: number of partials.
       bands: number of noise bands, at most ``window / 4 + 1``.
+      hop: samples from one frame to the next.
+      window: samples of a frame, at least two periods of the lowest pitch, so that partials are told apart.
+
+    >>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
+    >>> analyse(x, jnp.full(33, 440.0), 8000.0, 2).amplitudes[16].round(3).tolist()
+    [0.5, 0.0]
 
     Source: least squares of sinusoids, Stylianou 2001, "Applying the harmonic plus noise model in concatenative speech
     synthesis".
@@ -135,9 +135,17 @@ def refine_f0(
     deviation of the note; a silent sound is an error.
 
     Args:
+      x: sounds ``(..., length)``, finite.
       f0: nominal frequencies of the sounds ``(...)`` in Hz, > 0 and below half the sample rate.
+      sample_rate: sample rate in Hz.
       partials: number of partials that are followed; those that half a semitone could turn by half a turn in a step are
         not, with steps of 8 ms those above 2,133 Hz.
+      hop: samples from one frame to the next.
+      window: samples of a frame, at least two periods of the lowest pitch, so that partials are told apart.
+
+    >>> x = 0.5 * jnp.sin(2 * jnp.pi * 440 * jnp.arange(2048) / 8000)
+    >>> refine_f0(x, 438.0, 8000.0)[8].round(1)
+    Array(440., dtype=float32)
 
     Source: the phase vocoder, Flanagan and Golden 1966, "Phase vocoder".
     """

@@ -40,6 +40,17 @@ def synthesise(
 
     Frequencies are interpolated linearly, amplitudes by Hann windows. The sound is linear in the amplitudes.
 
+    Args:
+      key: PRNG key.
+      f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate.
+      amplitudes: amplitudes of the partials ``(..., frames, K)``; those at or above half the sample rate are not
+        played.
+      bands: magnitudes of the noise ``(..., frames, K)``, K >= 2, >= 0, at equal spacing from 0 to half the sample
+        rate, included.
+      sample_rate: sample rate in Hz.
+      hop: samples from one frame to the next.
+      length: number of samples of the signal.
+
     >>> controls = jnp.full(5, 100.0), jnp.ones((5, 3)), jnp.zeros((5, 9))
     >>> synthesise(jax.random.key(0), *controls, 1000.0, 16, 64).shape
     (64,)
@@ -77,8 +88,10 @@ def note_controls(
 
     Args:
       length: number L of samples, a multiple of ``hop``.
+      sample_rate: sample rate in Hz.
       partials: number of partials.
       bands: number of noise bands, at most ``window / 4 + 1``.
+      hop: samples from one frame to the next.
       window: samples of a frame of the analysis, at least two periods of the lowest pitch.
       floor: number added to amplitudes and magnitudes; a full-scale sine has the amplitude 1.
       log_mean: typical mean of the logarithms.

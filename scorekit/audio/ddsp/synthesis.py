@@ -4,22 +4,6 @@ Phases of oscillators do not drift: they are accumulated in integers, as fractio
 of frequencies is wrong by several turns. Here each sample adds ``f0 / sample_rate`` turns, rounded to ``2^-32``, to an
 unsigned integer that wraps at a full turn; the phase of partial k is k times that integer, which wraps as well. The
 derivative with respect to the frequencies is the derivative of the exact sum.
-
->>> upsample(jnp.array([[0.0], [1.0], [0.0]]), 2, 4)[:, 0].tolist()
-[0.0, 0.5, 1.0, 0.5]
->>> [f"{a:.3f}" for a in exp_sigmoid(jnp.array([-2.0, 0.0, 10.0]))]
-['0.015', '0.405', '2.000']
->>> accumulate_phase(jnp.full(5, 250.0), 1000.0).tolist()
-[0.0, 0.25, -0.5, -0.25, 0.0]
->>> (harmonics(jnp.full(4, 250.0), jnp.array([0.5, 3.0]), 1000.0) + 0.0).round(3).tolist()  # one below 500 Hz
-[0.0, 0.5, 0.0, -0.5]
->>> filtered_noise(jax.random.key(0), jnp.ones((5, 9)), 100, 400).shape
-(400,)
->>> reverberate(jnp.array([1.0, 0.0, 2.0]), jnp.array([1.0, 0.5])).round(3).tolist()
-[1.0, 0.5, 2.0]
->>> sine = jnp.full(5, 100.0), jnp.ones((5, 1)), jnp.zeros((5, 9))
->>> round(float(jnp.exp(loudness(*sine, 1000.0)[0])), 3)
-0.707
 """
 
 import math
@@ -47,7 +31,15 @@ def upsample(
 
     Args:
       controls: controls ``(..., frames, C)``, with ``frames = 1 + ceil(length / hop)``.
+      hop: samples from one frame to the next.
+      length: number of samples of the signal.
       method: kind of interpolation: "linear", for frequencies, or "hann", for amplitudes.
+
+    Returns:
+      Controls ``(..., length, C)``.
+
+    >>> upsample(jnp.array([[0.0], [1.0], [0.0]]), 2, 4)[:, 0].tolist()
+    [0.0, 0.5, 1.0, 0.5]
     """
     check_signal("(..., frames, C)", controls=controls)
     controls = jnp.asarray(controls)
@@ -70,6 +62,12 @@ def exp_sigmoid(x: ArrayLike) -> Array:
 
     Args:
       x: real numbers, such as the output of a network.
+
+    Returns:
+      Amplitudes of the same shape.
+
+    >>> [f"{a:.3f}" for a in exp_sigmoid(jnp.array([-2.0, 0.0, 10.0]))]
+    ['0.015', '0.405', '2.000']
     """
     if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
         raise ValueError(f"x must be real, got {jnp.result_type(x)}")
@@ -87,6 +85,10 @@ def accumulate_phase(f0: ArrayLike, sample_rate: Positive[float]) -> Array:
 
     Args:
       f0: frequencies ``(..., length)`` in Hz, from 0 to half the sample rate.
+      sample_rate: sample rate in Hz.
+
+    >>> accumulate_phase(jnp.full(5, 250.0), 1000.0).tolist()
+    [0.0, 0.25, -0.5, -0.25, 0.0]
 
     Source: the phase accumulator of Tierney, Rader and Gold 1971, "A digital frequency synthesizer".
     """
@@ -104,6 +106,10 @@ def harmonics(f0: ArrayLike, amplitudes: Finite[ArrayLike], sample_rate: Positiv
     Args:
       f0: frequencies of the first partial ``(..., length)`` in Hz, from 0 to half the sample rate.
       amplitudes: amplitudes ``(..., length, K)``, or anything that broadcasts to it.
+      sample_rate: sample rate in Hz.
+
+    >>> (harmonics(jnp.full(4, 250.0), jnp.array([0.5, 3.0]), 1000.0) + 0.0).round(3).tolist()  # one below 500 Hz
+    [0.0, 0.5, 0.0, -0.5]
     """
     steps, smooth = _accumulate(f0, sample_rate)
     check_signal("(..., K)", amplitudes=amplitudes)
@@ -159,6 +165,19 @@ def filtered_noise(key: Key, bands: NonNegative[ArrayLike], hop: PositiveInt, le
     The impulse response of frame ``m`` is ``hann irfft(bands[m])``, of zero phase and ``2 (K - 1)`` taps; it filters
     the standard normal noise of the ``hop`` samples around sample ``m hop``, and the results are added. For constant
     bands the power spectrum is the one of the filter, ``|H|^2``.
+
+    Args:
+      key: PRNG key.
+      bands: magnitudes of the noise ``(..., frames, K)``, K >= 2, >= 0, at equal spacing from 0 to half the sample
+        rate, included.
+      hop: samples from one frame to the next.
+      length: number of samples of the signal.
+
+    Returns:
+      float32 noise ``(..., length)``.
+
+    >>> filtered_noise(jax.random.key(0), jnp.ones((5, 9)), 100, 400).shape
+    (400,)
     """
     check_signal("(..., frames, K)", bands=bands)
     bands = jnp.asarray(bands, jnp.float32)
@@ -181,6 +200,9 @@ def reverberate(x: ArrayLike, response: ArrayLike) -> Array:
     Args:
       x: the dry sound ``(..., length)``.
       response: the impulse response ``(..., taps)``, learned or recorded; ``response[0]`` is the direct sound.
+
+    >>> reverberate(jnp.array([1.0, 0.0, 2.0]), jnp.array([1.0, 0.5])).round(3).tolist()
+    [1.0, 0.5, 2.0]
     """
     check_signal(x=x)
     check_signal("(..., taps)", response=response)
@@ -210,7 +232,17 @@ def loudness(
     nepers: 1 is 8.7 dB.
 
     Args:
+      f0: frequencies of the first partial ``(..., frames)`` in Hz, from 0 to half the sample rate.
+      amplitudes: amplitudes of the partials ``(..., frames, K)``; those at or above half the sample rate are not
+        played.
+      bands: magnitudes of the noise ``(..., frames, K)``, K >= 2, >= 0, at equal spacing from 0 to half the sample
+        rate, included.
+      sample_rate: sample rate in Hz.
       floor: root mean square of silence; a full-scale sine has 0.707.
+
+    >>> sine = jnp.full(5, 100.0), jnp.ones((5, 1)), jnp.zeros((5, 9))
+    >>> round(float(jnp.exp(loudness(*sine, 1000.0)[0])), 3)
+    0.707
 
     Source: Engel et al. 2020 (https://arxiv.org/abs/2001.04643), loudness as a control, there A-weighted.
     """
