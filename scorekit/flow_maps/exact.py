@@ -54,8 +54,8 @@ class _ExactMap:
         check_state(x_t, t=t, s=s)
         check_axes(self.density.dim, x_t=x_t)
         start, end = ((self.schedule.alpha(u), self.schedule.sigma(u)) for u in (t, s))
-        closed = isinstance(self.density, Gaussian)
-        jump = self.density.chord if closed else functools.partial(_integrated, self.steps, self.density)
+        density = self.density
+        jump = density.chord if isinstance(density, Gaussian) else functools.partial(_integrated, self.steps, density)
         if jnp.ndim(t) or jnp.ndim(s):
             batch = jnp.shape(x_t)[:1]
             levels = jax.tree.map(lambda level: jnp.broadcast_to(level, batch), (start, end))
