@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import in_float64
 
 from scorekit import densities, flow_maps
 
@@ -20,22 +19,15 @@ def drawn(dim, *sizes, dtype=np.float32):
     return [jnp.asarray(rng.normal(size=(size, dim)) + 0.5 * shift, dtype) for shift, size in enumerate(sizes)]
 
 
-def check_scores(dim, dtype, tolerance):
-    x, data, samples = drawn(dim, 5, 7, 6, dtype=dtype)
-    w, v = jnp.arange(1.0, 8.0), jnp.arange(6.0, 0.0, -1.0)
-    bandwidth = 0.6 * dim**0.5
-    score = lambda points, weights: jax.vmap(jax.grad(smoothed(points, weights, bandwidth).log_density))(x)
-    drift = flow_maps.kernel_drift(x, data, samples, bandwidth, data_weights=w, sample_weights=v, kernel="gaussian")
-    np.testing.assert_allclose(drift / bandwidth**2, score(data, w) - score(samples, v), atol=tolerance)
-
-
-def test_gaussian_drift_is_the_difference_of_the_scores_of_smoothed_sets():
-    check_scores(64, np.float32, 1e-4)
-
-
-@in_float64
-def test_gaussian_drift_is_the_difference_of_scores_in_double_precision():
-    check_scores(2, np.float64, 1e-12)
+@pytest.mark.parametrize(("dim", "x64", "tolerance"), [(64, False, 1e-4), (2, True, 1e-12)])
+def test_gaussian_drift_is_the_difference_of_the_scores_of_smoothed_sets(dim, x64, tolerance):
+    with jax.enable_x64(x64):
+        x, data, samples = drawn(dim, 5, 7, 6, dtype=float)
+        w, v = jnp.arange(1.0, 8.0), jnp.arange(6.0, 0.0, -1.0)
+        width = 0.6 * dim**0.5
+        score = lambda points, weights: jax.vmap(jax.grad(smoothed(points, weights, width).log_density))(x)
+        drift = flow_maps.kernel_drift(x, data, samples, width, data_weights=w, sample_weights=v, kernel="gaussian")
+        np.testing.assert_allclose(drift / width**2, score(data, w) - score(samples, v), atol=tolerance)
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "laplace"])

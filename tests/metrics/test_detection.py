@@ -40,14 +40,8 @@ def test_metrics_match_scikit_learn(case):
     np.testing.assert_allclose(fpr, false[np.argmax(true >= 0.95 - 1e-12)], atol=1e-7)
 
 
-def test_auroc_of_exchanged_sets():
-    """AUROC is 1/2 for a set against itself and its complement for exchanged sets."""
-    in_scores, out_scores = CASES["ties"]
-    assert all_three(in_scores, in_scores)[0] == 0.5
-    np.testing.assert_allclose(
-        all_three(in_scores, out_scores)[0] + all_three(out_scores, in_scores)[0], 1.0, rtol=1e-6
-    )
-    assert metrics.auroc(jnp.arange(50_000.0), jnp.arange(50_000.0)) == 0.5  # the number of pairs is no int32
+def test_the_number_of_pairs_of_auroc_may_exceed_32_bits():
+    assert metrics.auroc(jnp.arange(50_000.0), jnp.arange(50_000.0)) == 0.5
 
 
 def test_bootstrap_interval_level():
