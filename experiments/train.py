@@ -33,19 +33,19 @@ from experiments.tasks import Asked, Setup, Task
 from experiments.tasks.small import needed_runs_named
 from experiments.tasks.task import Run
 from experiments.training import lock
-from experiments.training.hooks import profile
+from experiments.training.hooks import define_profile_flag, steps_to_profile
 from experiments.training.writers import show_pictures
 from scorekit.typing import PyTree
 
 _CONFIG, _WORKDIR = shared.config(), shared.new_workdir()
 shared.distributed()
-profile.define_flag()
+define_profile_flag()
 
 
 def main(config: Config) -> Path | None:
     start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
     task = tasks.named(config.task)
-    profile.wanted()  # is an error for steps that are not two numbers in order
+    steps_to_profile()  # is an error for steps that are not two numbers in order
     training.check(config)
     training.check_devices(config)
     with needed_runs_named(_CONFIG.value):

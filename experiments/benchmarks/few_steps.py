@@ -48,7 +48,7 @@ from experiments.tasks.flow_maps.distillation import TrainingTask
 from experiments.tasks.flow_maps.task import RECIPE, recipe_of
 from experiments.tasks.task import Run
 from experiments.training import build_optimizer
-from experiments.training.hooks import skip_limit
+from experiments.training.hooks import LOOKED_AT, check_steps
 from scorekit import flow_maps, metrics, training, tuning
 from scorekit.io import as_path, write_atomic
 from scorekit.networks import with_new_parameters
@@ -102,8 +102,8 @@ def train(task: TrainingTask, config: Config, run: Run, seconds: float) -> tuple
         jax.block_until_ready(state)
         spent += (time.process_time() - start) * (updates >= 2)
         updates += 1
-        if updates % skip_limit.EVERY == 0 or spent >= seconds:
-            skip_limit.check(state, options.skip_limit)
+        if updates % LOOKED_AT == 0 or spent >= seconds:
+            check_steps(state, options.skip_limit)
     return task.student(state.ema[str(options.ema_decays[0])]), {"updates": updates, "CPU seconds": round(spent)}
 
 

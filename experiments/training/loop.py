@@ -1,6 +1,7 @@
 """The training loop: from the newest checkpoint of a run to its last step, safe to stop at any moment."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,18 +12,23 @@ import optax
 from experiments.cli import interrupts
 from experiments.cli.config import Config
 from experiments.cli.progress import Progress
-from experiments.data.dataset import Dataset
-from experiments.models.devices import hold
+from experiments.data.dataset import Dataset, rows_of
+from experiments.models.devices import collect, everywhere, hold, spread
 from experiments.models.run_files import averaged
 from experiments.training import learning_rate
 from experiments.training.feeding import Clock, feed
-from experiments.training.hooks import Hook, Step, profile
-from experiments.training.hooks.checkpoint import Checkpoint, Snapshots
-from experiments.training.hooks.images import Images
-from experiments.training.hooks.log import Log
-from experiments.training.hooks.profile import Profile
-from experiments.training.hooks.signals import Signals
-from experiments.training.hooks.skip_limit import SkipLimit
+from experiments.training.hooks import (
+    Checkpoint,
+    Hook,
+    Images,
+    Log,
+    Profile,
+    Signals,
+    SkipLimit,
+    Snapshots,
+    Step,
+    steps_to_profile,
+)
 from experiments.training.run import Run, opened
 from scorekit import training
 from scorekit.typing import Key, PyTree
@@ -50,6 +56,20 @@ class Trainable(NamedTuple):
     ema: str = "none"
     draw: Callable[[Path, PyTree, int], Path] | None = None
     gathers: Collection[str] = ()
+
+
+def held_out_loss(prepare, loss, dataset: Dataset, limit: int | None = None):
+    """``params -> loss`` on up to ``limit`` (``dataset.max_held_out`` by default) test examples, always with the same
+    noise and times, which are read by the first call; ``prepare`` and ``loss`` are the functions of training."""
+    # prepared is an argument: as a constant XLA would compute with it
+    run = jax.jit(lambda params, prepared: collect(loss(params, spread(prepared))[0]).mean())
+
+    @functools.cache
+    def prepared():
+        few = rows_of(dataset.test, slice(dataset.max_held_out if limit is None else limit))
+        return jax.jit(prepare)(jax.random.key(0), few)
+
+    return lambda params: float(run(everywhere(params), prepared()))
 
 
 def fit(run: Run, model: Trainable, dataset: Dataset, hooks: Sequence[Hook]) -> PyTree:
@@ -113,7 +133,7 @@ def hooks_of(run: Run, model: Trainable, config: Config) -> list[Hook]:
         SkipLimit(options.skip_limit),
         Log(run, options.log_every, options.checkpoint_every, learning_rate(options)),
     ]
-    if (steps := profile.wanted()) is not None:
+    if (steps := steps_to_profile()) is not None:
         hooks.insert(0, Profile(run.workdir, *steps))
     if options.power_ema:
         every = options.snapshot_every or max(options.steps // 20, 1)

@@ -12,7 +12,7 @@ import pytest
 from programs import POINTS, end, fails, given, newest, overridden, run, start, succeeds, wait_until
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from experiments.training.hooks.log import SPEED
+from experiments.training.hooks import SPEED
 from experiments.training.writers import read_metrics
 
 STEPS, EVERY = 12, 4

@@ -34,7 +34,7 @@ from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.model import Model
 from experiments.tasks.diffusion.objectives import Denoising
 from experiments.training.feeding import feed
-from experiments.training.hooks import skip_limit
+from experiments.training.hooks import LOOKED_AT, check_steps
 from scorekit import times, training, weightings
 from scorekit.densities import spectra
 from scorekit.training import TrainState
@@ -125,8 +125,8 @@ def fit(config: Config, model: Model, dataset: Dataset, seeds: Sequence[int], la
             for step, batch in enumerate(batches, 1):
                 state, metrics = train_step(state, batch)
                 bar.update(step, metrics["loss"])
-                if step % skip_limit.EVERY == 0 or step == options.steps:
-                    skip_limit.check(state, options.skip_limit)
+                if step % LOOKED_AT == 0 or step == options.steps:
+                    check_steps(state, options.skip_limit)
         yield state
 
 

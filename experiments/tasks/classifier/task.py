@@ -21,8 +21,7 @@ from experiments.tasks import task
 from experiments.tasks.classifier import model as classifier
 from experiments.tasks.classifier.model import Curve
 from experiments.training import build_optimizer, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 
 FIELDS = task.fields("classifier", data.KINDS, **classifier.FIELDS)
 OPENED_BY = "is a classifier; name it as --config.rules.classifier.workdir=… with the --workdir of a model"

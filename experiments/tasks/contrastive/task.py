@@ -25,8 +25,7 @@ from experiments.tasks import task
 from experiments.tasks.contrastive import embeddings
 from experiments.tasks.contrastive.embeddings import DUAL_ENCODERS, Encoder
 from experiments.training import build_optimizer, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 from scorekit.losses.contrastive import contrastive_loss
 from scorekit.metrics import retrieval_accuracy
 from scorekit.typing import Array, Key, PyTree

@@ -12,10 +12,9 @@ from experiments.data.dataset import Dataset
 from experiments.data.transforms import AUGMENTATION
 from experiments.models import choices
 from experiments.models.networks import NETWORKS
-from experiments.tasks.diffusion.couplings import COUPLINGS
 from experiments.tasks.diffusion.guidance import NO_EXTRAS, RULES, Extras, Rules, takes
 from experiments.tasks.diffusion.model import Model
-from experiments.tasks.diffusion.objectives import OBJECTIVES
+from experiments.tasks.diffusion.objectives import COUPLINGS, OBJECTIVES
 from experiments.tasks.diffusion.sampling import Sampler
 from experiments.tasks.diffusion.solvers import GRIDS, SOLVERS
 from scorekit import schedules, solvers, tuning

@@ -16,8 +16,8 @@ from experiments.data.images import ImageSet
 from experiments.data.transforms import AUGMENTATION
 from experiments.models.networks import CAUSAL_DENOISERS, NETWORKS, fits, networks_of
 from experiments.tasks.diffusion.build import OF_A_SCORE, build_model, has_listed_times, make_sampler, untrained_nulls
-from experiments.tasks.diffusion.couplings import TRANSPORT
 from experiments.tasks.diffusion.guidance import RULES, Parts, compose, takes
+from experiments.tasks.diffusion.objectives import TRANSPORT
 from experiments.tasks.diffusion.sampling import Sampler
 from experiments.training import check_average
 from scorekit import times

@@ -1,15 +1,54 @@
 """The fields of a diffusion: its network, loss, sampler and guidance."""
 
+from experiments.cli.choices import Choice, Choices
 from experiments.cli.fields import FRACTION, NON_NEGATIVE, POSITIVE, Field, Section, Text
 from experiments.models import choices
 from experiments.models.networks import NETWORKS
 from experiments.models.run_files import SAMPLED
 from experiments.tasks.diffusion import guidance
-from experiments.tasks.diffusion.couplings import COUPLINGS
-from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
-from experiments.tasks.diffusion.objectives import OBJECTIVES
+from experiments.tasks.diffusion.objectives import COUPLINGS, OBJECTIVES
 from experiments.tasks.diffusion.solvers import GRIDS, SOLVERS
 from scorekit.arguments import Between, Count, Each, OneOf
+
+FLOW_MAPS = Choices(
+    {
+        "none": Choice(lambda: None, "A denoiser is trained."),
+        **{
+            name: f"experiments.tasks.flow_maps.losses:{name}"
+            for name in (
+                "adversarial",
+                "consistency_tuning",
+                "drifting",
+                "eulerian",
+                "improved_mean_flow",
+                "lagrangian",
+                "mean_flow",
+                "progressive",
+                "shortcut",
+                "stable_consistency",
+            )
+        },
+    },
+    "none",
+    """Trains a flow map in place of a denoiser (experiments.tasks.flow_maps.losses): the network gets the length of the
+    jump, ``sampling.solver.name=flow_map`` samples with it, and ``loss.weighting`` is not used.""",
+    bounds={
+        "base": Between(1, open="low"),
+        "channels": Count(1, 2**16),
+        "depth": Count(0, 20),
+        "diagonal": FRACTION,
+        "levels": Count(1, 20),
+        "normalise": POSITIVE,
+        "offset": POSITIVE,
+        "penalty": NON_NEGATIVE,
+        "power": NON_NEGATIVE,
+        "rate": POSITIVE,
+        "scale": POSITIVE,
+        "stages": Count(1, 20),
+        "warmup": Between(0, 1, "low"),
+    },
+)
+"""Flow maps by name, each of which is imported when a config names it."""
 
 MODEL_FIELDS = Section(
     noise_factor=Field(1.0, POSITIVE, """

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from experiments.data import conditions
-from experiments.tasks.diffusion.couplings import Coupling
-from experiments.tasks.diffusion.objectives import Objective
+from experiments.tasks.diffusion.objectives import Coupling, Objective
 from scorekit import denoisers
 from scorekit.io import preconditioning
 from scorekit.io.preconditioning import ClockInput, LogSNRInput, Preconditioning, TimestepInput

@@ -27,8 +27,7 @@ from experiments.tasks.diffusion.model import CRITIC, Model, at_params
 from experiments.tasks.diffusion.report import draw_losses, evaluation_tables, final_images, shows_maps
 from experiments.tasks.task import LEFT_OUT, Asked, Setup
 from experiments.training import build_optimizer, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 from scorekit.io import as_path
 from scorekit.typing import Key, PyTree
 

@@ -13,7 +13,7 @@ from experiments.cli.config import Config, require, require_field
 from experiments.data.conditions import SECTIONS
 from experiments.models import choices
 from experiments.models.conditioning import GUIDANCE, null_conditions
-from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
+from experiments.tasks.diffusion.fields import FLOW_MAPS
 from experiments.tasks.diffusion.model import CRITIC, Given, Model, by_name, initialise, takes_labels
 from experiments.tasks.flow_maps.losses import FlowMapLoss
 from scorekit import flow_maps

@@ -31,8 +31,7 @@ from experiments.tasks.flow_maps.distillation import TrainingTask, progressive, 
 from experiments.tasks.flow_maps.students import MAP_LOSSES, SECTIONS, config_of_student
 from experiments.tasks.task import Run, Setup, unchanged
 from experiments.training import build_optimizer
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable, train_network
+from experiments.training.loop import Trainable, held_out_loss, train_network
 from experiments.training.run import check_same
 from scorekit import flow_maps, training
 from scorekit.arguments import OneOf

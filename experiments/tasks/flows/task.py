@@ -13,8 +13,7 @@ from experiments.tasks.flows import metrics
 from experiments.tasks.flows import model as flows
 from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer, check_average, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 
 FIELDS = task.fields(
     "flow",

@@ -27,8 +27,7 @@ from experiments.tasks.latents import model as autoencoder
 from experiments.tasks.latents.latent_data import STATISTICS
 from experiments.tasks.latents.metrics import compression, measure
 from experiments.training import build_optimizer, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 from scorekit.io import as_path
 from scorekit.typing import PyTree
 

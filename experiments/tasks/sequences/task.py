@@ -12,8 +12,7 @@ from experiments.tasks.sequences import metrics, sampling
 from experiments.tasks.sequences import model as sequences
 from experiments.tasks.task import LEFT_OUT
 from experiments.training import build_optimizer, check_average, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 
 FIELDS = task.fields(
     "sequence",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from programs import give, succeeds
 
-from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
+from experiments.tasks.diffusion.fields import FLOW_MAPS
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import scorekit
 from experiments.reporting import report
 from experiments.reporting.grids import grid
 from experiments.reporting.report import ConfigSection, Figure, Heading, Text
-from experiments.reporting.tables import Table
+from experiments.reporting.tables import Table, table_as_html
 
 
 @pytest.fixture
@@ -44,6 +44,8 @@ def test_a_report_embeds_every_section_in_one_file_with_all_text_escaped(page, t
     assert (texts("dt"), texts("dd")) == ([evil, "bits/dim"], [evil, "2.346"])
     assert (texts("th"), texts("td")) == ([evil, "accuracy"], [evil, "0.9877"])
     assert texts("figcaption") == [evil, evil]  # of the figure and of the table
+    assert '<td class="number">1<' in (row := table_as_html(Table(["count", "done"], [[1, True]])))
+    assert "<td>yes<" in row
     text = (tmp_path / "run" / "report.html").read_text()
     ((alt, image),) = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', text)
     assert (html.unescape(alt), base64.b64decode(image)) == (evil, png.read_bytes())

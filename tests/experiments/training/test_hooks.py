@@ -13,16 +13,22 @@ from jax.experimental import multihost_utils
 from programs import error_of, give, separate_flags
 
 from experiments.cli.endings import ProgramError
-from experiments.training.hooks import Step, profile
-from experiments.training.hooks.signals import EVERY, Signals
-from experiments.training.hooks.skip_limit import SkipLimit
+from experiments.training.hooks import (
+    ASKED_AFTER,
+    Profile,
+    Signals,
+    SkipLimit,
+    Step,
+    define_profile_flag,
+    steps_to_profile,
+)
 from scorekit import training
 
 
 @pytest.fixture
 def steps(request):
     with separate_flags():
-        profile.define_flag()
+        define_profile_flag()
         give(profile_steps=request.param)
         yield request.param
 
@@ -42,7 +48,7 @@ def test_the_named_steps_are_traced(steps, last, expected, tmp_path, monkeypatch
     calls, folders = [], []
     monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: folders.append(folder) or calls.append("start"))
     monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
-    hook = profile.Profile(tmp_path, *profile.wanted())
+    hook = Profile(tmp_path, *steps_to_profile())
     hook.start(SimpleNamespace(step=0))
     for step in range(1, last + 1):
         calls.append(step)
@@ -54,7 +60,7 @@ def test_the_named_steps_are_traced(steps, last, expected, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("steps", ["3:2", "0:2", "5", "a:b", ""], indirect=True)
 def test_two_steps_in_order_are_needed(steps):
-    assert f"--profile_steps={steps}: must be two steps in order" in error_of(profile.wanted)
+    assert f"--profile_steps={steps}: must be two steps in order" in error_of(steps_to_profile)
 
 
 @pytest.mark.parametrize(("limit", "ends_at"), [(3, 9), (12, 20), (25, None)])
@@ -89,8 +95,8 @@ def test_several_processes_agree_on_a_signal_every_few_steps(monkeypatch, capsys
     monkeypatch.setattr(multihost_utils, "process_allgather", gather)
     signals = Signals(lambda: None)
     others[0] = 15
-    assert [signals.stop(step) for step in range(1, 2 * EVERY)] == [step == EVERY for step in range(1, 2 * EVERY)]
+    assert [step for step in range(1, 2 * ASKED_AFTER) if signals.stop(step)] == [ASKED_AFTER]
     assert asked == [0]
     with pytest.raises(SystemExit, match="143"):
-        signals.leave(EVERY)
-    assert f"stopped at step {EVERY} and saved" in capsys.readouterr().out
+        signals.leave(ASKED_AFTER)
+    assert f"stopped at step {ASKED_AFTER} and saved" in capsys.readouterr().out

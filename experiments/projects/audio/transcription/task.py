@@ -18,8 +18,7 @@ from experiments.reporting.report import Heading
 from experiments.reporting.run_report import Findings
 from experiments.tasks import task
 from experiments.training import build_optimizer, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 from scorekit.io import as_path
 
 FIELDS = task.fields(

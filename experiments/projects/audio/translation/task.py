@@ -19,8 +19,7 @@ from experiments.reporting.run_report import Findings
 from experiments.reporting.tables import metrics_table
 from experiments.tasks import task
 from experiments.training import build_optimizer, loop
-from experiments.training.held_out import held_out_loss
-from experiments.training.loop import Trainable
+from experiments.training.loop import Trainable, held_out_loss
 from scorekit.io import as_path
 from scorekit.networks import TranslationNetwork
 

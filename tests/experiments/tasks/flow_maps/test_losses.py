@@ -15,7 +15,7 @@ from experiments.configs.points import mixture_2d
 from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion.build import build_model
-from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
+from experiments.tasks.diffusion.fields import FLOW_MAPS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.flow_maps.model import guided_velocity
 from scorekit import densities, flow_maps, schedules, times, training

@@ -16,7 +16,7 @@ from experiments.models.conditioning import GUIDANCE
 from experiments.tasks.diffusion import checks
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.diffusion.build import build_model, build_rules, build_sampler, build_schedule, make_sampler
-from experiments.tasks.diffusion.flow_maps import FLOW_MAPS
+from experiments.tasks.diffusion.fields import FLOW_MAPS
 from experiments.tasks.diffusion.guidance import make_guided
 from experiments.tasks.diffusion.loss import make_prepare
 from experiments.tasks.flow_maps import distillation, students
