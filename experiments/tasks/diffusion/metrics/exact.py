@@ -62,7 +62,7 @@ def exact_bits(config: Config, model: Any, dataset: Dataset, params: PyTree) -> 
     Discrete data are dequantised uniformly, within bins centred at the values of :func:`scorekit.data.to_unit`.
     """
     options, bins, dim, schedule = config.evaluation, dataset.bins, math.prod(model.shape), model.schedule
-    t_min, t_max = likelihood_ends(schedule, model.bins)
+    t_min, t_max = likelihood_ends(schedule, bins)
     kind: Literal["exact", "rademacher"] = "exact" if dim <= FEW_VALUES else "rademacher"
     wider = 1.0 if bins is None else bins / (bins - 1)  # the network's scale: the outermost bins are at -1 and 1
 

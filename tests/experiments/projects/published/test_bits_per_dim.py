@@ -46,6 +46,8 @@ def test_the_figures_of_foreign_weights_are_those_of_their_density(weights, tmp_
     assert abs(found["exact"]["total"] - (nats.mean() / math.log(2) - math.log2(width))) < 0.01
     assert found["exact"]["offset"] == pytest.approx(math.log2(dataset.bins / 2))
     assert found["exact"]["dequantisation"] == "uniform"
+    schedule, t_min = schedules.Cosine(), found["exact"]["t_min"]  # where a bin is eight deviations of the noise wide
+    assert float(schedule.sigma(t_min) / schedule.alpha(t_min)) == pytest.approx(width / 8, rel=1e-3)
     assert found["bound"]["total"] > found["exact"]["total"]
     assert "uniform: a bound on the probability of the integers" in printed
 
