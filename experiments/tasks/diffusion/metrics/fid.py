@@ -43,11 +43,9 @@ class InceptionMetrics(NamedTuple):
         return {f"Inception/{name}": value for name, value in (rows | self.provenance).items()}
 
 
-def prepare(config: Config, dataset: Dataset) -> tuple[Extractor, Reference] | None:
-    """Reads the weights of the network and the reference; None where the config has no weights."""
+def prepare(config: Config, dataset: Dataset) -> tuple[Extractor, Reference]:
+    """Reads the weights of the network and the reference."""
     options = config.evaluation.fid
-    if options.weights is None:
-        return None
     given = f"config.evaluation.fid.weights={options.weights}"
     extract = Extractor(options.weights, options.resize, given)
     if options.reference is not None:

@@ -20,11 +20,13 @@ from experiments.models.samples import Generate, PartialSamples
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
 from experiments.tasks.diffusion.metrics import compared
 from experiments.tasks.diffusion.metrics.exact import ExactBits, exact_bits, likelihood_ends
-from experiments.tasks.diffusion.metrics.fid import InceptionMetrics, inception_metrics, prepare
 from experiments.tasks.diffusion.model import Model
 from scorekit import likelihood, losses
 from scorekit import times as time_samplers
 from scorekit.typing import PyTree
+
+FID = "experiments.tasks.diffusion.metrics.fid"
+"""The module of the FID, imported for a config that names weights of its network."""
 
 
 class Bound(NamedTuple):
@@ -61,7 +63,7 @@ class Evaluation(NamedTuple):
       caption: explanation of the metrics of ``rows``.
       bound: the variational bound; None for a coupling of data and noise that has none.
       loss_by_noise_level: the eps-MSE on training and held-out data.
-      inception: FID and what belongs to it; None without weights of the network.
+      inception: FID and what belongs to it, ``InceptionMetrics``; None without weights of the network.
       exact: the exact likelihood, None if not requested.
     """
 
@@ -69,7 +71,7 @@ class Evaluation(NamedTuple):
     caption: str
     bound: Bound | None
     loss_by_noise_level: dict[str, losses.Binned]
-    inception: InceptionMetrics | None = None
+    inception: Any = None
     exact: ExactBits | None = None
 
     def values(self) -> dict[str, Any]:
@@ -100,10 +102,14 @@ def evaluate(
     """
     if exact and model.coupling is not None and model.coupling.starts_at_map:
         raise ConfigError("--bits_per_dim: a model of loss.coupling.name=bridge has no likelihood")
-    prepared = prepare(config, dataset)
+    measures_fid = config.evaluation.fid.weights is not None
+    prepared = named_object(f"{FID}:prepare")(config, dataset) if measures_fid else None
     params, scorer = everywhere(params), scorer_of(dataset)
     rows = sample_metrics(config, model, dataset, scorer, params, generate, partial)
-    inception = prepared and inception_metrics(config, dataset, params, generate, prepared, partial)
+    inception = None
+    if prepared is not None:
+        inception_metrics = named_object(f"{FID}:inception_metrics")
+        inception = inception_metrics(config, dataset, params, generate, prepared, partial)
     parts = {"training data": dataset.train, "held-out data": dataset.test}
     num = dataset.num_samples(config.evaluation.num_samples)
     counts = f"Real test data: {dataset.held_out():,} {dataset.unit}; samples: {num:,}."

@@ -5,13 +5,11 @@ A small network stands for the Inception network, which has the tests of its pac
 
 import re
 
-import flax.linen as nn
-import jax
 import numpy as np
 import pytest
+import small_inception
 from parameters import random_params
-from PIL import Image
-from programs import fails, succeeds
+from small_inception import CHECKSUM, IMAGES
 
 from experiments import data
 from experiments.cli.config import ConfigError
@@ -22,32 +20,11 @@ from experiments.tasks.diffusion.build import build_model, make_sampler
 from experiments.tasks.diffusion.metrics import fid, inception
 from experiments.tasks.diffusion.report import inception_tables
 from scorekit import metrics
-from scorekit.io.formats.inception import Loaded
-
-SMALL = {"2048": 5, "spatial": 4, "logits_unbiased": 3}
-CHECKSUM = "0" * 64
-IMAGES = np.random.default_rng(0).integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
-
-
-class Projection(nn.Module):
-    """A random projection of every ninth pixel."""
-
-    @nn.compact
-    def __call__(self, x):
-        flat = x[:, ::9, ::9].reshape(x.shape[0], -1)
-        return {name: nn.Dense(width, name=name)(flat) for name, width in SMALL.items()}
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A path of weights; the network that is loaded from it is the small one."""
-    params = Projection().init(jax.random.key(0), np.zeros((1, 299, 299, 3)))["params"]
-    load = lambda path: Loaded(Projection(), params, CHECKSUM)
-    monkeypatch.setattr(inception.inception, "load", load)
-    monkeypatch.setattr(inception, "SIZES", SMALL)
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(b"")
-    return path
+    return small_inception.install(monkeypatch, tmp_path)
 
 
 @pytest.fixture
@@ -102,24 +79,6 @@ def test_references_that_do_not_fit_are_named(extract, tmp_path, arrays, message
     np.savez(tmp_path / "reference.npz", **arrays)
     with pytest.raises(ConfigError, match=f"reference: .*{message}"):
         read(tmp_path / "reference.npz", extract)
-
-
-def test_the_statistics_of_a_folder_are_written(small, tmp_path):
-    for i, image in enumerate(IMAGES):
-        Image.fromarray(image).save(tmp_path / f"{i:02d}.png")
-    out = tmp_path / "reference.npz"
-    wanted = [f"--data={tmp_path}", f"--weights={small}", f"--out={out}", "--features=4", "--resize=torch"]
-    printed = succeeds("projects.published.reference_statistics", *wanted)
-    assert f"20 images, resize torch, weights {CHECKSUM}" in printed
-    extract = inception.Extractor(str(small), "torch", "")
-    with np.load(out) as file:
-        np.testing.assert_allclose(file["sigma"], np.cov(extract.of_bytes(IMAGES)[:, :5], rowvar=False), rtol=1e-4)
-        assert file["features"].shape == (4, 5)
-        assert file["mu_s"].shape == (4,)
-    err = fails(
-        "projects.published.reference_statistics", *wanted[1:], "--overwrite", "--data=no_such_set", at_once=False
-    )
-    assert err.startswith("error: --data=no_such_set: ")
 
 
 class Killed(Exception):
