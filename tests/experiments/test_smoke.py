@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from programs import captioned_squares, fails, given, overridden, succeeds
+from programs import fails, given, overridden, succeeds
 
 TASKS = {
     "diffusion": "images/digits",
@@ -13,7 +13,6 @@ TASKS = {
     "posterior": "posterior/two_moons",
     "classifier": "images/digits_classifier",
     "autoencoder": "latents/digits_latent",
-    "dual_encoder": "projects/text/configs/contrastive",
     "student": "distil",
 }
 DRAWN = ("diffusion", "sequence", "flow", "student")
@@ -23,16 +22,13 @@ DRAWN = ("diffusion", "sequence", "flow", "student")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where the runs of all tasks are, by their names."""
-    return captioned_squares(tmp_path_factory.mktemp("runs"))
+    return tmp_path_factory.mktemp("runs")
 
 
 def training(task, folder, fields=""):
     config = given(TASKS[task])
     if task == "student":
         config = [f"{config[0]}:{folder}/diffusion,progressive"]
-    if task == "dual_encoder":
-        own = f"data.name=folder data.path={folder}/pictures data.image_size=8 data.image_mode=RGB data.augment=None"
-        fields = f"{own} conditions.captions.encoder={folder}/encoder.npz training.batch_size=4 {fields}"
     return ["train", "--smoke", *config, *overridden(fields), f"--workdir={folder}/{task}"]
 
 

@@ -42,6 +42,9 @@ def test_encoders_are_trained_continued_and_opened(runs, tmp_path):
     np.testing.assert_allclose(encoder.embed_pictures(x.repeat(2, 1).repeat(2, 2)), images, atol=1e-5)
     with pytest.raises(ValueError, match="H a multiple or a divisor of 8"):
         encoder.embed_pictures(np.zeros((1, 12, 12, 3)))
+    succeeds("evaluate", f"--workdir={tmp_path / 'run'}")
+    again = json.loads((tmp_path / "run" / "evaluation_4.json").read_text())
+    assert again["held-out data"]["chance, R@1"] == 0.375
     assert "has embeddings and draws nothing" in fails("sample", f"--workdir={tmp_path / 'run'}", at_once=False)
 
 
