@@ -1,16 +1,14 @@
-"""Density distillation against the closed form for Gaussians, and a student that becomes its teacher."""
+"""Density distillation against the closed form for Gaussians, and the scales of a student."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from scorekit import autoregressive as ar
-from scorekit.densities import gaussian
 from scorekit.networks.flows import AutoregressiveFlow
 
-LENGTH = 6
+KEY, LENGTH = jax.random.key(1), 6
 TEACHER = ar.ar_process([0.9, -0.5], 0.7)
 
 
@@ -53,32 +51,12 @@ def test_the_mean_over_latents_is_the_divergence_of_gaussians(x64):
 
 
 @pytest.mark.slow
-def test_a_student_becomes_its_teacher_and_draws_all_positions_at_once():
-    flow = AutoregressiveFlow(channels=16, depth=3, cycle=3, layers=2, parallel="sampling", alternate=False)
-    z = jax.random.normal(jax.random.key(0), (128, LENGTH, 1))
-    params = jax.jit(flow.init)(jax.random.key(1), z)
-    optimizer = optax.adam(1e-2)
-
-    def loss(params, z):
-        x, log_scale = flow.apply(params, z, method="scales")
-        return ar.density_distillation_loss(TEACHER, x, z, log_scale).mean()
-
-    @jax.jit
-    def train(params):
-        def step(carry, key):
-            params, state = carry
-            value, gradient = jax.value_and_grad(loss)(params, jax.random.normal(key, z.shape))
-            updates, state = optimizer.update(gradient, state)
-            return (optax.apply_updates(params, updates), state), value
-
-        start = params, optimizer.init(params)
-        return jax.lax.scan(step, start, jax.random.split(jax.random.key(2), 300))
-
-    (trained, _), values = train(params)
-    assert values[0] > 0.5
-    assert values[-20:].mean() < 0.02
-    x, log_scale = flow.apply(trained, z, method="scales")
-    np.testing.assert_allclose(x, flow.apply(trained, z, method="inverse")[0])
-    exact = gaussian(jnp.zeros(LENGTH), covariance=jnp.asarray(teacher_covariance()))
-    own = -0.5 * jnp.square(z).sum((1, 2)) - 0.5 * LENGTH * np.log(2 * np.pi) - log_scale.sum((1, 2))
-    assert abs(float((own - exact.log_density(x[..., 0])).mean())) < 0.05  # an independent estimate of the divergence
+def test_scales_of_a_flow_are_those_of_its_inverse():
+    flow = AutoregressiveFlow(channels=8, depth=3, cycle=3, layers=2, parallel="sampling", alternate=False)
+    z, rng = jax.random.normal(jax.random.key(0), (5, LENGTH, 1)), np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape), jax.jit(flow.init)(KEY, z))
+    x, log_scale = flow.apply(params, z, method="scales")
+    inverse, log_det = flow.apply(params, z, method="inverse")
+    np.testing.assert_allclose(x, inverse, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(log_scale.sum((1, 2)), log_det, rtol=1e-5, atol=1e-5)
+    assert np.abs(log_scale).max() > 0.01
