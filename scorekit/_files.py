@@ -40,6 +40,9 @@ _DEPTH = 100
 def regular_file(path: str | os.PathLike[str]) -> Path:
     """The path of a regular file after links are resolved: no folder, pipe, socket or device.
 
+    Args:
+      path: local path.
+
     >>> regular_file("/dev/zero")
     Traceback (most recent call last):
     ValueError: /dev/zero: must be a regular file, it is a device
@@ -55,6 +58,7 @@ def read_file(path: str | os.PathLike[str], *, limit: int = _FREE) -> bytes:
     """The content of a regular file.
 
     Args:
+      path: local path.
       limit: largest number of bytes.
 
     >>> read_file(__file__, limit=10)  # doctest: +ELLIPSIS
@@ -72,6 +76,7 @@ def check_unpacked(name: str, unpacked: int, packed: int) -> None:
     """Validates that a file does not unpack to far more than it holds: 256 MiB, or 100 times its bytes.
 
     Args:
+      name: subject of the error message, such as the file.
       unpacked: number of bytes in memory.
       packed: number of bytes in the file.
 
@@ -108,6 +113,7 @@ def parse_json(content: str | bytes, name: str | os.PathLike[str], *, finite: bo
 
     Args:
       content: text, or its bytes.
+      name: subject of the error message, such as the file.
       finite: whether NaN and infinities, which are not JSON, are errors.
 
     >>> parse_json("[1, 2]", "a.json")

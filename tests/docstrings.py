@@ -1,7 +1,7 @@
 """What is wrong with the ``__all__`` of a module and with the docstrings of what is in it.
 
 A complete docstring has one line of summary, ``Args:`` (of a class its fields, also as ``Attributes:``), ``Returns:``
-where the summary names neither the result nor its shape, an example, and an equation where it names a ``Source:``. What
+of several values where the summary does not name them, an example, and an equation where it names a ``Source:``. What
 a family of functions shares may stand once, in the docstring of their module, or of its package: arguments, result,
 example.
 """
@@ -28,6 +28,7 @@ PROTOCOL_METHODS = {
     "autoregressive.Conditional": "num_outputs log_prob sample zeros",
     "flax.linen.Module": "setup",
     "arguments.Bound": "allows holds check outside inside",
+    "io.formats": "recognises attributes",
 }
 """Methods of documented protocols: an implementation needs one line, which it may inherit."""
 
@@ -90,9 +91,11 @@ def parameters(function, *, method: bool) -> list[str]:
     return names[1:] if method and names[:1] in (["self"], ["cls"]) else names
 
 
-def returns(function) -> bool:
+def needs_returns(function) -> bool:
+    """Whether a function returns several values without names, which its summary does not list as "this and that"."""
     annotation = inspect.signature(function).return_annotation
-    return annotation not in (None, "None", "NoReturn", inspect.Signature.empty)
+    several = getattr(annotation, "__origin__", None) is tuple and annotation.__args__[-1] is not ...
+    return several and " and " not in (inspect.getdoc(function) or "").partition("\n\n")[0]
 
 
 def lacks(
@@ -121,7 +124,7 @@ def incomplete_function(function, *, method: bool = False, example: str = "", eq
     needed = parameters(function, method=method)
     wrong = lacks(parts, needed, where=("Args",), allowed=frozenset(), shared=shared)
     stated = any(p.get(name, "").strip() for p in (parts, shared) for name in ("Returns", "Yields"))
-    if returns(function) and not stated and not re.match(RESULT, docstring):
+    if needs_returns(function) and not stated and not re.match(RESULT, docstring):
         wrong.append("no Returns")
     by_family = re.search(rf"^(>>>|\.\.\.).*\b{function.__name__}\b", family, re.MULTILINE)
     if ">>>" not in docstring and not by_family and not re.search(rf"\.{function.__name__}\b", example):
@@ -208,5 +211,7 @@ def undocumented(module: ModuleType, name: str, *, equation: bool = True) -> lis
     if inspect.isclass(thing):
         return incomplete_class(thing)
     if inspect.isroutine(inspect.unwrap(thing)):
+        if thing.__module__.startswith("scorekit.io.formats.") and name in PROTOCOL_METHODS["io.formats"].split():
+            return [] if inspect.getdoc(thing) else ["no docstring"]
         return incomplete_function(thing, equation=equation)
     return [] if constant_is_documented(module, name) else ["no docstring under it"]

@@ -13,9 +13,6 @@
 
 TensorFlow Datasets is imported by the functions of sets (:func:`load`, :func:`open_images`) only,
 grain by :func:`stream`, Pillow by the pictures of :func:`folder` and :func:`tar`, and by :func:`read_picture`.
-
-Returns:
-  The set, source, batches, arrays or notes.
 """
 
 from typing import TYPE_CHECKING

@@ -26,9 +26,6 @@ this implementation decides:
 * resampling: Keys's cubic convolution of the image mirrored at its edge pixels, which is exact where pixels fall on
   pixels (flips, quarter turns of square images, whole translations), where the paper takes longer wavelet filters.
 
-Returns:
-  Images of the shape and dtype of ``x``; of :func:`edm_augment` also labels ``(B, 9)`` in float32.
-
 >>> x = jnp.arange(3.0).reshape(1, 1, 3, 1)
 >>> random_flip(jax.random.key(0), x, probability=1.0).ravel().tolist()
 [2.0, 1.0, 0.0]

@@ -2,9 +2,6 @@
 
 What the inputs and the output of a network mean is in :mod:`~scorekit.io.preconditioning`; the files and layouts that
 are read are in :mod:`~scorekit.io.reading`, :mod:`~scorekit.io.tensors` and :mod:`~scorekit.io.formats`.
-
-Returns:
-  The network with its parameters and the meaning of its inputs and outputs; tensors and values of files by name.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,5 @@
 """Paths of this machine and of buckets; atomic writes: readers never see a partially written file; checked reads.
 
-Returns:
-  The path, whether it is of a bucket, or the content of the file.
-
 >>> in_bucket("gs://bucket/run"), in_bucket("runs/digits")
 (True, False)
 >>> as_path("runs/digits").name, str(as_path("gs://bucket/run") / "config.json")

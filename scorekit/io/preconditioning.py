@@ -13,9 +13,6 @@ preconditioning input            noise input                    output
 :func:`flow`    ``x_t``          ``1000 t``                     ``eps - x0``
 =============== ================ ============================== ===================
 
-Returns:
-  The meaning of a network's inputs and output.
-
 >>> noise_input = lambda found, t: round(float(found.noise_input(found.schedule.log_snr(t))), 3)
 >>> noise_input(ddpm("squaredcos_cap_v2"), 250 / 999), noise_input(vp(), 0.5)
 (250.0, 499.5)

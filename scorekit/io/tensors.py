@@ -1,11 +1,4 @@
-"""Foreign tensors by name: each is taken once, in the layout of Flax, and none may be missing or left over.
-
-Args:
-  name: name of a tensor, or of a part of the network, below the prefix.
-
-Returns:
-  A tensor, the tensors of a part, a shape, or the parameters of a layer: ``kernel`` or ``scale``, and ``bias``.
-"""
+"""Foreign tensors by name: each is taken once, in the layout of Flax, and none may be missing or left over."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -53,19 +46,31 @@ class Tensors:
         return (name[len(self.prefix) :] for name in self._named if name.startswith(self.prefix))
 
     def under(self, name: str) -> "Tensors":
-        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here."""
+        """The tensors whose names start with ``name`` and a dot; what is taken from them counts as taken here.
+
+        Args:
+          name: name of a tensor, or of a part of the network, below the prefix.
+        """
         inner = Tensors(self._named, self.source, f"{self.prefix}{name}.")
         inner._taken = self._taken
         return inner
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor, in PyTorch's layout; the tensor is not taken."""
+        """The shape of a tensor, in PyTorch's layout; the tensor is not taken.
+
+        Args:
+          name: name of a tensor, or of a part of the network, below the prefix.
+        """
         if name not in self:
             raise ValueError(f"{self.source} has no tensor {self.prefix + name!r}")
         return tuple(self._named[self.prefix + name].shape)
 
     def take(self, name: str) -> np.ndarray:
-        """A tensor in its own layout, float32 if it is floating."""
+        """A tensor in its own layout, float32 if it is floating.
+
+        Args:
+          name: name of a tensor, or of a part of the network, below the prefix.
+        """
         self.shape(name)
         self._taken.add(self.prefix + name)
         array = np.asarray(self._named[self.prefix + name])

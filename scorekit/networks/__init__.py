@@ -22,15 +22,13 @@ Attributes are checked when a network is made. An input or condition of the wron
 network is called, as is an attribute that does not fit another one or the input. Parameters, conditioning, norms,
 softmax and output are float32; ``dtype`` is the type of convolutions, projections and attention. Signals ``(B, L, C)``
 are treated like images, with kernels of 3 in place of 3 x 3. A dense map is resized to the first features, convolved
-and added to them; learned null tokens replace absent conditions. The output of a denoising
-or causal network is exactly zero at initialisation.
+and added to them; learned null tokens replace absent conditions. A network that is to have ``scalars`` is initialised
+with them. The output of a denoising or causal network is exactly zero at initialisation. On CPU, XLA stores activations
+despite ``remat``.
 
 The modules of networks with published sizes hold these as ``PRESETS``, and ``preset(name, **changes)`` of the class is
 the network of a name, without parameters, with some attributes changed;
 :mod:`~scorekit.networks.attention` holds the implementations of attention.
-
-Returns:
-  float32 arrays with the leading axis of the batch; :func:`features` returns them by the names of layers.
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -52,57 +50,6 @@ Returns:
 (2, 8)
 >>> ResidualUNet.preset("adm-imagenet-64-edm", dropout=0.0).channels
 192
-
-Args:
-  channels: channels of the first level.
-  multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
-  blocks: residual blocks per level of the encoder; the decoder has one more.
-  heads: number of attention heads.
-  attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
-  patch: side of the patches that are folded into the channels of the first level.
-  factors: downsampling factor between consecutive levels; empty for 2 everywhere.
-  attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
-  num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
-  vector_size: length C of a conditioning vector; None: no vector.
-  map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
-  map_size: features of a map with a row for each position; None: no map.
-  token_size: features of a conditioning token, of which there may be any number; None: no tokens.
-  encoder_blocks: residual blocks of the encoders of conditions; 0 for none.
-  scales: number n of further scales on which encoders of vectors and sets see every entry v, as
-    ``asinh(4^k v) / asinh(4^k)``, k = 1 … n: for observations whose spread varies by orders of magnitude.
-  data_channels: channels C of the data of an autoencoder.
-  latent_channels: channels of its latent.
-  outputs: features of the output at each position: parameters of a conditional distribution, such as
-    :attr:`scorekit.autoregressive.Categorical.num_outputs`.
-  num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
-  shifted: False: position i sees the input at i too, as a causal denoiser does, and inputs may have a noise level each
-    (:mod:`scorekit.forcing`).
-  state: state of a causal network after the position before, or of ``init_state``.
-  previous: last input, ``(B,)`` codes or ``(B, C)`` values, ignored at the first position; without the shift the input
-    at this one.
-  row: row of the map at this position, ``(B, map_size)``, or None.
-  batch: number B of sequences.
-  length: largest number L of positions.
-  dtype: dtype of the computation.
-  noise_scale: factor of the noise level; the default is for ``log_snr / 4``. With 1, as in most presets,
-    the network is called with the noise argument of the published one.
-  learned_variance: whether the network also predicts a variance: the output has twice the channels of ``x``, of which
-    the first half is the prediction.
-  divergence: whether the network also has a divergence head (:mod:`scorekit.flow_maps.divergence`), in the last
-    channels of the output, as many as those of ``x``.
-  dropout: rate of dropout before the last convolution of each residual block, active where ``apply`` is given a key:
-    ``rngs={"dropout": key}``.
-  remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation); on CPU,
-    XLA stores them anyway.
-  noise: noise level, scalar or ``(B,)``; of order one (for example ``log_snr / 4``, clipped).
-  labels: integer labels, scalar or ``(B,)``, or None.
-  vector: ``(B, C)``, a :class:`Masked`, or None.
-  dense_map: ``(B, *map_shape)``, of a causal network ``(B, L, map_size)``, a :class:`Masked`, or None.
-  scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``: of a flow map the length of the jump, a
-    guidance scale; or None. A network that is to have them is initialised with them.
-  x: images ``(B, H, W, C)``, signals ``(B, L, C)`` or vectors ``(B, D)``; an autoencoder's stride divides the sides.
-  z: latents ``(B, *latent_shape)`` of an autoencoder.
-  tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` for the tokens that are present, or None.
 """
 
 from typing import TYPE_CHECKING

@@ -44,7 +44,12 @@ class Published(Module):
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
-        """The published network of a name in ``PRESETS`` of its module, without parameters, with attributes changed."""
+        """The published network of a name in ``PRESETS`` of its module, without parameters, with attributes changed.
+
+        Args:
+          name: name of the network.
+          changes: other attributes, by name.
+        """
         if name not in cls.presets:
             raise ValueError(f"name must be one of {', '.join(cls.presets)}, got {name!r}")
         return cls(**{**cls.presets[name], **changes})

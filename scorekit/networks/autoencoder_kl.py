@@ -1,8 +1,5 @@
 """The autoencoder of latent diffusion, whose published weights many models of latents are trained with.
 
-Returns:
-  float32: latents ``(B, *latent_shape)``, images ``(B, H, W, C)`` or signals ``(B, L, C)``.
-
 >>> import jax
 >>> network = AutoencoderKL(channels=4, multipliers=(1, 2), blocks=1, groups=2, scaling_factor=0.5)
 >>> x = jnp.ones((2, 8, 8, 3))
@@ -88,11 +85,18 @@ class AutoencoderKL(LatentNetwork, Published):
     convolution upsamples. The lowest level ends, in the decoder begins, with self-attention between two blocks.
 
     Attributes:
+      data_channels: channels C of the data.
+      latent_channels: channels of the latent.
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level of the encoder; the decoder has one more.
       groups: groups of the norms, fewer where there are fewer channels.
-      middle_attention: whether the lowest level has attention.
       quant_convs: whether pointwise convolutions follow the encoder and precede the decoder.
+      middle_attention: whether the lowest level has attention.
       scaling_factor: factor of the latent, > 0; a number, or one for each channel.
       shift_factor: value subtracted from the latent before it is scaled, likewise.
+      dtype: dtype of the computation.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
     """
 
     data_channels: PositiveInt = 3
@@ -129,29 +133,41 @@ class AutoencoderKL(LatentNetwork, Published):
         return 2 ** (len(self.multipliers) - 1)
 
     def posterior(self, x: Array) -> Posterior:
-        """Mean and log-variance, clipped to [-30, 20], of the unscaled latent: float32 ``(B, *latent_shape)`` each, of
-        images ``(B, H, W, C)`` or signals ``(B, L, C)``."""
+        """Mean and log-variance, clipped to [-30, 20], of the unscaled latent: float32 ``(B, *latent_shape)`` each.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the stride divides their sides.
+        """
         h = self.encoder(self._checked_data(x))
         mean, log_variance = jnp.split(self.quant(h) if self.quant_convs else h, 2, axis=-1)
         return Posterior(mean, jnp.clip(log_variance, *_LOG_VARIANCE))
 
     def encode(self, x: Array, eps: Array | None = None) -> Array:
-        """Encodes images or signals, as :meth:`posterior` takes them: scaled latents, float32 ``(B, *latent_shape)``.
+        """Scaled latents, float32 ``(B, *latent_shape)``.
 
         Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the stride divides their sides.
           eps: standard normal, shaped like the latent, for a sample of the posterior; None for its mean.
         """
         posterior = self.posterior(x)
         return self.scale(posterior.mean if eps is None else posterior.sample(eps))
 
     def decode(self, z: Array) -> Array:
-        """Decodes scaled latents to data: images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32."""
+        """Decodes scaled latents to data: images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32.
+
+        Args:
+          z: scaled latents ``(B, *latent_shape)``.
+        """
         factor, shift = self._scale_and_shift()
         z = self._checked_latent(z) / factor + shift
         return self.decoder(self.post_quant(z) if self.quant_convs else z)
 
     def scale(self, z: Array) -> Array:
-        """``(z - shift_factor) scaling_factor``: from values of the posterior to values of :meth:`encode`, float32."""
+        """``(z - shift_factor) scaling_factor``: from values of the posterior to values of :meth:`encode`, float32.
+
+        Args:
+          z: latents of the posterior, ``(B, *latent_shape)``.
+        """
         factor, shift = self._scale_and_shift()
         return (z - shift) * factor
 
@@ -159,7 +175,11 @@ class AutoencoderKL(LatentNetwork, Published):
         return jnp.asarray(self.scaling_factor, jnp.float32), jnp.asarray(self.shift_factor, jnp.float32)
 
     def quantise(self, z: Array) -> Array:
-        """The identity: there are no codes."""
+        """The identity: there are no codes.
+
+        Args:
+          z: latents.
+        """
         return z
 
 

@@ -10,14 +10,6 @@ and passes the gradient of the loss with respect to ``e`` to ``x`` as if quantis
 straight-through estimator). Residual quantisation adds a code of each of M codebooks: every codebook quantises the
 residual of the sum so far.
 
-Args:
-  x: vectors ``(..., D)``, floating.
-  codes: codes ``(K, D)``, floating, K >= 1; ``(M, K, D)``, M >= 1, for M levels of residual quantisation.
-  index: indices of codes, integers of any shape.
-
-Returns:
-  int32 indices and counts; floating losses and perplexities.
-
 >>> x, codes = jnp.array([[0.8, 0.0], [0.1, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]])
 >>> nearest_code(x, codes).tolist(), code_counts(jnp.array([[0, 2], [2, 2]]), 3).tolist()
 ([1, 0], [1, 0, 3])
@@ -72,6 +64,10 @@ def nearest_code(x: ArrayLike, codes: ArrayLike) -> Array:
     """The index of the nearest code, ``argmin_k |x - e_k|^2``; the first one in ties.
 
     It is K, which is no code, if the vector or a code is not finite.
+
+    Args:
+      x: vectors ``(..., D)``, floating.
+      codes: codes ``(K, D)``, floating, K >= 1.
     """
     x, codes = _check(x, codes)
     centre = jnp.mean(codes, axis=0)  # avoids cancellation where all codes lie far from the origin
@@ -85,6 +81,10 @@ def quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     """Replaces vectors by their nearest codes, and computes the losses that train both.
 
     ``values = e_k`` with ``k = argmin_j |x - e_j|``.
+
+    Args:
+      x: vectors ``(..., D)``, floating.
+      codes: codes ``(K, D)``, floating, K >= 1.
     """
     x, codes = _check(x, codes)
     index = nearest_code(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes))
@@ -104,6 +104,10 @@ def residual_quantise(x: ArrayLike, codes: ArrayLike) -> Quantised:
     ``r_1 = x``, ``e_m`` the code of codebook m that is nearest to ``r_m``, and ``r_{m+1} = r_m - sg(e_m)``. Then
     ``values[m]`` is ``e_1 + … + e_m``, whose gradient passes straight through to ``x``, and the two losses of level m
     compare ``r_m`` with ``e_m``. The choice is greedy: another sum of M codes may be nearer to ``x``.
+
+    Args:
+      x: vectors ``(..., D)``, floating.
+      codes: codes ``(M, K, D)`` of M levels, floating, M and K >= 1.
     """
     if jnp.ndim(codes) != 3:
         raise ValueError(f"codes must be (M, K, D), got {jnp.shape(codes)}")
@@ -149,6 +153,11 @@ def revival_loss(x: ArrayLike, codes: ArrayLike, index: Array) -> Array:
     code that is not in ``index`` with a vector ``x_k``, at position ``floor(k N / K)`` of the N >= 1 vectors of the
     batch; with shuffled batches that is a random vector at every step, until the code is used. The gradient of this
     scalar is zero in codes that are used, and in ``x``.
+
+    Args:
+      x: vectors ``(..., D)``, floating.
+      codes: codes ``(K, D)``, floating, K >= 1.
+      index: indices of codes, integers of any shape.
     """
     x, codes = _check(x, codes)
     size = codes.shape[0]
@@ -166,6 +175,7 @@ def code_counts(index: Array, num_codes: PositiveInt) -> Array:
     """Counts how often each code is used, ``(K,)``; a traced index out of range does not count.
 
     Args:
+      index: indices of codes, integers of any shape.
       num_codes: K.
     """
     check_classes(num_codes, index=index)

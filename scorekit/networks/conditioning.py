@@ -4,12 +4,6 @@ One network trained with and without its conditions gives both branches of class
 class is marked by the null label, an absent vector or dense map by the flag of :class:`Masked`. The networks replace
 absent conditions by a learned null token.
 
-Args:
-  key: PRNG key.
-
-Returns:
-  The conditions or labels; shapes and dtypes are unchanged, but for the channel that :func:`noise_augmented` appends.
-
 >>> drop_labels(jax.random.key(0), jnp.arange(3), 1.0, 10)
 Array([10, 10, 10], dtype=int32)
 >>> conditions = {"labels": jnp.arange(2), "vector": Masked(value=jnp.ones((2, 3)), present=jnp.array([True, True]))}
@@ -59,6 +53,7 @@ def drop_labels(key: Key, labels: ArrayLike, rate: Fraction[Number], null_label:
     """Replaces each label, independently with probability ``rate``, by ``null_label``: ``P(null) = rate``.
 
     Args:
+      key: PRNG key.
       labels: integer labels, any shape.
       rate: probability of dropping.
       null_label: label of the null token, an integer; ``num_classes`` for the networks of this package.
@@ -85,6 +80,7 @@ def drop_conditions(
     probability ``rates[k]``: ``P(k dropped) = 1 - (1 - joint_rate) (1 - rates[k])``.
 
     Args:
+      key: PRNG key.
       conditions: conditions by name, each a tree of ``(B, ...)`` arrays: labels, or a :class:`Masked`.
       nulls: null values by the same names, broadcast to the condition: the null label, :data:`ABSENT`.
       rates: probabilities of dropping each condition by the same names, in [0, 1].

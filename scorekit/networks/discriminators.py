@@ -4,14 +4,6 @@ Discriminators of waveforms see several time scales (MelGAN); discriminators of 
 images, and conditions. They return their features with the logits, for
 :func:`scorekit.flow_maps.feature_matching_loss`. Weights are normalised, activations are leaky.
 
-Args:
-  max_channels: bound of the channels, which grow from layer to layer.
-  depth: number of strided convolutions.
-  factor: stride of each.
-
-Returns:
-  Logits and features of the discriminators in their order.
-
 >>> import jax
 >>> head, features = FeatureDiscriminator(channels=8, num_classes=10), {"middle": jnp.ones((2, 4, 4, 16))}
 >>> params = jax.jit(head.init)(jax.random.key(0), features, jnp.zeros(2), jnp.array([3, 10]))
@@ -59,6 +51,7 @@ class FeatureDiscriminator(Module):
     Attributes:
       channels: width of each head.
       layers: hidden layers of each head.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
 
     Source: Miyato & Koyama 2018 (https://arxiv.org/abs/1802.05637); Sauer et al. 2024
     (https://arxiv.org/abs/2403.12015); Yin et al. 2024 (https://arxiv.org/abs/2405.14867).
@@ -72,7 +65,13 @@ class FeatureDiscriminator(Module):
     def __call__(
         self, features: Mapping[str, Array], noise: ArrayLike, labels: ArrayLike | None = None
     ) -> dict[str, Array]:
-        """Float32 logits ``(B, ...)`` by layer, from features ``(B, ..., C)`` as :func:`.features` gives them."""
+        """Float32 logits ``(B, ...)`` by layer, from features ``(B, ..., C)`` as :func:`.features` gives them.
+
+        Args:
+          features: features ``(B, ..., C)`` of layers, by name.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+        """
         check_floating(features=features)
         shapes = {name: jnp.shape(h) for name, h in features.items()}
         if min(map(len, shapes.values())) < 2 or len({shape[0] for shape in shapes.values()}) > 1:
@@ -120,6 +119,9 @@ class MultiScaleDiscriminator(Module):
     Attributes:
       scales: number of discriminators.
       channels: channels of the first layer; they grow by ``factor`` from layer to layer.
+      max_channels: bound of the channels, which grow from layer to layer.
+      depth: number of strided convolutions.
+      factor: stride of each.
 
     Source: Kumar et al. 2019, "MelGAN" (https://arxiv.org/abs/1910.06711), with zeros beyond the ends.
     """
@@ -132,7 +134,11 @@ class MultiScaleDiscriminator(Module):
 
     @nn.compact
     def __call__(self, x: Array) -> DiscriminatorOutput:
-        """Evaluates the discriminators on waveforms ``x`` ``(B, L, C)``, L at least ``2 ** scales``."""
+        """Evaluates the discriminators.
+
+        Args:
+          x: waveforms ``(B, L, C)``, L at least ``2 ** scales``.
+        """
         x = _signal(x, 2**self.scales)
         found = []
         for i in range(self.scales):
@@ -167,6 +173,8 @@ class RandomWindowDiscriminator(Module):
     Attributes:
       windows: lengths of the windows, along every axis; multiples of the first.
       channels: channels of the first layer; they double from layer to layer.
+      max_channels: bound of the channels, which grow from layer to layer.
+      depth: number of strided convolutions.
       num_classes: classes; None for none.
       vector_size: length of the conditioning vector; None for none.
 
@@ -186,8 +194,11 @@ class RandomWindowDiscriminator(Module):
     ) -> DiscriminatorOutput:
         """Evaluates the discriminators on ``x`` ``(B, L, C)`` or ``(B, H, W, C)``.
 
-        ``place`` ``(B, windows, axes)`` in [0, 1] is where each window is: 0 at the beginning, 1 at the end. ``vector``
-        may be a :class:`~scorekit.networks.conditioning.Masked`.
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``.
+          place: ``(B, windows, axes)`` in [0, 1]: 0 is a window at the beginning, 1 at the end.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
         """
         check_floating(x=x, place=place)
         check_between(0, 1, place=place)

@@ -67,7 +67,20 @@ class DiT(Conditioned, Published):
       patch: side of the patches.
       depth: number of blocks.
       width: features of a token; divisible by ``heads``, and by 4 for images, 2 for signals.
+      heads: number of attention heads.
       mlp_ratio: hidden features of the MLP over ``width``.
+      noise_scale: factor of the noise level; the default is for ``log_snr / 4``, 1 for the argument of the published
+        network.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
+      learned_variance: whether the output has twice the channels of ``x``: the prediction, then a predicted variance.
+      divergence: whether further channels, as many as of ``x``, are a divergence head
+        (:mod:`scorekit.flow_maps.divergence`).
+      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
 
     Source: Peebles & Xie 2023, "Scalable diffusion models with transformers" (https://arxiv.org/abs/2212.09748).
     """
@@ -98,7 +111,19 @@ class DiT(Conditioned, Published):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network on images or signals ``x``, whose sides the patch divides."""
+        """The output, float32 and shaped like ``x``, with ``learned_variance`` or ``divergence`` of more channels.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the patch divides their sides.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, such as the jump of a flow map, or
+            None.
+          tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` of the tokens that are present, or
+            None.
+        """
         self._check_sizes(x)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size

@@ -105,9 +105,17 @@ class Conditioning(Module):
         scalars: ArrayLike | None = None,
         positions: int | None = None,
     ) -> Array:
-        """Embeds a scalar or ``(B,)`` noise level, a scalar, ``(B,)`` or absent label, a vector (an array, a
-        :class:`~scorekit.networks.conditioning.Masked` or None), and further scalars (one, ``(B,)`` or ``(B, K)``);
-        float32 ``(B, features)``. With ``positions``, T, also noise levels ``(B, T)``: ``(B, T, features)``."""
+        """The embedding, float32 ``(B, features)``; with noise levels of positions ``(B, T, features)``.
+
+        Args:
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          batch: number B of examples.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, such as the jump of a flow map, or
+            None.
+          positions: number T of positions, for noise levels ``(B, T)``; None: one level for each example.
+        """
         noise = per_position("noise", noise, batch, positions)
         each = lambda embedded: embedded[:, None] if noise.ndim == 2 else embedded
         embed = self.noise_features

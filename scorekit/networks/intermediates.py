@@ -3,10 +3,6 @@
 A denoiser is an autoencoder whose layers represent its noisy input, and the noise level determines the scale of the
 features (:mod:`scorekit.densities.spectra`). Works with any Flax Linen module, without changes to it.
 
-Args:
-  module: a network that is called as ``(x, noise, labels)``.
-  variables: its parameters.
-
 >>> import jax.numpy as jnp
 >>> from scorekit.networks import MLP
 >>> network, x = MLP(features=8, blocks=2), jnp.ones((3, 2))
@@ -66,7 +62,11 @@ def layer_names(
     Nothing is computed.
 
     Args:
+      module: a network that is called as ``(x, noise, labels)``.
+      variables: its parameters.
       x: an input, or its ``jax.ShapeDtypeStruct``.
+      noise: its noise level.
+      labels: integer labels, scalar or ``(B,)``, or None.
     """
     names = []
 
@@ -92,6 +92,8 @@ def features(
     Outputs by name, each with a leading axis B; for a layer that is called several times, the last output.
 
     Args:
+      module: a network that is called as ``(x, noise, labels)``.
+      variables: its parameters.
       x: noisy inputs ``(B, ...)``.
       noise: their noise level, in the parameterisation that the network was trained with.
       labels: labels, or None for the null token.

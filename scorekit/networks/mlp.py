@@ -30,9 +30,17 @@ class MLP(Conditioned):
     Attributes:
       features: width, even and at least 4.
       blocks: number of residual blocks.
-      map_shape: shape (H, W, C) of a conditioning image or dense map, which is flattened; None: no map.
       token_size: features of an element of a set; None: no set. It needs ``encoder_blocks``.
+      encoder_blocks: residual blocks of the encoders of conditions; 0 for none.
+      scales: number n of further scales on which encoders of vectors and sets see every entry v, as ``asinh(4^k v) /
+        asinh(4^k)``, k = 1 … n: for observations whose spread varies by orders of magnitude.
       dropout: rate of dropout in each residual block of the network.
+      divergence: whether further channels, as many as of ``x``, are a divergence head
+        (:mod:`scorekit.flow_maps.divergence`).
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) of a conditioning image or dense map, which is flattened; None: no map.
+      dtype: dtype of the computation.
 
     Source of deep sets: Zaheer et al. 2017 (https://arxiv.org/abs/1703.06114).
     """
@@ -57,7 +65,19 @@ class MLP(Conditioned):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network on vectors ``x`` ``(B, D)``."""
+        """The output, float32 and shaped like ``x``, with ``divergence`` of twice the features.
+
+        Args:
+          x: vectors ``(B, D)``.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, such as the jump of a flow map, or
+            None.
+          tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` of the tokens that are present, or
+            None.
+        """
         check_floating(x=x)
         if x.ndim != 2:
             raise ValueError(f"x must have shape (B, D), got {x.shape}")

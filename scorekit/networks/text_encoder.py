@@ -52,8 +52,10 @@ class TextEncoder(Module):
       max_length: the largest number T of tokens of a text, the number of learned positions.
       depth: number of layers.
       width: features of a token; divisible by ``heads``.
+      heads: number of attention heads.
       hidden: hidden features of the MLP.
       epsilon: added to the variance of a norm.
+      dtype: dtype of the computation.
 
     Source: Devlin et al. 2019, "BERT" (https://arxiv.org/abs/1810.04805); Reimers & Gurevych 2019, "Sentence-BERT"
     (https://arxiv.org/abs/1908.10084); Wang et al. 2020, "MiniLM" (https://arxiv.org/abs/2002.10957).

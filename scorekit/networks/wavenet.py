@@ -38,6 +38,10 @@ class WaveNet(Conditioned):
       cycle: layers after which the dilations restart at 1.
       dilation_base: growth of the dilation from layer to layer.
       patch: consecutive samples that are folded into the channels of one position.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Kong et al. 2021, "DiffWave"
     (https://arxiv.org/abs/2009.09761).
@@ -64,9 +68,14 @@ class WaveNet(Conditioned):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network on signals ``x`` ``(B, L, C)``, L divisible by the patch.
+        """The output, float32 and shaped like ``x``.
 
-        The noise level may also be ``(B, L / patch)``, one for each patch.
+        Args:
+          x: signals ``(B, L, C)``, L divisible by the patch.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar, ``(B,)`` or ``(B, L / patch)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
         """
         check_floating(x=x)
         if x.ndim != 3 or x.shape[1] % self.patch:

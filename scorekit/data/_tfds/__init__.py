@@ -1,14 +1,5 @@
 """TensorFlow Datasets without TensorFlow: prepares sets of any kind as array_record files and reads their splits.
 
-Args:
-  name: TFDS name, with its config after a slash.
-  data_dir: directory of prepared sets; ``None`` is the default of TFDS.
-  builder: a TFDS builder.
-  split: a TFDS split, such as ``"train[:80%]"``.
-
-Returns:
-  The builder; the examples of a split, a list of dictionaries in TFDS's fixed order.
-
 >>> builder = builder_of("mnist", "/nowhere")
 >>> builder.info.splits
 {}
@@ -32,12 +23,22 @@ from scorekit.data._tfds.contexts import quiet_tfds
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None = None):
-    """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary."""
+    """The TFDS builder of this name, after preparing its set in ``data_dir`` if necessary.
+
+    Args:
+      name: TFDS name, with its config after a slash.
+      data_dir: directory of prepared sets; ``None`` is the default of TFDS.
+    """
     return prepare(builder_of(name, data_dir), name, data_dir)
 
 
 def read_split(builder, split: str) -> list[dict]:
-    """All examples of a split of a prepared set, in TFDS's fixed order."""
+    """All examples of a split of a prepared set, in TFDS's fixed order.
+
+    Args:
+      builder: a TFDS builder.
+      split: a TFDS split, such as ``"train[:80%]"``.
+    """
     source = open_split(builder, split)
     with quiet_tfds():
         return read_examples(source, range(len(source)), unusable(builder))
@@ -69,7 +70,12 @@ def open_split(builder, split: str):
 
 
 def builder_of(name: str, data_dir: str | os.PathLike | None):
-    """The TFDS builder of this name, writing array_record files."""
+    """The TFDS builder of this name, writing array_record files.
+
+    Args:
+      name: TFDS name, with its config after a slash.
+      data_dir: directory of prepared sets; ``None`` is the default of TFDS.
+    """
     if not isinstance(name, str):
         raise ValueError(f"name must be text, the name of a TFDS data set, got {name!r}")
     with quiet_tfds():
@@ -91,7 +97,13 @@ def builder_of(name: str, data_dir: str | os.PathLike | None):
 
 
 def prepare(builder, name: str, data_dir: str | os.PathLike | None):
-    """Prepares the set of a builder; another process may prepare it at the same time."""
+    """Prepares the set of a builder; another process may prepare it at the same time.
+
+    Args:
+      builder: a TFDS builder.
+      name: TFDS name, with its config after a slash.
+      data_dir: directory of prepared sets; ``None`` is the default of TFDS.
+    """
     from scorekit.data._tfds.contexts import tensorflow_stand_in
 
     try:

@@ -1,21 +1,10 @@
 """Layouts of published checkpoints, a file each: from tensors by their foreign names to a network and parameters.
 
-A module of this package has two functions: ``recognises(names)``, whether these are names of its layout, and
-``convert(tensors, **options) -> (network, parameters)``. ``attributes(config) -> options``, where there is one, reads
-settings that no tensor determines from the ``config.json`` that diffusers stores alongside the tensors. ``convert``
-raises a ``ValueError`` that names the first tensor that is missing, unused or of an unexpected shape.
-
-Args:
-  names: foreign names of the tensors of a checkpoint.
-  tensors: tensors of a checkpoint by their foreign names.
-  config: fields of ``config.json``.
-  heads: number of attention heads, which the tensors do not determine.
-  groups: groups of the norms.
-  keep_variance: whether the channels of a predicted variance are kept (``learned_variance``); by default the output
-    is the prediction alone, and the network a denoiser as it is.
-
-Returns:
-  Whether the layout is this one; the options by name; or the network and its parameters in float32.
+A module of this package has two functions: ``recognises(names)``, whether these names of tensors are of its layout, and
+``convert(tensors, **options) -> (network, parameters)``, with parameters in float32. ``attributes(config) -> options``,
+where there is one, reads settings that no tensor determines from the fields of the ``config.json`` that diffusers
+stores alongside the tensors. ``convert`` raises a ``ValueError`` that names the first tensor that is missing, unused or
+of an unexpected shape.
 
 >>> from scorekit.io.formats import autoencoder_kl, dit
 >>> from scorekit.io.tensors import Tensors
@@ -68,6 +57,10 @@ network is no denoiser. A new layout is a module and a line here."""
 
 
 def find_format(names: Container[str]) -> tuple[str, ModuleType] | None:
-    """The name and the module of the first layout that recognises the names of tensors, or None."""
+    """The name and the module of the first layout that recognises the names of tensors, or None.
+
+    Args:
+      names: foreign names of the tensors of a checkpoint.
+    """
     modules = ((name, importlib.import_module(f"{__name__}.{name}")) for name in FORMATS)
     return next(((name, module) for name, module in modules if module.recognises(names)), None)

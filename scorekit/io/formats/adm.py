@@ -43,11 +43,13 @@ def convert(
     ``num_classes`` is zeros, and so is the null token of a map, which stands for a map of zeros.
 
     Args:
+      tensors: tensors of a checkpoint by their foreign names.
       heads: number of attention heads, where ``head_channels`` is None.
       head_channels: channels of an attention head, or None.
       new_attention_order: queries, keys and values are separated before the heads, not after.
       map_shape: shape (H, W, C) of the low-resolution image of an upsampler, whose channels are the last C of the
         network's input.
+      keep_variance: whether the output keeps a predicted variance; by default the network is a denoiser as it is.
 
     Source: the names of https://github.com/openai/guided-diffusion.
     """

@@ -58,8 +58,10 @@ def convert(
     """The network and its parameters; all other sizes follow from the shapes. Attention has its old or new names.
 
     Args:
+      tensors: tensors of a checkpoint by their foreign names.
       scaling_factor: factor of the latent, for instance from one of the network's presets.
       shift_factor: shift that is subtracted from the latent before it is scaled.
+      groups: groups of the norms.
 
     Source: Rombach et al. 2022 (https://arxiv.org/abs/2112.10752).
     """

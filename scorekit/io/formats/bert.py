@@ -88,6 +88,8 @@ def convert(tensors: Tensors, *, heads: PositiveInt = 12, epsilon: float = 1e-12
     """The encoder and its parameters; all sizes but the number of heads are read from the tensors.
 
     Args:
+      tensors: tensors of a checkpoint by their foreign names.
+      heads: number of attention heads, which the tensors do not determine.
       epsilon: number that is added to the variance of a norm.
 
     Source: Devlin et al. 2019 (https://arxiv.org/abs/1810.04805).

@@ -141,6 +141,8 @@ def convert(
     kept. The defaults are those of DDPM, not of diffusers.
 
     Args:
+      tensors: tensors of a checkpoint by their foreign names.
+      groups: groups of the norms.
       dropout: rate of dropout in training.
       heads: attribute of :class:`~scorekit.networks.ResidualUNet`, as the others.
       head_channels: likewise.

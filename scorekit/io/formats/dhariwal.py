@@ -35,6 +35,9 @@ def convert(tensors: Tensors) -> tuple[ResidualUNet, dict[str, Any]]:
     zeros. The embedding of augmentations, which are zero in sampling, is left out. Frequencies of the noise embedding
     and resampling filters must be ours.
 
+    Args:
+      tensors: tensors of a checkpoint by their foreign names.
+
     Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364); the names of physicsnemo's re-release.
     """
     found = tensors.under("model") if "model.map_layer0.weight" in tensors else tensors

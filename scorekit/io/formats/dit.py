@@ -32,13 +32,14 @@ def attributes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @checked
 def convert(tensors: Tensors, *, heads: PositiveInt | None = None, keep_variance: bool = False) -> tuple[DiT, PyTree]:
-    """A diffusion transformer, called with a timestep in [0, 1000), from its published weights in either layout.
+    """A diffusion transformer and its parameters, from weights in either layout; called with a timestep in [0, 1000).
 
     Args:
       tensors: tensors of the paper's implementation, whose stored positions are compared with ours, or of diffusers,
         which stores the embedders of timestep and class once for every block: the copies must be equal.
       heads: number of attention heads, not in the tensors; by default as in the preset of this width
         and depth.
+      keep_variance: whether the output keeps a predicted variance; by default the network is a denoiser as it is.
 
     Source: Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748).
     """

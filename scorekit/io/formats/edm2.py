@@ -24,7 +24,7 @@ def recognises(names: Container[str]) -> bool:
 
 @checked
 def convert(tensors: Tensors, *, head_channels: PositiveInt = 64) -> tuple[EDM2, PyTree]:
-    """An EDM2 U-Net, called with ``log(sigma) / 4``, from its published weights.
+    """An EDM2 U-Net, called with ``log(sigma) / 4``, and its parameters, from its published weights.
 
     The null label, which the published networks do not have, is an embedding of zero. The log-variance is for
     :func:`convert_log_variance`, and is not missed here.
@@ -80,7 +80,7 @@ def convert(tensors: Tensors, *, head_channels: PositiveInt = 64) -> tuple[EDM2,
 
 
 def convert_log_variance(tensors: Tensors) -> tuple[LogVariance, PyTree]:
-    """The log-variance, called with ``log(sigma) / 4``, that was trained with an EDM2 network.
+    """The log-variance that was trained with an EDM2 network, called with ``log(sigma) / 4``, and its parameters.
 
     Args:
       tensors: tensors of the network with its preconditioning; only the log-variance is taken.

@@ -81,6 +81,9 @@ def convert(tensors: Tensors) -> tuple[InceptionV3, PyTree]:
     The batch normalisation is folded into the convolutions: ``kernel = weight s`` and ``bias = b - mean s`` with
     ``s = scale / sqrt(variance + 1e-3)``, in float64.
 
+    Args:
+      tensors: tensors of a checkpoint by their foreign names.
+
     Source: Szegedy et al. 2016 (https://arxiv.org/abs/1512.00567).
     """
     network = InceptionV3()

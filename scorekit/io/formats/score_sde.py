@@ -42,6 +42,7 @@ def convert(
     embedding ``constants``.
 
     Args:
+      tensors: tensors of a checkpoint by their foreign names.
       resolution: side of the images in pixels, for the resolutions of attention.
       resample_filter: filter of the network, which is not in its state; by default ``(1, 3, 3, 1)`` where the image
         joins the features of every level, as in NCSN++, and ``(1, 1)`` elsewhere.

@@ -25,6 +25,9 @@ def convert(tensors: Tensors) -> tuple[SongUNet, dict[str, Any]]:
     cosines in its embeddings, where EDM swaps the halves of ``[cos, sin]``; q, k and v are blocks of channels, where
     EDM interleaves them. The state may have EDM's preconditioning around it.
 
+    Args:
+      tensors: tensors of a checkpoint by their foreign names.
+
     Source: Karras et al. 2022 (https://arxiv.org/abs/2206.00364).
     """
     inner = tensors.under("model") if "model.map_layer0.weight" in tensors else tensors

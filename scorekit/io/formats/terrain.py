@@ -70,6 +70,9 @@ def convert(tensors: Tensors) -> tuple[ResidualUNet, dict[str, Any], Callable[[A
     The last layer of the perceptron of the difficulty is the one that the network has for vectors; the function is the
     layer before it. Without a vector the network is not conditioned, which it was not trained for.
 
+    Args:
+      tensors: tensors of a checkpoint by their foreign names.
+
     Returns:
       ``(network, params, embed)``; ``embed`` maps difficulties ``(B,)`` in [0, 1] to vectors.
 

@@ -43,7 +43,11 @@ class CodedNetwork(LatentNetwork):
     levels: ClassVar[Any]
 
     def latent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """As of any autoencoder; the stride of the coarsest level divides the sides, too."""
+        """As of any autoencoder; the stride of the coarsest level divides the sides, too.
+
+        Args:
+          shape: shape of one example of the data.
+        """
         levels = tuple(self.levels)
         if levels[-1] != 1 or any(a % b for a, b in itertools.pairwise(levels)):
             raise ValueError(f"levels must each be a multiple of the next one and end with 1, got {levels}")
@@ -56,11 +60,18 @@ class CodedNetwork(LatentNetwork):
         """Replaces each latent vector by its nearest code, or by the sum of its levels; NaN by NaN.
 
         The identity without a codebook.
+
+        Args:
+          z: latents ``(B, *latent_shape)``.
         """
         return z if self.codes is None else self._sum([level.index for level in self.code_levels(z)])
 
     def code_levels(self, z: Array) -> tuple[CodeLevel, ...]:
-        """The codes of a latent, coarsest level first, with the losses that train them."""
+        """The codes of a latent, coarsest level first, with the losses that train them.
+
+        Args:
+          z: latents ``(B, *latent_shape)``.
+        """
         z = self._checked_latent(z)
         check_sides(z.shape[1:-1], self.levels[0], "z")
         found, total = [], None

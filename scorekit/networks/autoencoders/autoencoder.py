@@ -1,8 +1,4 @@
-"""A convolutional autoencoder of images and signals: the first stage of a latent diffusion model.
-
-Returns:
-  float32: latents ``(B, *latent_shape)``, images ``(B, H, W, C)`` or signals ``(B, L, C)``.
-"""
+"""A convolutional autoencoder of images and signals: the first stage of a latent diffusion model."""
 
 import itertools
 import math
@@ -42,10 +38,17 @@ class Autoencoder(CodedNetwork):
     them to these: ``q = code(down(z, h_k))``, ``h_{k+1} = h_k + up(q)``. The first levels alone can be decoded.
 
     Attributes:
-      blocks: residual blocks per level, in the encoder and in the decoder.
       codes: number of codes; None: no codebook.
       levels: positions of the latent per code of each level of codes, along each side; each is a multiple of the next
         one, the last is 1. ``(1, 1)`` is residual quantisation, ``(4, 1)`` has a coarse level at a quarter of the rate.
+      data_channels: channels C of the data.
+      latent_channels: channels of the latent.
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level, in the encoder and in the decoder.
+      patch: side of the patches that are folded into channels.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+      dtype: dtype of the computation.
 
     >>> import jax
     >>> network = Autoencoder(latent_channels=3, channels=8, multipliers=(1, 2), patch=4)
@@ -99,14 +102,22 @@ class Autoencoder(CodedNetwork):
         return self.patch * math.prod(self.steps)
 
     def encode(self, x: Array) -> Array:
-        """Encodes images ``(B, H, W, C)`` or signals ``(B, L, C)``: float32 ``(B, *latent_shape)``."""
+        """Latents, float32 ``(B, *latent_shape)``.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the stride divides their sides.
+        """
         if len(self.steps) != len(self.multipliers) - 1:
             number = len(self.multipliers) - 1
             raise ValueError(f"factors must hold {number} integers >= 1, got {tuple(self.factors)}")
         return self.encoder(self._checked_data(x))
 
     def decode(self, z: Array) -> Array:
-        """Decodes a latent to data: images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32."""
+        """Decodes a latent to data: images ``(B, H, W, C)`` or signals ``(B, L, C)``, float32.
+
+        Args:
+          z: latents ``(B, *latent_shape)``.
+        """
         return self.decoder(self._checked_latent(z))
 
     def __call__(self, x: Array) -> Array:

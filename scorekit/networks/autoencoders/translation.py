@@ -4,9 +4,6 @@ One encoder learns from all domains, families of instruments for instance; the d
 loss of a classifier of latents reaches the encoder through :func:`reverse_gradient`, so that the encoder removes the
 domain from the latent, and another decoder renders the same notes in its own domain.
 
-Args:
-  domain: the domain of each example, integers ``(B,)``.
-
 >>> import jax
 >>> network = TranslationNetwork(domains=3, data_channels=8, channels=16, latent_channels=4)
 >>> x, domain = jnp.ones((2, 6, 8)), jnp.array([0, 2])
@@ -85,13 +82,22 @@ class TranslationNetwork(Module):
         self.decoders = self.param("decoders", lambda key: init(jax.random.split(key, self.domains)))
 
     def __call__(self, x: Array, domain: ArrayLike, confusion: Finite[float] = 1.0) -> tuple[Array, Array]:
-        """The reconstruction of frames ``x`` ``(B, T, C)`` and the logits of their domains ``(B, domains)``, whose
-        gradient reaches the encoder times ``-confusion``."""
+        """The reconstruction of frames, and the logits of their domains ``(B, domains)``.
+
+        Args:
+          x: frames ``(B, T, C)``.
+          domain: the domain of each example, integers ``(B,)``.
+          confusion: the gradient of the logits reaches the encoder times ``-confusion``.
+        """
         z = self.encode(x)
         return self.decode(z, domain), self.classify(reverse_gradient(z, confusion))
 
     def encode(self, x: Array) -> Array:
-        """The latents ``(B, T, Z)`` of frames ``(B, T, C)``, each with a mean square of 1 over its channels."""
+        """The latents ``(B, T, Z)`` of frames, each with a mean square of 1 over its channels.
+
+        Args:
+          x: frames ``(B, T, C)``.
+        """
         check_floating(x=x)
         if x.ndim != 3 or x.shape[-1] != self.data_channels:
             raise ValueError(f"x must be (B, T, {self.data_channels}), got {x.shape}")
@@ -99,7 +105,12 @@ class TranslationNetwork(Module):
         return z / jnp.sqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-6)
 
     def decode(self, z: Array, domain: ArrayLike) -> Array:
-        """Frames ``(B, T, C)`` of latents ``z`` ``(B, T, Z)``, by the decoders of their domains."""
+        """Frames ``(B, T, C)`` of latents, by the decoders of their domains.
+
+        Args:
+          z: latents ``(B, T, Z)``.
+          domain: the domain of each example, integers ``(B,)``.
+        """
         self._check_latents(z)
         check_classes(self.domains, domain=domain)
         domain = jnp.asarray(domain)
@@ -112,7 +123,11 @@ class TranslationNetwork(Module):
         return jax.vmap(run)(jax.tree.map(own, self.decoders), z)
 
     def classify(self, z: Array) -> Array:
-        """The logits of the domain ``(B, domains)`` of latents ``z`` ``(B, T, Z)``: means over frames."""
+        """The logits of the domain ``(B, domains)`` of latents: means over frames.
+
+        Args:
+          z: latents ``(B, T, Z)``.
+        """
         self._check_latents(z)
         return self.classifier(z).mean(axis=1)
 

@@ -1,9 +1,5 @@
 """Autoregressive networks: a position sees those before it.
 
-Returns:
-  Outputs, float32 ``(B, L, outputs)``; the state before the first position; or the output of one position
-  ``(B, outputs)`` and the next state.
-
 >>> import jax
 >>> import jax.numpy as jnp
 >>> x, sizes = jnp.array([[0, 3, 2, 1], [1, 1, 0, 2]]), {"outputs": 4, "num_codes": 4}

@@ -107,6 +107,9 @@ class CausalNetwork(Module, kw_only=True):
           x: codes ``(B, L)``, or values ``(B, L, C)``.
           noise: noise level of the values, scalar or ``(B,)``, without the shift also ``(B, L)``; 0 for a model of
             clean data.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, L, map_size)``, a :class:`Masked`, or None.
         """
         x = check_inputs(x, self.num_codes)
         positions = None if self.shifted else x.shape[1]
@@ -124,12 +127,26 @@ class CausalNetwork(Module, kw_only=True):
         vector: Any = None,
     ) -> CausalState:
         """The state before the first position: the embedded conditions and, of a transformer, a cache of ``length``
-        positions, after which outputs are NaN."""
+        positions, after which outputs are NaN.
+
+        Args:
+          batch: number B of sequences.
+          length: largest number L of positions.
+          noise: noise level, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+        """
         condition = self.conditioning(noise, labels, batch, vector)
         return CausalState(jnp.zeros((), jnp.int32), condition, self._cache(batch, length))
 
     def step(self, state: CausalState, previous: ArrayLike, row: Any = None) -> tuple[Array, CausalState]:
-        """One position: the output ``(B, outputs)`` at ``state.index``, from the input before it; the new state."""
+        """One position: the output ``(B, outputs)`` at ``state.index``, from the input before it; the new state.
+
+        Args:
+          state: state after the position before, or of :meth:`init_state`.
+          previous: last input, ``(B,)`` codes or ``(B, C)`` values; without the shift the input at this position.
+          row: row of the map at this position, ``(B, map_size)``, or None.
+        """
         previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)[:, 0]
         h, local = self.inputs.step(previous, state.index), self.map(as_row(row), previous.shape[0], 1)
         output, cache = self._run(h, local, state.condition, state.cache, state.index)

@@ -44,14 +44,24 @@ class CausalTransformer(CausalNetwork):
     cost of a position are linear in the length.
 
     Attributes:
+      outputs: features of the output at each position, such as :attr:`scorekit.autoregressive.Categorical.num_outputs`.
+      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
       depth: number of blocks.
       width: features of a token; divisible by ``heads`` and by 2, with "strided" by 4.
       heads: number of attention heads; with "strided" at least 2.
       mlp_ratio: hidden features of the MLP over ``width``.
       pattern: "full", "local" or "strided".
       window: l, the window of "local" and the stride of "strided".
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
       relative: R, distances with an embedding of their own; None is without. Only with "full" and ``attention="xla"``.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_size: features of a map with a row for each position; None: no map.
+      dtype: dtype of the computation.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       dropout: dropout rate of the embedded inputs and of the output of each block's branches.
+      shifted: False: position i sees its own input too, and inputs may have a noise level each
+        (:mod:`scorekit.forcing`).
 
     Source: Child et al. 2019, "Generating long sequences with sparse transformers" (https://arxiv.org/abs/1904.10509);
     Peebles & Xie 2023 (https://arxiv.org/abs/2212.09748) for the conditioning; Huang et al. 2018, "Music Transformer"

@@ -35,12 +35,21 @@ class CausalWaveNet(CausalNetwork):
     The layers run in one scan over cycles, with stacked parameters ``blocks``.
 
     Attributes:
+      outputs: features of the output at each position, such as :attr:`scorekit.autoregressive.Categorical.num_outputs`.
+      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
       channels: channels of the residual stream, and of the skip connections.
       layers: number of layers n, divisible by ``cycle``.
       cycle: layers after which the dilations restart at 1.
       dilation_base: growth of the dilation from layer to layer.
       taps: taps of each convolution, at least 2.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_size: features of a map with a row for each position; None: no map.
+      dtype: dtype of the computation.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       dropout: rate of dropout of the gated features of each layer.
+      shifted: False: position i sees its own input too, and inputs may have a noise level each
+        (:mod:`scorekit.forcing`).
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499); Paine et al. 2016
     (https://arxiv.org/abs/1611.09482) for the queues.

@@ -39,10 +39,19 @@ class PixelCNN(CausalNetwork):
 
     Attributes:
       columns: positions in a row, of which the length is a multiple; values of several channels count each.
+      outputs: features of the output at each position, such as :attr:`scorekit.autoregressive.Categorical.num_outputs`.
+      num_codes: number of codes of the inputs ``(B, L)``; None: the inputs are values ``(B, L, C)``.
       channels: channels of both stacks, and of the skip connections.
       layers: number of layers n.
       taps: columns of the convolutions, odd and at least 3.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_size: features of a map with a row for each position; None: no map.
+      dtype: dtype of the computation.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       dropout: rate of dropout of the gated features of each layer.
+      shifted: False: position i sees its own input too, and inputs may have a noise level each
+        (:mod:`scorekit.forcing`).
 
     Source: van den Oord et al. 2016, "Conditional image generation with PixelCNN decoders"
     (https://arxiv.org/abs/1606.05328).

@@ -69,7 +69,15 @@ class TieredNetwork(Module):
         vector: Any = None,
         dense_map: Any = None,
     ) -> Array:
-        """All positions at once. Both networks have the conditions, the upper one the map; ``factor`` divides L."""
+        """All positions at once. Both networks have the conditions, the upper one the map; ``factor`` divides L.
+
+        Args:
+          x: codes ``(B, L)`` or values ``(B, L, C)``.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, L / factor, map_size)``, a :class:`Masked`, or None.
+        """
         self._check_sizes()
         x = check_inputs(x, self.num_codes)
         batch, length = x.shape[:2]
@@ -89,7 +97,15 @@ class TieredNetwork(Module):
         labels: ArrayLike | None = None,
         vector: Any = None,
     ) -> _TieredState:
-        """The state before the first position, of inputs of one channel: a tree of arrays, for :meth:`step`."""
+        """The state before the first position, of inputs of one channel: a tree of arrays, for :meth:`step`.
+
+        Args:
+          batch: number B of sequences.
+          length: largest number L of positions.
+          noise: noise level, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+        """
         self._check_sizes()
         upper = self.upper.init_state(batch, -(-length // self.factor), noise, labels, vector)
         lower = self.lower.init_state(batch, length, noise, labels, vector)
@@ -98,7 +114,13 @@ class TieredNetwork(Module):
         return _TieredState(jnp.zeros((), jnp.int32), upper, lower, frame, rows)
 
     def step(self, state: _TieredState, previous: ArrayLike, row: Any = None) -> tuple[Array, _TieredState]:
-        """One position: the output at ``state.index``. The upper network takes a step at the first of each frame."""
+        """One position: the output at ``state.index``. The upper network takes a step at the first of each frame.
+
+        Args:
+          state: state after the position before, or of :meth:`init_state`.
+          previous: last input, ``(B,)`` codes or ``(B, 1)`` values, ignored at the first position.
+          row: row of the map at this frame, ``(B, map_size)``, or None.
+        """
         previous = check_inputs(jnp.asarray(previous)[:, None], self.num_codes)
         place = state.index % self.factor
         value = self._values(previous)[:, 0]

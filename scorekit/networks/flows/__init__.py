@@ -9,15 +9,6 @@ A flow maps data x to latents z of the same shape, which are standard normal, an
 channel, is the flow at initialisation; :class:`CouplingFlow` begins with latents of mean 0 for the batch that it is
 initialised with, and of variance 1 before the last rotation of each level.
 
-Args:
-  transform: the bijection of each value: ``v + b`` ("additive"), ``v exp(a) + b`` ("affine", a in [-3, 3]), or a
-    monotone rational-quadratic "spline" of the latter.
-  bins: bins of a spline.
-  bound: half of the length of the interval in which a spline is not the identity.
-
-Returns:
-  float32 arrays with the leading axis of the batch.
-
 >>> import jax
 >>> import jax.numpy as jnp
 >>> x = jax.random.normal(jax.random.key(0), (5, 8, 8, 1))

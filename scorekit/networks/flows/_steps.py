@@ -22,6 +22,15 @@ class Flow(Module, kw_only=True):
     """An invertible network ``x -> z``, whose latents z are shaped like x and standard normal.
 
     A subclass has ``_forward`` and ``_inverse``, each ``(array, labels, vector, dense_map) -> (array, log_det)``.
+
+    Attributes:
+      transform: the bijection of each value: ``v + b`` ("additive"), ``v exp(a) + b`` ("affine", a in [-3, 3]), or a
+        monotone rational-quadratic "spline" of the latter.
+      bins: bins of a spline.
+      bound: half of the length of the interval in which a spline is not the identity.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      dtype: dtype of the computation.
     """
 
     transform: Transform = "affine"
@@ -34,19 +43,40 @@ class Flow(Module, kw_only=True):
     def __call__(
         self, x: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> tuple[Array, Array]:
-        """The latents of data, and ``log |det dz/dx|``, ``(B,)``."""
+        """The latents of data, and ``log |det dz/dx|``, ``(B,)``.
+
+        Args:
+          x: data ``(B, ...)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+        """
         return self._forward(x, labels, vector, dense_map)
 
     def inverse(
         self, z: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> tuple[Array, Array]:
-        """The data of latents, and ``log |det dx/dz|``, ``(B,)``."""
+        """The data of latents, and ``log |det dx/dz|``, ``(B,)``.
+
+        Args:
+          z: latents, shaped like the data.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+        """
         return self._inverse(z, labels, vector, dense_map)
 
     def log_prob(
         self, x: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """``log N(z; 0, I) + log |det dz/dx|``, nats ``(B,)``."""
+        """``log N(z; 0, I) + log |det dz/dx|``, nats ``(B,)``.
+
+        Args:
+          x: data ``(B, ...)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+        """
         z, log_det = self(x, labels, vector, dense_map)
         return summed(-0.5 * jnp.square(z) - 0.5 * math.log(2.0 * math.pi)) + log_det
 

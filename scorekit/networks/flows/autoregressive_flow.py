@@ -36,6 +36,13 @@ class AutoregressiveFlow(Flow, kw_only=True):
       depth: convolutions of each network, divisible by ``cycle``.
       cycle: convolutions after which the dilations restart at 1.
       map_size: features of a map with a row for each position; None: no map.
+      transform: the bijection of each value: ``v + b`` ("additive"), ``v exp(a) + b`` ("affine", a in [-3, 3]), or a
+        monotone rational-quadratic "spline" of the latter.
+      bins: bins of a spline.
+      bound: half of the length of the interval in which a spline is not the identity.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      dtype: dtype of the computation.
 
     Source: Papamakarios et al. 2017, MAF (https://arxiv.org/abs/1705.07057); Kingma et al. 2016, IAF
     (https://arxiv.org/abs/1606.04934).
@@ -70,6 +77,12 @@ class AutoregressiveFlow(Flow, kw_only=True):
 
         For :func:`scorekit.autoregressive.density_distillation_loss`: the values are normal given those before them,
         which needs ``parallel="sampling"``, ``alternate=False`` and no splines.
+
+        Args:
+          z: latents, shaped like the data.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
 
         >>> flow = AutoregressiveFlow(channels=8, parallel="sampling", alternate=False)
         >>> x, log_scale = flow.init_with_output(jax.random.key(0), jnp.ones((1, 3)), method="scales")[0]

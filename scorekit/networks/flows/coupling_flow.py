@@ -30,6 +30,14 @@ class CouplingFlow(Flow, kw_only=True):
       features: width of the networks of the couplings.
       blocks: residual blocks of each of these networks; block i convolves with the dilation 2^i.
       patch: side of the patches that each level folds.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      transform: the bijection of each value: ``v + b`` ("additive"), ``v exp(a) + b`` ("affine", a in [-3, 3]), or a
+        monotone rational-quadratic "spline" of the latter.
+      bins: bins of a spline.
+      bound: half of the length of the interval in which a spline is not the identity.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      dtype: dtype of the computation.
 
     Source: Kingma and Dhariwal 2018 (https://arxiv.org/abs/1807.03039); Prenger et al. 2018, WaveGlow
     (https://arxiv.org/abs/1811.00002).

@@ -73,8 +73,20 @@ class EDM2(Conditioned, Published):
     checkpoints have none: converted, their null label is an embedding of zero.
 
     Attributes:
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level of the encoder; the decoder has one more.
+      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
       head_channels: channels of an attention head.
+      dropout: rate of dropout before the last convolution of a residual block, active with ``rngs={"dropout": key}``.
+      noise_scale: factor of the noise level; the default is for ``log_snr / 4``, 1 for the argument of the published
+        network.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
       vector_size: length C of a conditioning vector of unit magnitude; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
 
     Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models"
     (https://arxiv.org/abs/2312.02696), configuration G.
@@ -97,7 +109,15 @@ class EDM2(Conditioned, Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network on images ``(B, H, W, C)`` of unit variance; ``2 ** (levels - 1)`` divides H, W."""
+        """The output, float32 and shaped like ``x``.
+
+        Args:
+          x: images ``(B, H, W, C)`` of unit variance; ``2 ** (levels - 1)`` divides H and W.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+        """
         self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
         widths = [self.channels * m for m in self.multipliers]

@@ -1,13 +1,5 @@
 """Networks that are the encoder of a U-Net: a classifier of noisy data, and two encoders into one space.
 
-Args:
-  x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; their sides divisible by the patch and all factors.
-  captions: vectors of captions, ``(B', E)``, of a frozen encoder of text.
-  blocks: residual blocks per level.
-
-Returns:
-  Logits ``(B, K)``, or embeddings of norm 1, ``(B, D)`` and ``(B', D)``; all float32.
-
 >>> x, captions = jnp.ones((2, 8, 8, 3)), jnp.ones((2, 6))
 >>> jax.jit(Classifier(num_classes=10, channels=8).init_with_output)(jax.random.key(0), x, jnp.zeros(2))[0].shape
 (2, 10)
@@ -47,6 +39,16 @@ class Classifier(Module):
 
     Attributes:
       num_classes: number of classes K.
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level.
+      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
+      heads: number of attention heads.
+      dtype: dtype of the computation.
+      patch: side of the patches that are folded into channels.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
 
     Source: Dhariwal & Nichol 2021 (https://arxiv.org/abs/2105.05233), with mean instead of attention pooling.
     """
@@ -65,7 +67,12 @@ class Classifier(Module):
 
     @nn.compact
     def __call__(self, x: Array, noise: ArrayLike) -> Array:
-        """Logits of ``x`` at a noise level."""
+        """Logits ``(B, K)`` of ``x`` at a noise level, float32.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the patch and all factors divide their sides.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+        """
         check_spatial_shape(self, x)
         vector = Conditioning(4 * self.channels, name="conditioning")(noise, None, x.shape[0])
         h = pooled(self, x, vector)
@@ -84,6 +91,16 @@ class DualEncoder(Module):
 
     Attributes:
       features: length D of an embedding.
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level.
+      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
+      heads: number of attention heads.
+      dtype: dtype of the computation.
+      patch: side of the patches that are folded into channels.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
 
     Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020), with a frozen encoder of text; Zhai et al.
     2022, "LiT" (https://arxiv.org/abs/2111.07991).
@@ -109,18 +126,31 @@ class DualEncoder(Module):
         self.log_temperature = self.param("log_temperature", nn.initializers.constant(math.log(0.07)), (), jnp.float32)
 
     def __call__(self, x: Array, captions: Array) -> tuple[Array, Array, Array]:
-        """Embeds pictures and captions; the third result is the log-temperature."""
+        """Embeds pictures and captions; the third result is the log-temperature.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the patch and all factors divide their sides.
+          captions: vectors of captions, ``(B', E)``, of a frozen encoder of text.
+        """
         below = jnp.maximum(math.log(_LEAST_TEMPERATURE) - self.log_temperature, 0.0)
         log_temperature = self.log_temperature + jax.lax.stop_gradient(below)  # the gradient leads back above the least
         return self.embed_pictures(x), self.embed_captions(captions), log_temperature
 
     def embed_pictures(self, x: Array) -> Array:
-        """Embeds pictures."""
+        """Embeddings of pictures, of norm 1, float32 ``(B, D)``.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the patch and all factors divide their sides.
+        """
         check_spatial_shape(self, x)
         return _normalised(self.picture(x))
 
     def embed_captions(self, captions: Array) -> Array:
-        """Embeds captions."""
+        """Embeddings of captions, of norm 1, float32 ``(B', D)``.
+
+        Args:
+          captions: vectors of captions, ``(B', E)``, of a frozen encoder of text.
+        """
         check_floating(captions=captions)
         if captions.ndim != 2:
             raise ValueError(f"captions must have shape (B, E), got {captions.shape}")

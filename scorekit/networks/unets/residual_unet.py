@@ -99,7 +99,11 @@ class ResidualUNet(Conditioned, Published):
     concatenated: the convolution of the map is added to the first convolution.
 
     Attributes:
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level of the encoder; the decoder has one more.
       attention_levels: levels at which attention follows each residual block; 0 is the full resolution.
+      heads: number of attention heads.
       head_channels: channels of a head, in place of ``heads``; None: ``heads`` at every level.
       film: how the embedding acts on a residual block: "scale_shift" scales and shifts the second norm; "shift" is
         added before that norm; so is "zero_shift", by a layer without bias that starts at zero.
@@ -108,6 +112,8 @@ class ResidualUNet(Conditioned, Published):
       groups: largest number of groups of the norms.
       group_channels: least channels of a group.
       norm_epsilon: number added to the variances of the norms outside transformers.
+      noise_scale: factor of the noise level; the default is for ``log_snr / 4``, 1 for the argument of the published
+        network.
       noise_channels: features of the noise level, even; its embedding has four times as many. None: ``channels``.
       cosine_first: whether the cosines of the noise level precede the sines.
       frequency_shift: 1: the lowest of the K frequencies is exactly 1e-4 of the highest; 0: ``1e-4 ** (1 - 1 / K)``.
@@ -115,8 +121,17 @@ class ResidualUNet(Conditioned, Published):
         the timestep 1000, the highest 0.
       input_octaves: exponents n of ``sin(2^n pi x)``, ``cos(2^n pi x)``, further channels of the input.
       middle_attention: attention in the middle with a norm before it, without one, or none.
+      learned_variance: whether the output has twice the channels of ``x``: the prediction, then a predicted variance.
+      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
       token_levels: levels, from 0, where a transformer follows each residual block.
       token_depth: blocks of a transformer.
+      dropout: rate of dropout before the last convolution of a residual block, active with ``rngs={"dropout": key}``.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
 
     Source: Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis" (https://arxiv.org/abs/2105.05233);
     Ho et al. 2020, "Denoising diffusion probabilistic models" (https://arxiv.org/abs/2006.11239); Kingma et al. 2021,
@@ -163,7 +178,17 @@ class ResidualUNet(Conditioned, Published):
         dense_map: Any = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network on images ``(B, H, W, C)`` or signals; 2 divides the sides for each level but one."""
+        """The output, float32 and shaped like ``x``, with ``learned_variance`` of twice the channels.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; 2 divides their sides for each level but one.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+          tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` of the tokens that are present, or
+            None.
+        """
         self._check_sizes(x)
         x, batch = jnp.asarray(x, jnp.float32), x.shape[0]
         context = embed_tokens(tokens, self.token_size, batch, norm=False)

@@ -69,13 +69,22 @@ class SongUNet(Conditioned, Published):
 
     Attributes:
       channels: channels of the first level; norms have groups of at least 4 channels, 32 at most.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
+      blocks: residual blocks per level of the encoder; the decoder has one more.
       attention_resolutions: heights at which attention follows each block of the encoder and the last of the decoder.
         The lowest level has one between its two blocks in the middle in any case.
       embedding: ``"positional"``, sines and cosines from 1 down to 1e-4 radians, or ``"fourier"``, of normal random
         frequencies, which are drawn once, in the collection ``constants`` of the variables.
       resample_filter: taps of the filter that halves and doubles the resolution.
       residual_input: whether the image joins the features of every level of the encoder.
+      dropout: rate of dropout before the last convolution of a residual block, active with ``rngs={"dropout": key}``.
+      noise_scale: factor of the noise level; the default is for ``log_snr / 4``, 1 for the argument of the published
+        network.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
       num_classes: number of classes; label ``num_classes`` (or no labels) is no class. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
 
     Source: Song et al. 2021, "Score-based generative modeling through stochastic differential equations"
     (https://arxiv.org/abs/2011.13456); Karras et al. 2022 (https://arxiv.org/abs/2206.00364).
@@ -98,7 +107,15 @@ class SongUNet(Conditioned, Published):
     def __call__(
         self, x: Array, noise: ArrayLike, labels: ArrayLike | None = None, vector: Any = None, dense_map: Any = None
     ) -> Array:
-        """Evaluates the network on images ``x`` ``(B, H, W, C)``, H and W divisible by ``2 ** (levels - 1)``."""
+        """The output, float32 and shaped like ``x``.
+
+        Args:
+          x: images ``(B, H, W, C)``, H and W divisible by ``2 ** (levels - 1)``.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+        """
         self._check_sizes(x)
         x = jnp.asarray(x, jnp.float32)
         s = self._embed(noise, labels, vector, x.shape[0])

@@ -43,15 +43,30 @@ class UNet(Conditioned):
     interpolated, from which for instance the typical spectrum of a class is learned early.
 
     Attributes:
+      channels: channels of the first level.
+      multipliers: channels of each level as multiples of ``channels``; with factors of 2, level i has size / 2^i.
       blocks: residual blocks per level, in the encoder and in the decoder each.
+      attention_resolutions: heights (of signals: lengths) in patches at which attention follows each residual block.
+      heads: number of attention heads.
+      patch: side of the patches that are folded into channels.
+      factors: downsampling factor between consecutive levels; empty for 2 everywhere.
       grid: shape (H, W), of signals (L,), of the coarse grid of spatially varying conditioning; it spans ``x``
         of any size. Empty: conditioning does not vary in space.
       conditioning_layers: hidden layers after the sum of the embeddings of noise level, class and vector, in which
         these interact.
       filters: channels of the linear skip's own convolution; at least as many as a patch has values, so that the skip
         can represent the identity. 0: the skip starts at the first convolution.
+      remat: recompute the activations of a block in the backward pass instead of storing them (rematerialisation).
+      divergence: whether further channels, as many as of ``x``, are a divergence head
+        (:mod:`scorekit.flow_maps.divergence`).
+      attention: ``"xla"`` or ``"fused"``, see :func:`scorekit.networks.attention.attend`.
+      token_size: features of a conditioning token, of which there may be any number; None: no tokens.
       token_levels: levels, from 0, that attend to tokens at any size of ``x``: a network that is trained on crops has
         them in place of ``attention_resolutions``.
+      num_classes: number of classes; label ``num_classes`` (or no labels) is the null token. None: no classes.
+      vector_size: length C of a conditioning vector; None: no vector.
+      map_shape: shape (H, W, C) or (T, C) of a conditioning image or dense map, of any size; None: no map.
+      dtype: dtype of the computation.
 
     Source: Ronneberger, Fischer & Brox 2015 (https://arxiv.org/abs/1505.04597), with the residual blocks of Dhariwal &
     Nichol 2021 (https://arxiv.org/abs/2105.05233).
@@ -85,7 +100,19 @@ class UNet(Conditioned):
         scalars: ArrayLike | None = None,
         tokens: Any = None,
     ) -> Array:
-        """Evaluates the network on images or signals ``x``, their sides divisible by the patch and all factors."""
+        """The output, float32 and shaped like ``x``, with ``divergence`` of twice the channels.
+
+        Args:
+          x: images ``(B, H, W, C)`` or signals ``(B, L, C)``; the patch and all factors divide their sides.
+          noise: noise level of order one, such as ``log_snr / 4``, scalar or ``(B,)``.
+          labels: integer labels, scalar or ``(B,)``, or None.
+          vector: ``(B, C)``, a :class:`Masked`, or None.
+          dense_map: ``(B, *map_shape)``, a :class:`Masked`, or None.
+          scalars: further scalar conditions of order one, ``(B,)`` or ``(B, K)``, such as the jump of a flow map, or
+            None.
+          tokens: ``(B, T, token_size)``, a :class:`Masked` with booleans ``(B, T)`` of the tokens that are present, or
+            None.
+        """
         check_spatial_shape(self, x)
         x, batch, rank = jnp.asarray(x, jnp.float32), x.shape[0], x.ndim - 2
         sizes = self.num_classes, self.vector_size, self.conditioning_layers
