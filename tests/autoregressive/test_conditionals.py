@@ -97,6 +97,13 @@ def test_channels_are_a_sum_and_normal_is_its_formula():
     np.testing.assert_allclose(floor, 1.0 - 0.5 * np.log(2 * np.pi), rtol=1e-5)
 
 
+def test_fresh_outputs_of_a_mixture_differ_between_components():
+    log_weights, means, log_scales = LogisticMixture(components=4).parameters(jnp.zeros((1, 12)))
+    np.testing.assert_allclose(means[0, 0], [-0.75, -0.25, 0.25, 0.75])
+    np.testing.assert_allclose(jnp.exp(log_weights[0, 0]), 0.25, rtol=1e-6)
+    assert np.ptp(log_scales) == 0
+
+
 @pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
 def test_draws_from_logits_that_are_not_finite_are_no_code_and_no_value(value):
     wide = jax.jit(lambda key, x: Categorical(num_codes=53).sample(key, jnp.log(jnp.exp(x))))
@@ -164,6 +171,13 @@ def test_the_whole_mass_keeps_all_and_sums_of_half_precision_are_single():
         p = jax.nn.softmax(logits.astype(jnp.bfloat16).astype(jnp.float32))
         assert half.dtype == jnp.bfloat16
         assert jnp.sum(p, axis=1, where=jnp.isfinite(half)).min() > 0.9 - 1e-5
+
+
+def test_typical_sampling_may_leave_out_the_most_probable():
+    logits = jnp.log(jnp.array([0.4, 0.15, 0.15, 0.15, 0.15]))
+    typical, nucleus = jax.jit(lambda x: (ar.typical(x, 0.5), ar.nucleus(x, 0.4)))(logits)
+    assert np.isfinite(typical).tolist() == [False, True, True, True, True]
+    assert np.isfinite(nucleus).tolist() == [True, False, False, False, False]
 
 
 def test_guided_chains_are_the_counted_guided_conditionals_and_not_the_joint():

@@ -1,9 +1,10 @@
-"""Gaussian processes and Markov chains as autoregressive models: joints, samples and noise levels."""
+"""Gaussian processes and Markov chains as autoregressive models: joints, scores, samples and noise levels."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 from scorekit import autoregressive as ar
 from scorekit import denoisers, likelihood, schedules
@@ -36,6 +37,12 @@ def test_conditionals_of_an_ar_process_multiply_to_the_joint_gaussian():
     expected = -0.5 * (quadratic + np.linalg.slogdet(C)[1] + LENGTH * np.log(2 * np.pi))
     np.testing.assert_allclose(found.sum(1), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(JOINT.log_density(X), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_score_of_an_ar_process_is_the_product_with_the_precision():
+    score = jax.jit(denoisers.score_from_log_density(Partial(ar.log_prob, MODEL)))
+    expected = -np.asarray(X, np.float64) @ np.linalg.inv(C)
+    np.testing.assert_allclose(score(X[..., None])[..., 0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Networks as models: cached sampling, conditions, tiers of rates, coarse to fine, training on noisy sequences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from scorekit import autoregressive as ar
 from scorekit import denoisers, schedules
-from scorekit.networks import CausalWaveNet, TieredNetwork
+from scorekit.networks import CausalTransformer, CausalWaveNet, TieredNetwork
 
 KEY = jax.random.key(0, impl="rbg")
 RNG = np.random.default_rng(0)
@@ -58,6 +60,63 @@ def test_the_most_probable_sequence_is_that_of_all_outputs_at_once(name):
     assert len(np.unique(np.asarray(x))) > 1
     np.testing.assert_array_equal(x[:, :3], prefix)
     np.testing.assert_array_equal(x[:, 3:], jnp.argmax(outputs, axis=-1)[:, 3:])
+
+
+@pytest.mark.slow
+def test_three_tiers_are_causal():
+    network = CASES["three tiers"]
+    x = RNG.integers(0, CODES, (1, LENGTH))
+    apply = jax.jit(functools.partial(network.apply, perturbed(network, jnp.asarray(x))))
+    plain = np.asarray(apply(jnp.asarray(x)))
+    for j in range(LENGTH):
+        changed = np.asarray(apply(jnp.asarray(np.where(np.arange(LENGTH) == j, (x + 1) % CODES, x))))
+        assert np.array_equal(changed[:, : j + 1], plain[:, : j + 1]), j
+        assert j == LENGTH - 1 or not np.array_equal(changed[:, j + 1 :], plain[:, j + 1 :]), j
+    far = np.asarray(apply(jnp.asarray(np.where(np.arange(LENGTH) == 0, (x + 1) % CODES, x))))
+    assert not np.array_equal(far[:, 6:], plain[:, 6:]), "the upper tier reaches the next frame"
+
+
+@pytest.mark.slow
+def test_coarse_to_fine_spectrograms_have_a_density():
+    """As MelNet: every second frame first, then the others given those on both sides. It integrates to 1."""
+    network = CausalTransformer(outputs=6, depth=1, width=8, heads=2, pattern="strided", window=2, map_size=2)
+    family, params = ar.LogisticMixture(components=2), perturbed(network, jnp.zeros((1, 1, 1)), scale=0.3)
+
+    @jax.jit
+    def log_density(spectrogram):
+        batch, _, bands = spectrogram.shape
+        flat = lambda y: y.reshape(batch, -1, 1)  # along time, then along frequency
+        coarse, fine = spectrogram[:, ::2], spectrogram[:, 1::2]
+        after = jnp.concatenate([coarse[:, 1:], jnp.zeros((batch, 1, bands))], axis=1)
+        around = jnp.concatenate([flat(coarse), flat(after)], axis=-1)
+        first = ar.model_from_network(network, params, family)
+        second = ar.model_from_network(network, params, family, dense_map=around)
+        return ar.log_prob(first, flat(coarse)) + ar.log_prob(second, flat(fine))
+
+    axis = np.linspace(-12.0, 12.0, 161, dtype=np.float32)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2, 1)  # two frames of one band
+    p = np.exp(log_density(jnp.asarray(grid))).reshape(161, 161)
+    assert abs(p.sum() * (24 / 160) ** 2 - 1) < 5e-3
+    independent = p.sum(0, keepdims=True) * p.sum(1, keepdims=True) / p.sum()
+    assert np.abs(p - independent).max() > 0.01 * p.max()
+
+    @jax.jit
+    def draw(key):
+        for_coarse, for_fine = jax.random.split(key)
+        coarse = ar.sample(for_coarse, ar.model_from_network(network, params, family), 20_000, 1)
+        around = jnp.concatenate([coarse, jnp.zeros_like(coarse)], axis=-1)
+        second = ar.model_from_network(network, params, family, dense_map=around)
+        return jnp.concatenate([coarse, ar.sample(for_fine, second, 20_000, 1)], axis=1)[..., 0]
+
+    edges = axis[67:95:5] + 0.075  # half-way between the points of the grid
+    found = np.histogram2d(*np.asarray(draw(jax.random.key(0))).T, bins=[[-99, *edges, 99]] * 2)[0] / 20_000
+    bins = np.digitize(axis, edges)
+    p = p.reshape(161, 161).T / p.sum()  # the first axis is now that of the coarse frame
+    expected = np.zeros((7, 7))
+    np.add.at(expected, np.ix_(bins, bins), p)
+    assert 0.5 * np.abs(found - expected).sum() < 0.04
+    product = expected.sum(1, keepdims=True) * expected.sum(0, keepdims=True)
+    assert 0.5 * np.abs(found - product).sum() > 0.06  # the fine frame is drawn given the coarse one
 
 
 @pytest.mark.slow

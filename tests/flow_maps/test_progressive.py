@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from errors import raising
-from problems import plane
+from problems import moved, plane
 from tables import SCHEDULES, in_float64
 
 from scorekit import denoisers, flow_maps, samplers, schedules, solvers, weightings
@@ -40,6 +40,16 @@ def test_two_step_prediction_step_equals_two_teacher_steps(name):
         scale = np.abs(x_s).max()
         np.testing.assert_allclose(found / scale, x_s / scale, atol=1e-9, err_msg=f"{t} {s}")
         np.testing.assert_allclose(again, x_t, rtol=1e-9, atol=1e-9 * float(schedule.sigma(t)), err_msg=f"{t} {s}")
+
+
+@in_float64
+def test_the_chord_of_the_exact_path_is_exact_in_one_step():
+    """Any teacher will do for a chord; with the exact map of the ODE a student of one step is exact."""
+    schedule, data, x = schedules.Cosine(), plane(), jnp.asarray(X)
+    end = moved(data, schedule, x, 1.0, 0.0)
+    pair = flow_maps.chord(schedule, x, end, 1.0, 0.0)
+    np.testing.assert_allclose(pair.x0, end, rtol=1e-12)
+    np.testing.assert_allclose(pair.eps, x, rtol=1e-12)
 
 
 def test_two_step_prediction_of_short_steps_is_precise_in_float32():

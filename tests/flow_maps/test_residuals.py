@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import plane
+from problems import GAUSSIANS, plane
 from tables import SCHEDULES, in_float64
 
-from scorekit import denoisers, flow_maps, schedules
+from scorekit import denoisers, densities, flow_maps, schedules
 from scorekit.flow_maps import eulerian_loss, lagrangian_loss, semigroup_loss
 from scorekit.typing import Prediction
 
@@ -53,6 +53,48 @@ def test_every_loss_and_its_gradient_vanish_at_the_exact_map_of_gaussian_data(na
     for found in values_and_gradients(SCHEDULES[name].make(), plane(), names).values():
         np.testing.assert_allclose(found[0], 0.0, atol=1e-18)
         np.testing.assert_allclose(found[1], 0.0, atol=1e-11)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["1 dimension", "9 dimensions", "mixture"])
+@in_float64
+def test_losses_vanish_in_any_dimension_and_for_mixtures(data):
+    kinds = {**GAUSSIANS, "mixture": lambda: densities.ring(3, std=0.4)}
+    rough = 1e-8 if data == "mixture" else 1e-18
+    names = ("eulerian", "angle", "lagrangian", "semigroup")
+    for value, slope in values_and_gradients(schedules.Cosine(), kinds[data](), names, steps=32).values():
+        np.testing.assert_allclose(value, 0.0, atol=rough)
+        np.testing.assert_allclose(slope, 0.0, atol=np.sqrt(rough))
+
+
+@pytest.mark.slow
+@in_float64
+def test_no_loss_vanishes_at_another_map():
+    found = values_and_gradients(schedules.Cosine(), plane(), LOSSES, factor=1.1)
+    for name, (value, _) in found.items():
+        assert value[1] > 1e-5, name
+
+
+@pytest.mark.slow
+@in_float64
+def test_training_from_scratch_has_the_exact_map_as_its_mean_target():
+    """Examples of the posterior of one state, whose mean is exact: their mean gradient vanishes, but no single one."""
+    schedule, std, t, s = schedules.LinearVP(), 0.6, np.array([0.7, 0.7]), np.array([0.2, 0.2])
+    data = densities.gaussian(jnp.array([0.4]), std=std)
+    exact, alpha, sigma = flow_maps.exact_map(data, schedule), schedule.alpha(0.7), schedule.sigma(0.7)
+    x_t = jnp.ones((2, 1))
+    spread = std * sigma / jnp.hypot(alpha * std, sigma)
+    x0 = exact(x_t, 0.7).x0 + spread * jnp.array([[1.0], [-1.0]])
+    eps = (x_t - alpha * x0) / sigma
+    losses = {
+        "MeanFlow": lambda f: eulerian_loss(f, schedule, x0, eps, t, s),
+        "improved": lambda f: eulerian_loss(f, schedule, x0, eps, t, s, tangent=f),
+        "sCM": lambda f: eulerian_loss(f, schedule, x0, eps, t, 0 * s, coordinate="angle"),
+    }
+    for name, loss in losses.items():
+        slopes = jax.jit(jax.jacrev(lambda a, loss=loss: loss(scaled(exact, a))))(1.0)
+        np.testing.assert_allclose(slopes.sum(), 0.0, atol=1e-9, err_msg=name)
+        assert np.abs(slopes[0]) > 1e-3
 
 
 @pytest.mark.slow

@@ -75,6 +75,20 @@ def test_equal_levels_are_the_ordinary_sampler(solver):
     assert float(jnp.abs(expected).max()) > 0.5
 
 
+@pytest.mark.slow
+def test_gradients_into_the_schedule_are_those_of_the_ordinary_sampler():
+    ts, x = solvers.grids.uniform(3), jax.random.normal(jax.random.key(1), (2, 2, 1))
+
+    def total(sample, times, s):
+        schedule = schedules.Cosine(s=s)
+        denoiser = forcing.exact_denoiser(density(2), schedule, 2)
+        return jnp.sum(sample(denoiser, schedule, SOLVERS[0], x, times) ** 2)
+
+    found = jax.jit(jax.grad(lambda s: total(forcing.sample, forcing.full_sequence(ts, 2), s)))(0.008)
+    expected = jax.jit(jax.grad(lambda s: total(samplers.sample, ts, s)))(0.008)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("order", "solver", "channels"),
     [

@@ -105,6 +105,23 @@ def test_joint_and_sequential_guidance_agree_only_for_scales_0_and_1():
     assert np.all(VARIATION[~np.isin(SCALES, (0.0, 1.0))] > 0.01)
 
 
+def test_joint_and_sequential_guidance_agree_for_independent_symbols():
+    symbols = [[np.random.default_rng(seed).normal(size=size) for size in SIZES] for seed in (1, 2)]
+    tables = [[np.broadcast_to(row, SIZES[: k + 1]) for k, row in enumerate(rows)] for rows in symbols]
+    joint, _, variation = guided(*(joint_log_prob(table) for table in tables), SCALES)
+    assert np.all(variation < 1e-6)
+    assert np.ptp(joint.log_factor[4]) > 1.0
+
+
+def test_guidance_away_from_uniform_is_temperature():
+    uniform, power = np.full(SIZES, -np.log(len(SEQUENCES)), np.float32), 2.0
+    joint, sequential, _ = guided(np.log(np.float32(P)), uniform, np.full(6, power, np.float32))
+    np.testing.assert_allclose(np.exp(joint.log_prob[0]), P**power / np.sum(P**power), rtol=1e-4)
+    tables = [np.exp(table) ** power for table in conditional_log_probs(np.log(np.float32(P)))]
+    expected = [table / table.sum(-1, keepdims=True) for table in tables]
+    np.testing.assert_allclose(np.exp(sequential.log_prob[0]), np.einsum("a,ab,abc->abc", *expected), rtol=1e-4)
+
+
 def test_impossible_sequences_remain_impossible():
     """A beginning without probability under both, and one that only the condition excludes."""
     cond, p = GIVEN[0].copy(), P.copy()

@@ -67,6 +67,16 @@ def test_sample_carries_the_state_like_an_explicit_loop(name):
     np.testing.assert_array_equal(states[-1], end)
 
 
+@pytest.mark.slow
+def test_momentum_state_has_the_size_of_x():
+    assert [leaf.shape for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, X))] == [(5, 2)]
+    half = X.astype(jnp.bfloat16)
+    assert [leaf.dtype for leaf in jax.tree.leaves(init_denoiser_state(WRAPPED, half))] == [jnp.bfloat16]
+    without = apg(COND, UNCOND, SCHEDULE, 3.0, parallel=0.2, norm_threshold=2.0)
+    ends = [jax.jit(samplers.sample)(d, SCHEDULE, solvers.Euler(), X, TS) for d in (APG, without)]
+    assert np.abs(ends[0] - ends[1]).max() > 0.01
+
+
 def test_stateless_denoisers_compile_to_the_same_program():
     """The program of ``sample`` is that of a scan without denoiser state."""
     rule, solver = guidance.classifier_free(COND, UNCOND, 2.0), solvers.Heun()

@@ -1,4 +1,4 @@
-"""Log-probabilities of steps: closed forms, parts of trajectories, trees and dtypes."""
+"""Log-probabilities of steps: closed forms, and the identities behind policy gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +93,43 @@ def test_trajectory_log_probs_are_those_of_the_steps(name):
     got, steps = run(path)
     for k, (mean, std) in enumerate(steps):
         np.testing.assert_allclose(got[k], stats.norm.logpdf(path[k + 1], mean, std).sum(-1), rtol=1e-9)
+
+
+def linear(gain):
+    """A policy in one dimension: x0 as a multiple of the state."""
+    return denoisers.denoiser_from_network(lambda x, t: gain * x + 0.2, SCHEDULE, "x0")
+
+
+@jax.jit
+def episodes(solver, key, x):
+    """Of many episodes: the final states, their derivatives by the gain through the noise, the log-ratio to another
+    gain, and the derivatives of the log-probabilities."""
+    ts, gain = jnp.array([0.9, 0.7, 0.5, 0.35]), jnp.float32(0.5)
+    sampled = lambda g: sample_with_log_probs(key, linear(g), SCHEDULE, solver, x, ts)
+    (last, path, old), tangents = jax.jvp(sampled, (gain,), (jnp.ones_like(gain),))
+    evaluated = lambda g: trajectory_log_probs(linear(g), SCHEDULE, solver, path, ts)
+    new = evaluated(gain + 0.08)
+    _, scores = jax.jvp(evaluated, (gain,), (jnp.ones_like(gain),))
+    return last[:, 0], tangents[0][:, 0], jnp.sum(new - old, 0), scores
+
+
+@pytest.mark.parametrize("name", ["ancestral", "sa"])
+def test_identities_of_importance_sampling_and_of_policy_gradients(name):
+    x = np.random.default_rng(2).normal(size=(100_000, 1)).astype(np.float32)
+    last, pathwise, log_ratio, scores = map(np.asarray, episodes(SOLVERS[name], jax.random.key(3), x))
+
+    def agrees(values, expected=0.0):
+        assert abs(values.mean() - expected) < 4 * values.std() / np.sqrt(len(values)), (values.mean(), expected)
+
+    ratio = np.exp(log_ratio)
+    assert ratio.std() > 0.05
+    agrees(ratio, 1.0)
+    for score in scores:
+        assert score.std() > 0.01
+        agrees(score)
+    episode = scores.sum(0)
+    assert pathwise.mean() > 10 * pathwise.std() / np.sqrt(len(pathwise))
+    agrees((last - last.mean()) * episode - pathwise)  # the gradient of the expected reward, two ways
 
 
 @pytest.mark.slow
