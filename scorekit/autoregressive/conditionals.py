@@ -2,15 +2,6 @@
 
 A conditional has ``num_outputs``, the features that a network has to output at each position, and three functions of
 such outputs. Leading axes are free; it is a pytree and may be passed through ``jit``.
-
-Returns:
-  Parameters, each with a row for each channel.
-
->>> mu_law = Categorical(num_codes=256)
->>> mu_law.log_prob(jnp.zeros((1, 256)), jnp.array([17]))  # -log 256
-Array([-5.5451775], dtype=float32)
->>> Normal().log_prob(jnp.zeros((1, 2)), jnp.zeros((1, 1)))  # -log(2 pi) / 2
-Array([-0.9189385], dtype=float32)
 """
 
 import math
@@ -37,15 +28,29 @@ class Conditional(Protocol):
         ...
 
     def log_prob(self, outputs: Array, x: Array) -> Array:
-        """``log p(x_i | x_<i)`` in nats, ``(...)``, from ``(..., num_outputs)`` and the values."""
+        """``log p(x_i | x_<i)`` in nats, ``(...)``, from ``(..., num_outputs)`` and the values.
+
+        Args:
+          outputs: outputs of the network, ``(..., num_outputs)``.
+          x: the values.
+        """
         ...
 
     def sample(self, key: Key, outputs: Array) -> Array:
-        """A value of each conditional, from ``(..., num_outputs)``."""
+        """A value of each conditional, from ``(..., num_outputs)``.
+
+        Args:
+          key: PRNG key.
+          outputs: outputs of the network, ``(..., num_outputs)``.
+        """
         ...
 
     def zeros(self, batch: int) -> Array:
-        """One position of ``batch`` sequences: a placeholder before the first value, which is ignored."""
+        """One position of ``batch`` sequences: a placeholder before the first value, which is ignored.
+
+        Args:
+          batch: number of sequences.
+        """
         ...
 
 
@@ -55,6 +60,10 @@ class Categorical:
 
     Attributes:
       num_codes: V, the number of codes.
+
+    >>> mu_law = Categorical(num_codes=256)
+    >>> mu_law.log_prob(jnp.zeros((1, 256)), jnp.array([17]))  # -log 256
+    Array([-5.5451775], dtype=float32)
 
     Source: van den Oord et al. 2016 (https://arxiv.org/abs/1609.03499).
     """

@@ -2,18 +2,6 @@
 
 The mode of a model of many positions is far from its typical set (:mod:`scorekit.typicality`), and beam search
 approximates it. Minimum-Bayes-risk decoding chooses the candidate that agrees best with samples, probable or not.
-
->>> from scorekit.autoregressive import markov_chain
->>> chain = markov_chain(jnp.log(jnp.array([0.6, 0.4])), jnp.log(jnp.array([[0.55, 0.45], [0.1, 0.9]])))
->>> beams: Beams = beam_search(chain, 2, width=4)  # of all four sequences
->>> beams.x.tolist(), [f"{p:.2f}" for p in jnp.exp(beams.log_prob)]
-([[1, 1], [0, 0], [0, 1], [1, 0]], ['0.36', '0.33', '0.27', '0.04'])
->>> beam_search(chain, 2, width=1).x.tolist()  # greedy
-[[0, 0]]
->>> samples = jnp.array([[0, 0], [0, 1], [1, 1]])
->>> decision: BayesDecision = minimum_bayes_risk(samples, samples)
->>> hamming_agreement(samples, samples)[0].round(2).tolist(), decision.x.tolist()
-([1.0, 0.5, 0.0], [0, 1])
 """
 
 from collections.abc import Callable
@@ -40,6 +28,9 @@ class Beams(NamedTuple):
     Attributes:
       x: the sequences, ``(width, L)`` int32.
       log_prob: ``log p(x)`` of each in nats, ``(width,)``; minus infinity for one that is impossible.
+
+    >>> Beams(x=jnp.array([[1, 1], [0, 0]]), log_prob=jnp.log(jnp.array([0.36, 0.33]))).x[0].tolist()
+    [1, 1]
     """
 
     x: Array
@@ -52,6 +43,9 @@ class BayesDecision(NamedTuple):
     Attributes:
       x: the candidate, without the leading axis.
       expected: the expected utility of every candidate, ``(N,)``.
+
+    >>> BayesDecision(x=jnp.array([0, 1]), expected=jnp.array([0.5, 0.7])).x.tolist()
+    [0, 1]
     """
 
     x: Array
@@ -77,6 +71,14 @@ def beam_search(model: SequenceModel, length: PositiveInt, width: PositiveInt) -
     Raises:
       ValueError: for a model of values, conditions of single beams, or log-probabilities that are NaN: if traced, the
         log-probabilities are NaN.
+
+    >>> from scorekit.autoregressive import markov_chain
+    >>> chain = markov_chain(jnp.log(jnp.array([0.6, 0.4])), jnp.log(jnp.array([[0.55, 0.45], [0.1, 0.9]])))
+    >>> beams = beam_search(chain, 2, width=4)  # of all four sequences
+    >>> beams.x.tolist(), [f"{p:.2f}" for p in jnp.exp(beams.log_prob)]
+    ([[1, 1], [0, 0], [0, 1], [1, 0]], ['0.36', '0.33', '0.27', '0.04'])
+    >>> beam_search(chain, 2, width=1).x.tolist()  # greedy
+    [[0, 0]]
 
     Source: Lowerre 1976, "The Harpy speech recognition system".
     """
@@ -118,6 +120,10 @@ def hamming_agreement(candidates: ArrayLike, samples: ArrayLike) -> Array:
 
     Returns:
       ``(N, M)``.
+
+    >>> codes = jnp.array([[0, 0], [0, 1], [1, 1]])
+    >>> hamming_agreement(codes, codes)[0].round(2).tolist()
+    [1.0, 0.5, 0.0]
     """
     candidates, samples = unsplit(_alike(candidates, samples))
     flat = lambda x: x.reshape(len(x), -1)
@@ -150,6 +156,10 @@ def minimum_bayes_risk(
     Raises:
       ValueError: for utilities that are not finite, or weights that are all zero: if traced, the result is NaN and
         codes are -1.
+
+    >>> samples = jnp.array([[0, 0], [0, 1], [1, 1]])
+    >>> minimum_bayes_risk(samples, samples).x.tolist()
+    [0, 1]
 
     Source: Kumar & Byrne 2004, "Minimum Bayes-risk decoding"; Eikema & Aziz 2020 (https://arxiv.org/abs/2005.10283).
     """

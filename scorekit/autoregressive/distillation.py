@@ -1,12 +1,4 @@
-"""Density distillation: a student that draws all positions at once learns from an autoregressive teacher.
-
->>> import jax
->>> from scorekit.autoregressive import ar_process
->>> z = jax.random.normal(jax.random.key(0), (2, 5, 1))
->>> loss = density_distillation_loss(ar_process([0.0], std=2.0), 2.0 * z, z, jnp.full(z.shape, jnp.log(2.0)))
->>> jnp.allclose(loss, 0.0, atol=1e-5).item()  # the student is the teacher, white noise
-True
-"""
+"""Density distillation: a student that draws all positions at once learns from an autoregressive teacher."""
 
 import jax.numpy as jnp
 
@@ -40,6 +32,13 @@ def density_distillation_loss(
 
     Returns:
       Nats of each sequence, ``(B,)``.
+
+    >>> import jax
+    >>> from scorekit.autoregressive import ar_process
+    >>> z = jax.random.normal(jax.random.key(0), (2, 5, 1))
+    >>> loss = density_distillation_loss(ar_process([0.0], std=2.0), 2.0 * z, z, jnp.full(z.shape, jnp.log(2.0)))
+    >>> jnp.allclose(loss, 0.0, atol=1e-5).item()  # the student is the teacher, white noise
+    True
 
     Source: van den Oord et al. 2018, Parallel WaveNet (https://arxiv.org/abs/1711.10433); Ping et al. 2019, ClariNet
     (https://arxiv.org/abs/1807.07281).

@@ -1,10 +1,4 @@
-"""Models without a network whose joint is known: Gaussian processes, Markov chains, tables of counted sequences.
-
->>> isinstance(ar_process([0.6], std=0.8), ARProcess), ar_process([0.6], std=0.8).stds.tolist()  # of variance 1
-(True, [1.0, 0.800000011920929])
->>> isinstance(markov_chain(jnp.zeros(3), jnp.zeros((3, 3))), MarkovChain)
-True
-"""
+"""Models without a network whose joint is known: Gaussian processes, Markov chains, tables of counted sequences."""
 
 import itertools
 
@@ -33,6 +27,9 @@ class ARProcess:
     Attributes:
       predictors: ``(p + 1, p)``: row n holds the coefficients of the best prediction from the last n values.
       stds: ``(p + 1,)``: the residual standard deviations.
+
+    >>> isinstance(ar_process([0.6], std=0.8), ARProcess), ar_process([0.6], std=0.8).stds.tolist()  # of variance 1
+    (True, [1.0, 0.800000011920929])
     """
 
     predictors: Array
@@ -185,6 +182,9 @@ class MarkovChain:
 
     Attributes:
       initial, transitions: logits of the first code, ``(V,)``, and of the next, ``(V, V)``, a row for each code before.
+
+    >>> isinstance(markov_chain(jnp.zeros(3), jnp.zeros((3, 3))), MarkovChain)
+    True
     """
 
     initial: Array

@@ -4,24 +4,6 @@ The density of clean sequences is ``Partial(log_prob, model)``. One that is trai
 all noise levels is a diffusion model whose score is a gradient of an explicit density: all solvers, annealed Langevin
 and guidance apply to it, all positions at once.
 
-Returns:
-  ``t -> model``, ``(x_t, t) -> log p_t(x_t)`` in nats ``(B,)``, which may be passed through ``jit``, or losses ``(B,)``
-  in nats per value, weighted by the sampler.
-
->>> from scorekit.autoregressive import Normal, gaussian_sequence, model_from_network
->>> from scorekit.densities import gaussian
->>> from scorekit.networks import CausalWaveNet
->>> from scorekit.schedules import RectifiedFlow
->>> network, x0 = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1), jnp.ones((2, 3, 1))
->>> model = model_from_network(network, jax.jit(network.init)(jax.random.key(0), x0), Normal())
->>> model_at = condition_on_noise(model, RectifiedFlow())
->>> jax.jit(smoothed_loss)(jax.random.key(1), model_at, RectifiedFlow(), x0).shape, model_at(0.5).conditions["noise"]
-((2,), Array(0., dtype=float32))
->>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
->>> log_density = smoothed_log_density(lambda t: gaussian_sequence(g.marginal(1 - t, t)))
->>> print(f"{log_density(jnp.zeros((1, 2, 1)), 1.0)[0]:.4f}")  # -log(2 pi): at t = 1 there is noise alone
--1.8379
-
 Source: Jayaram & Thickstun 2021 (https://arxiv.org/abs/2105.08164), with a model of each noise level in place of a
 condition.
 """
@@ -63,6 +45,17 @@ def condition_on_noise(model: NetworkModel, schedule: Schedule, scale: Finite[Nu
       model: a model of continuous values.
       schedule: the noise schedule.
       scale: factor of the log-SNR, which is clipped to +-20 nats.
+
+    Returns:
+      A function ``t -> model``, which may be passed through ``jit``.
+
+    >>> from scorekit.autoregressive import Normal, model_from_network
+    >>> from scorekit.networks import CausalWaveNet
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> network = CausalWaveNet(outputs=2, channels=2, layers=1, cycle=1)
+    >>> model = model_from_network(network, jax.jit(network.init)(jax.random.key(0), jnp.ones((2, 3, 1))), Normal())
+    >>> condition_on_noise(model, RectifiedFlow())(0.5).conditions["noise"]
+    Array(0., dtype=float32)
     """
     return Partial(_at_noise, model, schedule, scale)
 
@@ -80,6 +73,16 @@ def smoothed_log_density(model_at: Callable[[Array], SequenceModel]) -> Callable
 
     Args:
       model_at: ``t -> model``, such as :func:`condition_on_noise` returns; t a scalar, or ``(B,)`` where it can be.
+
+    Returns:
+      ``(x_t, t) -> log p_t(x_t)`` in nats ``(B,)``, which may be passed through ``jit``.
+
+    >>> from scorekit.autoregressive import gaussian_sequence
+    >>> from scorekit.densities import gaussian
+    >>> g = gaussian(jnp.zeros(2), covariance=jnp.array([[1.0, 0.6], [0.6, 1.0]]))
+    >>> log_density = smoothed_log_density(lambda t: gaussian_sequence(g.marginal(1 - t, t)))
+    >>> print(f"{log_density(jnp.zeros((1, 2, 1)), 1.0)[0]:.4f}")  # -log(2 pi): at t = 1 there is noise alone
+    -1.8379
     """
     return Partial(_smoothed, as_pytree(model_at))
 
@@ -101,6 +104,16 @@ def smoothed_loss(
       schedule: the noise schedule.
       x0: clean sequences ``(B, L, C)``.
       times: sampler of t (:mod:`scorekit.times`); default ``Uniform()``.
+
+    Returns:
+      Losses ``(B,)`` in nats per value, weighted by the sampler.
+
+    >>> from scorekit.autoregressive import gaussian_sequence
+    >>> from scorekit.densities import gaussian
+    >>> from scorekit.schedules import RectifiedFlow
+    >>> model_at = lambda t: gaussian_sequence(gaussian(jnp.zeros(2), std=1.0))
+    >>> smoothed_loss(jax.random.key(0), model_at, RectifiedFlow(), jnp.ones((4, 2, 1))).shape
+    (4,)
     """
     for_times, for_noise = jax.random.split(key)
     if jnp.ndim(x0) != 3 or 0 in jnp.shape(x0):

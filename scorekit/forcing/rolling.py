@@ -1,17 +1,4 @@
-"""Sequences of any length: a window that slides over the frames, the oldest of which are finished first.
-
->>> from scorekit.schedules import Cosine
->>> from scorekit.solvers import Euler
->>> from scorekit.typing import Prediction
->>> independent = lambda x, t: Prediction(0 * x, x)
->>> sampler = roll_out(independent, Cosine(), Euler(), [1.0, 0.5, 0.25, 0.0], window=4, context=1)
->>> isinstance(sampler, RollOut), sampler.levels.tolist()
-(True, [[0.0, 0.25, 0.5, 1.0], [0.0, 0.0, 0.25, 0.5]])
->>> state = RollState(*sampler.init(jax.random.key(0), jnp.zeros((2, 1, 4))))  # after one given frame
->>> state, frames = sampler.step(jax.random.key(1), state)
->>> frames.shape, jax.jit(sample_long)(jax.random.key(0), sampler, jnp.zeros((2, 7, 3))).shape
-((2, 1, 4), (2, 7, 3))
-"""
+"""Sequences of any length: a window that slides over the frames, the oldest of which are finished first."""
 
 from typing import NamedTuple
 
@@ -37,6 +24,9 @@ class RollState(NamedTuple):
       x: the frames in the window, leaves ``(B, W, ...)``.
       t: levels of the frames in the window, ``(W,)``.
       missing: number of first frames that do not exist: they are noise, at the first level.
+
+    >>> RollState(x=jnp.zeros((2, 3, 4)), t=jnp.array([0.0, 0.5, 1.0]), missing=jnp.array(0)).t.tolist()
+    [0.0, 0.5, 1.0]
     """
 
     x: PyTree
@@ -56,6 +46,16 @@ class RollOut:
       stabilisation: time passed to the denoiser for clean frames, ``alpha(time) x``.
       context: number of finished frames in the window.
       chunk: number of frames that are finished together; divides ``window - context``.
+
+    >>> from scorekit.schedules import Cosine
+    >>> from scorekit.solvers import Euler
+    >>> from scorekit.typing import Prediction
+    >>> independent = lambda x, t: Prediction(0 * x, x)
+    >>> sampler = roll_out(independent, Cosine(), Euler(), [1.0, 0.5, 0.25, 0.0], window=4, context=1)
+    >>> state = sampler.init(jax.random.key(0), jnp.zeros((2, 1, 4)))  # after one given frame
+    >>> state, frames = sampler.step(jax.random.key(1), state)
+    >>> frames.shape
+    (2, 1, 4)
     """
 
     denoiser: Denoiser
@@ -81,6 +81,7 @@ class RollOut:
         """The window before the first chunk: given frames before it, and noise where there are none.
 
         Args:
+          key: PRNG key.
           history: frames ``(B, H, ...)``, the last of which are continued.
           length: number of the last frames of the history that exist, at most H; None: all; 0: its values are not used.
 
@@ -103,6 +104,7 @@ class RollOut:
         """Finishes the oldest chunk that is not, and moves the window on by its frames.
 
         Args:
+          key: PRNG key.
           state: result of :meth:`init` or of the step before.
 
         Returns:
@@ -165,6 +167,13 @@ def roll_out(
     Returns:
       A :class:`RollOut`; :func:`sample_long` draws with it, or a loop over ``step``.
 
+    >>> from scorekit.schedules import Cosine
+    >>> from scorekit.solvers import Euler
+    >>> from scorekit.typing import Prediction
+    >>> sampler = roll_out(lambda x, t: Prediction(0 * x, x), Cosine(), Euler(), [1.0, 0.5, 0.0], window=3, context=1)
+    >>> sampler.levels.tolist()
+    [[0.0, 0.5, 1.0], [0.0, 0.0, 0.5]]
+
     Source: Chen et al. 2024, "Diffusion forcing" (https://arxiv.org/abs/2407.01392); Ruhe et al. 2024, "Rolling
     diffusion models" (https://arxiv.org/abs/2402.09470).
     """
@@ -205,6 +214,13 @@ def sample_long(key: Key, sampler: RollOut, like: PyTree, history: PyTree | None
 
     Returns:
       The L frames after the history, shaped and typed like ``like``.
+
+    >>> from scorekit.schedules import Cosine
+    >>> from scorekit.solvers import Euler
+    >>> from scorekit.typing import Prediction
+    >>> sampler = roll_out(lambda x, t: Prediction(0 * x, x), Cosine(), Euler(), [1.0, 0.5, 0.0], window=3, context=1)
+    >>> jax.jit(sample_long)(jax.random.key(0), sampler, jnp.zeros((2, 7, 3))).shape
+    (2, 7, 3)
     """
     _, length = frames_of("like", like)
     frame = lambda tree: jax.tree.map(

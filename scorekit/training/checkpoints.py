@@ -1,19 +1,4 @@
-"""Asynchronous, atomic checkpoints; restoring skips broken ones.
-
->>> import tempfile, optax, jax.numpy as jnp
->>> from scorekit.training import init_state, restore_extra, restore_params
->>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
->>> with tempfile.TemporaryDirectory() as folder:
-...     checkpoints = Checkpoints(folder)
-...     _ = checkpoints.save(10, state, extra={"epoch": 1})
-...     checkpoints.wait()
-...     steps, restored = checkpoints.steps(), Restored(*checkpoints.restore_latest(state))
-...     checkpoints.close()  # as does the end of a with statement
-...     print(restore_params(folder, decay=0.999), restore_extra(folder))
-(10, {'w': Array([1., 1.], dtype=float32)}) {'epoch': 1}
->>> steps, restored.step, restored.extra, restored.state.params["w"]
-([10], 10, {'epoch': 1}, Array([1., 1.], dtype=float32))
-"""
+"""Asynchronous, atomic checkpoints; restoring skips broken ones."""
 
 import contextlib
 import gc
@@ -56,6 +41,9 @@ class Restored(NamedTuple):
       step: step at which the state was saved.
       state: the train state.
       extra: the JSON saved with it.
+
+    >>> Restored(step=10, state={}, extra={"epoch": 1}).extra
+    {'epoch': 1}
     """
 
     step: int
@@ -81,6 +69,18 @@ class Checkpoints:
       keep_best: number of best checkpoints to keep in addition.
       metric: name of the metric that ranks checkpoints; required if ``keep_best > 0``.
       mode: ``'min'`` if a smaller metric is better, ``'max'`` if a larger one is.
+
+    >>> import tempfile, optax, jax.numpy as jnp
+    >>> from scorekit.training import init_state
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoints = Checkpoints(folder)
+    ...     _ = checkpoints.save(10, state, extra={"epoch": 1})
+    ...     checkpoints.wait()
+    ...     steps, restored = checkpoints.steps(), checkpoints.restore_latest(state)
+    ...     checkpoints.close()  # as does the end of a with statement
+    >>> steps, restored.step, restored.extra, restored.state.params["w"]
+    ([10], 10, {'epoch': 1}, Array([1., 1.], dtype=float32))
     """
 
     @checked

@@ -4,17 +4,6 @@ The density of an average of width w after t updates is ``p(s; t, g) = (g + 1) s
 :func:`~scorekit.training.ema.power_ema_gamma`. The density of another width is approximated by a weighted sum of the
 densities of the snapshots, least squares over s, and the same weights on the snapshots give the parameters.
 
->>> import dataclasses, optax, tempfile
->>> from scorekit.training.state import init_state
->>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (), (0.05, 0.1))
->>> with tempfile.TemporaryDirectory() as folder:
-...     for step in (500, 1000):
-...         save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(step)))
-...     names = sorted(path.name for path in Path(folder).iterdir())
-...     step, params = post_hoc_ema(folder, 0.07)
->>> names[-2:], step, params["w"].round(4)
-(['0001000_1000_0.05.npz', '0001000_1000_0.1.npz'], 1000, Array([1., 1.], dtype=float32))
-
 Source: Karras et al. 2024 (https://arxiv.org/abs/2312.02696).
 """
 
@@ -105,6 +94,14 @@ def save_snapshots(directory: str | PathLike, state: TrainState, dtype: Snapshot
       directory: folder of this machine or of a bucket, created if missing.
       state: train state after an update, with power-function averages.
       dtype: type in which the averages are stored.
+
+    >>> import dataclasses, optax, tempfile
+    >>> from scorekit.training.state import init_state
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (), (0.05, 0.1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(1000)))
+    ...     sorted(path.name for path in Path(folder).iterdir())[-2:]
+    ['0001000_1000_0.05.npz', '0001000_1000_0.1.npz']
     """
     averages = {width: tree for name, tree in state.ema.items() if (width := power_ema_width(name)) is not None}
     step, updates = int(state.step), int(state.step) - int(state.skipped)
@@ -147,9 +144,22 @@ def post_hoc_ema(
       like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
 
+    Returns:
+      ``(step, params)``.
+
     Raises:
       FileNotFoundError: if there are no snapshots, or none at ``step``.
       ValueError: for a damaged or renamed snapshot, or parameters unlike ``like``.
+
+    >>> import dataclasses, optax, tempfile
+    >>> from scorekit.training.state import init_state
+    >>> state = init_state(jax.random.key(0), {"w": jnp.ones(2)}, optax.sgd(0.1), (), (0.05, 0.1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for step in (500, 1000):
+    ...         save_snapshots(folder, dataclasses.replace(state, step=jnp.int32(step)))
+    ...     step, params = post_hoc_ema(folder, 0.07)
+    >>> step, params["w"].round(4)
+    (1000, Array([1., 1.], dtype=float32))
     """
     found = _snapshots_in(directory)
     steps = sorted({snapshot.step for snapshot in found})

@@ -1,11 +1,4 @@
-"""Reading parts of checkpoints, of which no more is read; the checksum of every array is verified.
-
->>> restore_extra("/nowhere") is None
-True
->>> restore_params("/nowhere")
-Traceback (most recent call last):
-FileNotFoundError: no checkpoint in /nowhere
-"""
+"""Reading parts of checkpoints, of which no more is read; the checksum of every array is verified."""
 
 import contextlib
 from os import PathLike
@@ -45,9 +38,16 @@ def restore_params(
       like: parameters, or their shapes, whose structure and sharding the result has; nested dictionaries on the first
         device by default.
 
+    Returns:
+      ``(step, params)``.
+
     Raises:
       FileNotFoundError: without a checkpoint that can be read.
       ValueError: for a decay whose average the checkpoint does not have, or parameters unlike ``like``.
+
+    >>> restore_params("/nowhere")
+    Traceback (most recent call last):
+    FileNotFoundError: no checkpoint in /nowhere
     """
     if decay is not None and not isinstance(decay, str):
         check(lambda d: (d >= 0) & (d < 1), "in [0, 1)", decay=decay)
@@ -90,6 +90,12 @@ def restore_extra(directory: str | PathLike, *, step: int | None = None) -> dict
     Args:
       directory: the directory of a :class:`~scorekit.training.checkpoints.Checkpoints`, which is not modified.
       step: the checkpoint; the newest readable checkpoint by default.
+
+    Returns:
+      The JSON of the checkpoint, or None.
+
+    >>> restore_extra("/nowhere") is None
+    True
     """
     folder = absolute(directory)
     for found in reversed(steps_in(folder)):

@@ -1,19 +1,4 @@
-"""Tuned grids as small JSON files.
-
-Returns:
-  The path of the file, its content, or the solver.
-
->>> import tempfile
->>> from scorekit import schedules, solvers
->>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
->>> with tempfile.TemporaryDirectory() as folder:
-...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.RectifiedFlow()))
->>> isinstance(saved, SavedGrid), saved.steps, saved.ts, saved.solver
-(True, 2, Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
->>> restore_solver(saved, solvers.Heun(), schedules.RectifiedFlow())
-Traceback (most recent call last):
-ValueError: solver must be the one that the grid was tuned for, Euler(), got Heun(coordinate='flow')
-"""
+"""Tuned grids as small JSON files."""
 
 import json
 import os
@@ -46,6 +31,10 @@ class SavedGrid(NamedTuple):
       before: held-out error of the best grid before tuning, in units of the data.
       after: held-out error of this grid.
       rows: the leaves of the solver's coefficients if they were tuned, else ``None``.
+
+    >>> ts = jnp.array([1.0, 0.0])
+    >>> SavedGrid(ts, "Euler()", "Linear()", (0.0, 1.0), (1.0, 0.0), before=0.5, after=0.25, rows=None).steps
+    1
     """
 
     ts: Array
@@ -71,6 +60,17 @@ def save_grid(path: str | os.PathLike[str], tuned: Tuned, schedule: Schedule) ->
       path: the JSON file to write; its folder is created.
       tuned: result of :func:`~scorekit.tuning.tune`.
       schedule: the schedule of the tuning, whose noise levels at ``tuned.ts`` are saved.
+
+    Returns:
+      The path of the file.
+
+    >>> import tempfile
+    >>> from scorekit import schedules, solvers
+    >>> tuned = Tuned(jnp.array([1.0, 0.25, 0.0]), solvers.Euler(), jnp.array(0.5), jnp.array(0.25), {})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = load_grid(save_grid(f"{folder}/grid.json", tuned, schedules.RectifiedFlow()))
+    >>> saved.steps, saved.ts, saved.solver
+    (2, Array([1.  , 0.25, 0.  ], dtype=float32), 'Euler()')
     """
     tuned_rows = tuned.solver if isinstance(tuned.solver, PrecomputedSolver) else None
     fields = {
@@ -94,6 +94,13 @@ def load_grid(path: str | os.PathLike[str]) -> SavedGrid:
 
     Args:
       path: the JSON file.
+
+    Returns:
+      The content of the file.
+
+    >>> load_grid("/nowhere")
+    Traceback (most recent call last):
+    ValueError: path must be a file of save_grid, got /nowhere: no such file
     """
 
     def invalid(why: str) -> ValueError:
@@ -122,6 +129,13 @@ def restore_solver(saved: SavedGrid, solver: Solver, schedule: Schedule) -> Solv
       saved: grid of :func:`load_grid`.
       solver: the solver of the tuning, before it.
       schedule: the schedule of the tuning; the noise levels at ``saved.ts`` must be as in the file.
+
+    >>> from scorekit import schedules, solvers
+    >>> ts = jnp.array([1.0, 0.0])
+    >>> saved = SavedGrid(ts, "Euler()", "Linear()", (0.0, 1.0), (1.0, 0.0), before=0.5, after=0.25, rows=None)
+    >>> restore_solver(saved, solvers.Heun(), schedules.RectifiedFlow())
+    Traceback (most recent call last):
+    ValueError: solver must be the one that the grid was tuned for, Euler(), got Heun(coordinate='flow')
     """
     if repr(solver) != saved.solver:
         raise ValueError(f"solver must be the one that the grid was tuned for, {saved.solver}, got {solver!r}")
