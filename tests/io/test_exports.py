@@ -143,7 +143,7 @@ BROKEN = {
     "shape": ({"shape": None}, "shape must be known, to check the parameters: give it to load, got None"),
     "blocks": ({"network": {"kind": "MLP", "blocks": 10**9}}, "blocks must be at most 1,048,576, got 1000000000"),
     "layers": ({"network": {"kind": "MLP", "blocks": 60_000}}, "has more layers than its 17 arrays of parameters"),
-    "type": ({"network": {"kind": "MLP", "features": 8.0}}, "features must be of int, got 8.0"),
+    "type": ({"network": {"kind": "MLP", "features": 8.0}}, "features must be of PositiveInt, got 8.0"),
     "bound": ({"network": {"kind": "MLP", "features": 0}}, "features must be an integer >= 1, got 0"),
     "choice": ({"network": {"kind": "DiT", "attention": "flash"}}, "attention must be 'xla' or 'fused', got 'flash'"),
     "name": ({"network": {"kind": "MLP", "name": "x"}}, "network must have the fields features, .* got 'name'"),
