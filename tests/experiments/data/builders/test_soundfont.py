@@ -15,7 +15,8 @@ PROGRAMS, PITCHES = (0, 40, 73), range(60, 68)
 def read_small(folder, **fields):
     small = {"sample_rate": 4000, "programs": PROGRAMS, "pitches": PITCHES, "velocities": (50, 127), **fields}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SoundfontNotes, "BUILDER_CONFIGS", [NotesConfig(name="small", description="", **small)])
+        configs = {"small": NotesConfig(name="small", description="", **small)}  # TFDS reads BUILDER_CONFIGS but once
+        patch.setattr(SoundfontNotes, "builder_configs", configs)
         return {split: load_notes("soundfont_notes/small", split, folder) for split in ("train", "test")}
 
 
@@ -65,7 +66,7 @@ def test_preparation_is_deterministic_and_leaves_silent_notes_out(sets, tmp_path
 
 def test_phrases_are_those_of_their_seeds(tmp_path, monkeypatch):
     config = PhrasesConfig(name="small", description="", sample_rate=4000, train=3, test=1, programs=(0, 73))
-    monkeypatch.setattr(SoundfontPhrases, "BUILDER_CONFIGS", [config])
+    monkeypatch.setattr(SoundfontPhrases, "builder_configs", {config.name: config})
     train, test = (load_phrases("soundfont_phrases/small", split, tmp_path) for split in ("train", "test"))
     assert (train.x.shape, train.roll.shape, test.x.shape) == ((3, 16384), (3, 257, 128), (1, 16384))
     assert (train.sample_rate, train.frame_rate, train.x.dtype) == (4000, 62.5, np.int16)
