@@ -110,7 +110,7 @@ def load_phrases(name: str, split: str, data_dir: str | os.PathLike | None = Non
 def load_captioned(name: str, split: str, data_dir: str | os.PathLike | None = None) -> CaptionedImages:
     """Reads a split of ``captioned_emoji`` into memory, which is made from archives (136 MB) that npm fetches.
 
-    ``test`` holds combinations of concepts that ``train`` never has together, see ``docs/data.md``.
+    ``test`` holds combinations of concepts that ``train`` never has together, see ``docs/captions.md``.
     """
     info, examples = _read(name, split, data_dir, ("captions", "image", "label", "name", "style"))
     text = lambda value: value.decode() if isinstance(value, bytes) else str(value)
