@@ -23,12 +23,8 @@ extensions = [
     "sphinx.ext.viewcode",
     "config_fields",  # the extensions of docs/_extensions
     "reference",
-    "examples",
     "notebooks",
-    "mathml",
-    "file_links",
-    "unbroken",
-    "published",
+    "pages",
 ]
 exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 

@@ -9,37 +9,6 @@ from experiments.tasks import named
 from experiments.tasks.diffusion import task as diffusion
 from experiments.tasks.flow_maps import students
 
-TITLE = """# Configs
-
-Every field of a config, with its default, the values it may have and its meaning. Any of them is set on the command
-line, as `--config.training.steps=5000`; a config file (`experiments/configs/`) sets some of them in Python. A field
-`….name` names a choice, whose own fields stand under it and are left out (`None`) for its defaults. A terminal shows
-the same:
-
-```bash
-python -m experiments.train --help_config \\
-    --config=experiments/configs/images/digits.py
-python -m experiments.train --help_config=solver
-```
-
-In Python a config is checked before anything is loaded, and a mistake is one sentence:
-
-```python
-from experiments.cli.config import ConfigError
-from experiments.configs import base
-from experiments.tasks.diffusion import task as diffusion
-
-config = base.get_config()
-config.training.steps = 5000
-diffusion.check_fields(config)
-config.schedule.s = -1.0
-try:
-    diffusion.check_fields(config)
-except ConfigError as error:
-    problem = "config.schedule.s=-1.0: must be finite and >= 0"
-    assert str(error) == f"{problem} for schedule.name=cosine"
-```
-"""
 KINDS = {
     "Models of sequences": ("sequence", "of discrete symbols"),
     "Classifiers": ("classifier", "for guidance"),
@@ -60,11 +29,7 @@ def _sections() -> Iterator[tuple[str, str, list[Row]]]:
         yield f"Students, `{method}`", words, list(section.rows("distillation"))
     for title, (task, about) in KINDS.items():
         words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
-        yield title, words, _without(in_sections(named(task).fields().rows()), models)
-
-
-def _without(rows: list[Row], models: list[Row]) -> list[Row]:
-    return [row for row in rows if row not in models]
+        yield title, words, [row for row in in_sections(named(task).fields().rows()) if row not in models]
 
 
 def as_markdown(found: Iterable[Row]) -> str:
@@ -77,17 +42,13 @@ def as_markdown(found: Iterable[Row]) -> str:
 
 def _group(name: str, group: list[Row]) -> Iterator[str]:
     (field, *_) = group
+    yield f"### `{name}`" if name else "### At the top"
     if field.choices:
-        yield f"### `{field.path}`"
         yield _code(field.meaning) + (f" Default: `{field.default}`." if field.default else "")
         rows = [row for choice in field.choices for row in _choice_rows(choice)]
-        yield _table(("choice and its fields", "default", "values", "meaning"), rows)
-        return
-    yield f"### `{name}`" if name else "### At the top"
-    yield _table(
-        ("field", "default", "values", "meaning"),
-        [(f"`{f.path}`", f"`{text_of(f.default)}`", f.allowed, _code(f.meaning)) for f in group],
-    )
+    else:
+        rows = [(f"`{f.path}`", f"`{text_of(f.default)}`", f.allowed, _code(f.meaning)) for f in group]
+    yield _table(("choice and its fields" if field.choices else "field", "default", "values", "meaning"), rows)
 
 
 def _choice_rows(choice: Option) -> Iterator[tuple[str, ...]]:
@@ -107,10 +68,9 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def page() -> str:
-    """The page, as Markdown."""
-    return "\n".join(
-        [TITLE, *(f"## {title}\n\n{words}\n\n{as_markdown(rows)}\n" for title, words, rows in _sections())]
-    )
+    """The page, as Markdown: the text of ``config.md`` and the fields."""
+    sections = (f"## {title}\n\n{words}\n\n{as_markdown(rows)}\n" for title, words, rows in _sections())
+    return "\n".join([Path(__file__).with_name("config.md").read_text(), *sections])
 
 
 def setup(app):

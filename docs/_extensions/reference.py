@@ -1,5 +1,4 @@
-"""One page of the reference for every module of the package, written when the site is built, and a check that none of
-the public names is missing from them."""
+"""A page of the reference for every module, written when the site is built; none of the public names is missing."""
 
 import importlib
 import inspect
@@ -11,9 +10,7 @@ from pathlib import Path
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
-from sphinx.util.osutil import ensuredir
 
-from experiments.cli.docstrings import shared as shared_meanings
 from scorekit.arguments import bounds_of
 
 PACKAGE = "scorekit"
@@ -70,11 +67,10 @@ def tiers() -> list[tuple[str, str, list[str]]]:
 
 
 def _has_page(name: str) -> bool:
-    if not public_names(name):
-        return False
     parent, _, own = name.rpartition(".")
     package = importlib.import_module(parent)
-    return parent == PACKAGE or (own in getattr(package, "__all__", ()) and inspect.ismodule(getattr(package, own)))
+    offered = own in getattr(package, "__all__", ()) and inspect.ismodule(getattr(package, own))
+    return bool(public_names(name)) and (parent == PACKAGE or offered)
 
 
 def public_names(name: str) -> list[str]:
@@ -82,44 +78,38 @@ def public_names(name: str) -> list[str]:
     module = importlib.import_module(name)
     if (offered := getattr(module, "__all__", None)) is not None:
         return [label for label in offered if not inspect.ismodule(getattr(module, label)) and label[0] != "_"]
-    found = [(label, thing) for label, thing in vars(module).items() if not label.startswith("_")]
-    return [
-        label
-        for label, thing in found
-        if (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == name
-    ]
+    defined = lambda thing: (inspect.isclass(thing) or inspect.isfunction(thing)) and thing.__module__ == name
+    return [label for label, thing in vars(module).items() if label[0] != "_" and defined(thing)]
 
 
 def _is_foreign(thing: object) -> bool:
-    """Whether this is a class of another package, of which a name is an alias: it is documented there.
-
-    Sphinx 9.2 warns of the signature of such a class, also in a table.
-    """
+    """Whether this is a class of another package, of which a name is an alias: Sphinx 9.2 warns of its signature."""
     return inspect.isclass(thing) and thing.__module__.partition(".")[0] != PACKAGE
 
 
 def page(name: str) -> str:
     """The text of the page of a module: its docstring, a table of its names, and an entry for each."""
-    module, names, entries = importlib.import_module(name), public_names(name), []
-    for label in names:
-        thing = getattr(module, label)
-        kind = "class" if inspect.isclass(thing) else "function" if inspect.isfunction(thing) else "data"
-        if kind == "class" and _is_foreign(thing):
-            kind = "data"
-        members = "\n   :members:" + ("\n   :inherited-members: Module" if hasattr(thing, "scope") else "")  # of Flax
-        if fields := getattr(thing, "_fields", ()):  # of a named tuple, whose docstring has them
-            members += f"\n   :exclude-members: {', '.join(fields)}"
-        option = {"class": members, "data": "\n   :no-value:"}.get(kind, "")
+    module, entries, listed = importlib.import_module(name), [], []
+    for label in public_names(name):
+        thing, kind, option = getattr(module, label), "data", "\n   :no-value:"
+        if inspect.isfunction(thing):
+            kind, option = "function", ""
+        elif inspect.isclass(thing) and not _is_foreign(thing):
+            kind, option = "class", "\n   :members:"
+            option += "\n   :inherited-members: Module" if hasattr(thing, "scope") else ""  # of Flax
+            if fields := getattr(thing, "_fields", ()):  # of a named tuple, whose docstring has them
+                option += f"\n   :exclude-members: {', '.join(fields)}"
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
-    listed = [label for label in names if not _is_foreign(getattr(module, label))]
-    title, rows = name.replace("_", "\\_"), "\n".join(f"   {label}" for label in listed)
-    return PAGE.format(title=title, rule="=" * len(title), module=name, names=rows, entries="\n".join(entries))
+        listed += [] if _is_foreign(thing) else [f"   {label}"]
+    title = name.replace("_", "\\_")
+    parts = {"module": name, "names": "\n".join(listed), "entries": "\n".join(entries)}
+    return PAGE.format(title=title, rule="=" * len(title), **parts)
 
 
 def write_pages(app) -> None:
     """Writes a page when it has changed, so that another build reads the others from its cache."""
     folder = Path(app.srcdir) / FOLDER
-    ensuredir(folder)
+    folder.mkdir(exist_ok=True)
     pages = {name: page(name) for name in public_modules()}
     texts = []
     for title, promise, packages in tiers():
@@ -136,57 +126,32 @@ def write_pages(app) -> None:
 
 
 def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> None:
-    """Gives a constant or an alias that a package offers the text under it, which is in the module that defines it.
-
-    Without it, the text would be that of the type of the value.
-    """
+    """Gives a constant or an alias the text under it in the module that defines it, in place of that of its type."""
     module, _, label = name.rpartition(".")
-    if what != "data" or module not in sys.modules:
-        return
-    inner = [m.name for m in pkgutil.walk_packages(getattr(sys.modules[module], "__path__", ()), module + ".")]
-    for candidate in (module, *inner):
-        found = ModuleAnalyzer.for_module(candidate).find_attr_docs()
-        if text := found.get(("", label)):
-            lines[:] = text
-            return
+    if what == "data" and module in sys.modules:
+        inner = [m.name for m in pkgutil.walk_packages(getattr(sys.modules[module], "__path__", ()), module + ".")]
+        for candidate in (module, *inner):
+            if text := ModuleAnalyzer.for_module(candidate).find_attr_docs().get(("", label)):
+                lines[:] = text
+                return
 
 
 def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> None:
-    """Adds the bounds in the annotations to the descriptions of the arguments, of which a family shares some.
-
-    An argument that only the docstring of the module or of its packages describes gets that description.
-    """
-    if what not in ("function", "class"):
-        return
-    bounds = bounds_of(obj) if inspect.isfunction(obj) or obj.__init__ is not object.__init__ else {}
-    parameters = [each for each in inspect.signature(obj).parameters if each not in ("self", "parent", "name")]
-    shared = shared_meanings(obj.__module__)
-    header = "Attributes:" if "Attributes:" in lines else "Args:"
-    missing = [each for each in parameters if each in shared and not any(_entry(each).match(line) for line in lines)]
-    if missing and header not in lines:
-        lines += ["", header]
-    if missing:
-        at = lines.index(header) + 1
-        lines[at:at] = [f"  {each}: {shared[each]}" for each in missing]
-    for argument, bounded in bounds.items():
-        start = next((i for i, line in enumerate(lines) if _entry(argument).match(line)), None)
-        if start is not None:
-            end = start
-            while end + 1 < len(lines) and lines[end + 1].startswith("   "):
-                end += 1
-            lines[end] = f"{lines[end].rstrip().rstrip('.')}. Allowed: {bounded.bound}."
+    """Adds the bounds in the annotations to the descriptions of the arguments."""
+    if what == "function" or (what == "class" and obj.__init__ is not object.__init__):
+        for argument, bounded in bounds_of(obj).items():
+            starts = [i for i, line in enumerate(lines) if line.startswith(f"  {argument}: ")]
+            if starts:
+                end = starts[0]
+                while end + 1 < len(lines) and lines[end + 1].startswith("   "):
+                    end += 1
+                lines[end] = f"{lines[end].rstrip().rstrip('.')}. Allowed: {bounded.bound}."
 
 
-def shared_arguments(app, what: str, name: str, obj, options, lines: list[str]) -> None:
-    """Names the arguments that the functions of a module share, which Sphinx would print as ``param x``."""
+def results(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Names the result that the functions of a module share, which Sphinx would print as ``returns``."""
     if what == "module":
-        lines[:] = [re.sub(r"^:param ", ":", line) for line in lines]
-        lines[:] = [re.sub(r"^:(returns:|raises )", lambda found: f":{found[1].capitalize()}", line) for line in lines]
-
-
-def _entry(argument: str) -> re.Pattern:
-    """The first line of the description of an argument."""
-    return re.compile(rf"^  {argument}: ")
+        lines[:] = [re.sub(r"^:(returns:|raises )", lambda match: f":{match[1].capitalize()}", line) for line in lines]
 
 
 def check_complete(app, env) -> None:
@@ -201,10 +166,7 @@ def check_complete(app, env) -> None:
 
 
 def links_of_sources(app, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Lets a page of sources link to the entry of a name where several pages have one, and lists those of the package.
-
-    Sphinx takes the page from one entry and the heading from another.
-    """
+    """Lets a page of sources link to the entry of a name where several pages have one, and lists those of the package."""
     if pagename.startswith("_modules/"):
         back = r'(id="([\w.]+)">\n<a class="viewcode-back" href="[^"]*/([\w.]+)\.html#)[^"]*'
         foreign = rf'<li><a href="(?!{PACKAGE})[^"]*">[\w.]+</a></li>\n?'
@@ -215,7 +177,7 @@ def setup(app):
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", add_bounds, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", text_under, priority=600)  # after napoleon
-    app.connect("autodoc-process-docstring", shared_arguments, priority=600)
+    app.connect("autodoc-process-docstring", results, priority=600)
     app.connect("env-check-consistency", check_complete)
     app.connect("html-page-context", links_of_sources)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
