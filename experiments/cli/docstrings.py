@@ -29,7 +29,7 @@ def described(text: str | None) -> dict[str, str]:
     return meanings
 
 
-def shared(module: str) -> dict[str, str]:
+def _shared(module: str) -> dict[str, str]:
     """The meanings in the docstrings of a module and of its packages; the innermost counts."""
     meanings = {}
     for name in itertools.accumulate(module.split("."), "{}.{}".format):
@@ -48,5 +48,5 @@ def meanings_of(factory: Callable | Any) -> dict[str, str]:
         return meanings_of(factory.func)
     meanings = {}
     for one in reversed(inspect.getmro(factory)) if inspect.isclass(factory) else [factory]:
-        meanings |= {**shared(one.__module__), **described(one.__doc__)}
+        meanings |= {**_shared(one.__module__), **described(one.__doc__)}
     return {**meanings, **getattr(factory, "meanings", {})}
