@@ -2,9 +2,10 @@
 
 Notebooks that no test has executed stand without outputs, but with ``-D notebooks_execute=1``, which takes most of an
 hour for all, and on Read the Docs, which executes them. With the address of the site,
-``-D html_baseurl=https://...`` or that of Read the Docs, they install the wheel that it carries, and open in Colab.
+``url`` of ``setup.cfg`` or that of Read the Docs, they install the wheel that it carries, and open in Colab.
 """
 
+import configparser
 import os
 import sys
 from pathlib import Path
@@ -28,7 +29,9 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 
-html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
+settings = configparser.ConfigParser()
+settings.read(ROOT / "setup.cfg")
+html_baseurl = os.environ.get("READTHEDOCS_CANONICAL_URL") or settings.get("metadata", "url", fallback="")
 html_theme = "sphinx_book_theme"
 html_title = f"scorekit {release}"
 html_static_path = ["_static"]

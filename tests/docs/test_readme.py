@@ -15,36 +15,60 @@ from experiments.tasks.diffusion import task as diffusion
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+STORED = figures.load(figures.FILE)
 
 
 @pytest.mark.slow
-def test_the_examples_run(capsys):
-    """In order and in one namespace: the first one, for a notebook, for another code base."""
-    first, notebook, code_base = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_examples_run():
+    """In order and in one namespace: the first one, and for another code base."""
+    first, code_base = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     namespace = {}
     exec(compile(first, "README.md", "exec"), namespace)
     assert namespace["x"].shape == (256, 2)
     assert np.abs(np.linalg.norm(namespace["x"], axis=1) - 1.4).max() < 0.5  # on the circle of the ring
-    exec(compile(notebook, "README.md", "exec"), namespace)
-    numbers = [float(x) for x in re.findall(r"-?\d+\.\d+", capsys.readouterr().out)]
-    shown = re.findall(r"-?\d+\.\d+", notebook.partition("print(x.mean(axis=0))")[2])
-    assert numbers == pytest.approx([float(x) for x in shown[:2]], abs=2e-3)
-    assert shown[2:] == ["-0.99", "0.99"]  # mode 3 of 8 on a circle of radius 1.4
-    assert numbers == pytest.approx([-0.99, 0.99], abs=0.1)
     exec(compile(code_base, "README.md", "exec"), namespace)
     assert namespace["loss"].shape == (256,)
     learned = [namespace[name] for name in ("learned", "schedule", "solver", "noise", "ts")]
     np.testing.assert_allclose(namespace["x"], namespace["sk"].sample(*learned), atol=1e-4)
 
 
-def test_its_figures_are_the_stored_ones():
-    known = figures.load(figures.FILE)
-    shown = re.findall(r"(\S+(?: %)?)<!-- (\w+\.\w+(?: %)?) -->", README)
-    assert len(shown) >= 4
-    assert shown == [(figures.text(known, name), name) for _, name in shown]
-    for path in sorted((ROOT / "experiments").rglob("README.md")):
-        for before, name in re.findall(r"([^|]+?)<!-- (\w+\.\w+(?: %)?) -->", path.read_text()):
-            assert before.endswith(figures.text(known, name)), (path, name)
+def shown_in(text: str, number: str) -> bool:
+    """Whether a number stands in a text, not as a part of a longer one."""
+    return re.search(rf"(?<![\d.]){re.escape(number)}(?!\.?\d)", text) is not None
+
+
+READMES = {figure.page for figure in STORED.values() if figure.page.endswith("README.md")}
+
+
+@pytest.mark.parametrize("page", sorted(page for page in READMES if (ROOT / page).exists()))
+def test_the_figures_of_a_readme_are_the_stored_ones(page):
+    text = (ROOT / page).read_text()
+    for name, figure in STORED.items():
+        for value in figure.values if figure.page == page else ():
+            forms = figures.text(STORED, f"{name}.{value}"), figures.text(STORED, f"{name}.{value} %")
+            assert any(shown_in(text, form) for form in forms), (name, value, forms)
+
+
+LISTED = re.findall(r"^- \[.*?\]\(([^)]+)\): (.*)$", README, re.MULTILINE)
+
+
+def test_it_is_short_and_lists_ten_things():
+    lines = README.splitlines()
+    assert (len(lines) <= 90, max(map(len, lines)) <= 120, len(LISTED)) == (True, True, 10)
+
+
+@pytest.mark.parametrize(("page", "line"), LISTED, ids=[line for _, line in LISTED])
+def test_the_figures_of_the_list_are_those_of_its_pages(page, line):
+    """Of the page that a line links to, or of one that this page links to."""
+    first = ROOT / page
+    links = re.findall(r"\]\(([^)#:]+\.md)[)#]", first.read_text())
+    pages = [first, *(path for link in links if (path := first.parent / link).exists())]
+    role = re.compile(r"\{figure\}`([^`]*)`")
+    text = "\n".join(role.sub(lambda match: figures.text(STORED, match[1]), path.read_text()) for path in pages)
+    numbers = re.findall(r"(?<![\w.])\d+\.\d+|\d+e-\d+", line)
+    assert numbers
+    for number in numbers:
+        assert shown_in(text, number), number
 
 
 def test_the_fields_of_its_commands_go_together():
