@@ -5,7 +5,7 @@
 With a discrete latent, each position one of 64 vectors of 4 numbers:
   --config.autoencoder.codes=64 --config.autoencoder.latent_channels=4
 
-Two CPU minutes (docs/autoregressive.md): held-out scans, in [-1, 1], are decoded with an RMS error of 0.125, 2.2 % of
+Two CPU minutes: held-out scans, in [-1, 1], are decoded with an RMS error of 0.125, 2.2 % of
 their power (docs/hierarchy.md).
 """
 

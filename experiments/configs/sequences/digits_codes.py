@@ -5,7 +5,7 @@ r"""The digits as 16 codes of a VQ autoencoder, in raster order: an autoregressi
     python -m experiments.train --config=experiments/configs/sequences/digits_codes.py --workdir=runs/digits_codes
 
 Samples and metrics are of decoded digits; "codes of test data, decoded" shows what the autoencoder alone loses. 1,000
-steps after two CPU minutes for the autoencoder (docs/autoregressive.md).
+steps after two CPU minutes for the autoencoder.
 
 ``masked``, by masked diffusion, which reveals the codes one by one, in any order:
 
@@ -13,7 +13,7 @@ steps after two CPU minutes for the autoencoder (docs/autoregressive.md).
         --workdir=runs/digits_codes_masked
 
 4.5 CPU minutes after two for the autoencoder: a classifier that is fitted to the samples is right for 97.6 % of the
-held-out digits, as with a continuous diffusion of the same codes (docs/autoregressive.md).
+held-out digits, as with a continuous diffusion of the same codes (docs/hierarchy.md).
 """
 
 from experiments.configs import base

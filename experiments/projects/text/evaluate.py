@@ -16,7 +16,7 @@ was saved with.
 
 Prints the table and writes ``report.html``, its images and ``rows.json`` into ``--out``. Every row is saved there as
 soon as it is known: the same command continues where it was stopped, and a command with further scales adds their rows.
-docs/text_to_image.md explains the columns.
+The project's README explains the columns.
 """
 
 import functools

@@ -2,21 +2,21 @@ r"""Music as events, one after the other: a causal transformer of the pieces of 
 
     python -m experiments.train --config=experiments/projects/audio/configs/events.py --workdir=runs/events
 
-Five CPU minutes: 29.9 bits a second of held-out phrases (docs/music.md).
+Five CPU minutes: 29.9 bits a second of held-out phrases (the project's README).
 
 ``masked``, by masked diffusion of 160 tokens:
 
     python -m experiments.train --config=experiments/projects/audio/configs/events.py:masked \
         --workdir=runs/events_masked
 
-Four CPU minutes: at most 125 bits a second of held-out phrases; it has learned little (docs/music.md).
+Four CPU minutes: at most 125 bits a second of held-out phrases; it has learned little (the project's README).
 
 ``performances``, with swing, rubato, spread chords and dynamics, as events of 10 ms:
 
     python -m experiments.train --config=experiments/projects/audio/configs/events.py:performances \
         --workdir=runs/performances
 
-Three CPU minutes: 1.91 bits a token, 134 a second (docs/music.md).
+Three CPU minutes: 1.91 bits a token, 134 a second (the project's README).
 """
 
 from experiments.configs import base

@@ -4,7 +4,7 @@ phases by Griffin and Lim.
     python -m experiments.train --config=experiments/projects/audio/configs/notes.py --workdir=runs/notes
 
 17 CPU minutes: without guidance, 25 steps, the pitch of all held-out notes is right and the family of 0.75 (0.85 of
-real notes), with a Fréchet distance of 1.05 (docs/audio.md).
+real notes), with a Fréchet distance of 1.05 (the project's README).
 
 ``spectrogram``, as log-magnitude and instantaneous frequency, which need no search for phases:
 
@@ -12,7 +12,7 @@ real notes), with a Fréchet distance of 1.05 (docs/audio.md).
         --workdir=runs/notes_spectrogram
 
 24 CPU minutes: without guidance, the pitch of all notes is right and the family of 0.57, with a Fréchet distance of 3.7
-(docs/audio.md).
+(the project's README).
 
 ``controls``, as controls of a synthesiser: pitch, partials and noise bands of frames of 32 ms:
 
@@ -20,7 +20,7 @@ real notes), with a Fréchet distance of 1.05 (docs/audio.md).
         --workdir=runs/notes_controls
 
 Ten CPU minutes for the first half of the training (--config.training.steps=2000): without guidance, the pitch of 0.58
-of the notes is right and the family of 0.45, with a Fréchet distance of 8.1 (docs/audio.md).
+of the notes is right and the family of 0.45, with a Fréchet distance of 8.1 (the project's README).
 """
 
 from experiments.configs import base

@@ -3,7 +3,7 @@ r"""Notes as waveforms at 4 kHz, by a generator against discriminators.
     python -m experiments.train --config=experiments/projects/audio/configs/notes_waveform.py --workdir=runs/notes_gan
 
 Six CPU minutes, in which it does not learn notes: of 256 notes the pitch of 0.02 is right, with a Fréchet distance of
-810 (docs/audio.md).
+810 (the project's README).
 
 ``diffusion``, a diffusion model with the same network:
 
@@ -11,7 +11,7 @@ Six CPU minutes, in which it does not learn notes: of 256 notes the pitch of 0.0
         --workdir=runs/notes_waveform
     python -m experiments.projects.audio.sound.evaluate_notes --workdir=runs/notes_gan
 
-Six CPU minutes, in which it does not learn notes either: 0.37 and 557 (docs/audio.md).
+Six CPU minutes, in which it does not learn notes either: 0.37 and 557 (the project's README).
 """
 
 from experiments.configs import base

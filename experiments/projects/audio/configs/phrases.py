@@ -4,7 +4,7 @@ r"""Phrases at 4 kHz from their piano roll and instrument: MIDI to audio, a seco
     python -m experiments.projects.audio.sound.perform --workdir=runs/phrases
 
 Sixteen CPU minutes: held-out phrases of four seconds have a correlation of 0.84 in chroma and 0.46 in onsets with the
-rendered ones (docs/audio.md).
+rendered ones (the project's README).
 
 ``magnitudes``, as frames of log-magnitudes; phases by Griffin and Lim:
 
@@ -12,7 +12,7 @@ rendered ones (docs/audio.md).
         --workdir=runs/phrases_magnitudes
     python -m experiments.projects.audio.sound.perform --workdir=runs/phrases_magnitudes
 
-Fifteen CPU minutes: a transcriber finds three of four notes, an onset F1 of 0.732 (docs/music.md).
+Fifteen CPU minutes: a transcriber finds three of four notes, an onset F1 of 0.732 (the project's README).
 """
 
 from experiments.configs import base

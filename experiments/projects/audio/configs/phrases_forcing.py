@@ -8,7 +8,7 @@ r"""Phrases at 4 kHz as frames of log-magnitudes, each with a noise level of its
 roll-out and by blended windows.
 
 21 CPU minutes: over eight lengths of a roll-out, the level drifts by -1.0 ± 0.6 dB and the onsets by -0.4 ± 0.5 a
-second (docs/forcing.md).
+second (the project's README).
 
 A WaveNet without the frames that follow, in which a frame is denoised given itself and those before, 0.48 s to the
 left: --config.network.name=causal_wavenet

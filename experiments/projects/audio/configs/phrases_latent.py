@@ -7,7 +7,7 @@ Trained on random pieces; full phrases are encoded and decoded by the same convo
 1,024 vectors of 16 numbers: --config.autoencoder.codes=1024
 
 Five CPU minutes with 256 codes: Fréchet distances of decoded held-out phrases to the held-out ones are 0.011 in
-rhythm, 0.272 in harmony and 60.0 in timbre (docs/discrete.md).
+rhythm, 0.272 in harmony and 60.0 in timbre (the project's README).
 
 ``levels``, at 1 kHz with three levels of codes, two at 15.6 codes a second and one at 31.25. Without the auxiliary
 training of the first levels: --config.loss.auxiliary=0. Two levels at 31.25 codes a second:
@@ -17,7 +17,7 @@ training of the first levels: --config.loss.auxiliary=0. Two levels at 31.25 cod
         --workdir=runs/phrases_levels
 
 2.6 CPU minutes: held-out phrases are decoded with a log-spectral distance of 7.96 ± 0.12 dB from the first level,
-7.67 ± 0.13 dB from all three (docs/hierarchy.md).
+7.67 ± 0.13 dB from all three (the project's README).
 """
 
 from experiments.configs import base

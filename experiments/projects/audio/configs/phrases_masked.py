@@ -11,7 +11,7 @@ The last command compares it with ``phrases_of_latents.py``, a continuous diffus
 network of the same sizes.
 
 10 to 12 CPU minutes after five for the autoencoder: at most 6.03 ± 0.06 bits a code; Fréchet distances to held-out
-phrases of 1.18 in rhythm, 0.388 in harmony and 80.2 in timbre (docs/discrete.md).
+phrases of 1.18 in rhythm, 0.388 in harmony and 80.2 in timbre (the project's README).
 
 ``level``, one level of the codes of ``phrases_latent.py:levels``, given the coarser ones; the last command draws sounds
 from the first level down. One level: --config.latents=runs/phrases_one_level
@@ -27,7 +27,7 @@ from the first level down. One level: --config.latents=runs/phrases_one_level
 The third level is trained like the second.
 
 One CPU minute a level without its report: at most 7.26 ± 0.10, 7.01 ± 0.07 and 6.38 ± 0.09 bits a code of the three
-levels (docs/hierarchy.md).
+levels (the project's README).
 """
 
 from experiments.configs import base

@@ -15,7 +15,7 @@ has the sizes of ``phrases_masked.py``, which models the codes as codes:
         --workdir=runs/phrases_vq_rounded --config.latents=runs/phrases_vq
 
 10 to 12 CPU minutes after five for the autoencoder: of code vectors, Fréchet distances to held-out phrases of 1.47 in
-rhythm, 0.399 in harmony and 80.3 in timbre (docs/discrete.md).
+rhythm, 0.399 in harmony and 80.3 in timbre (the project's README).
 """
 
 from experiments.configs import base

@@ -5,7 +5,7 @@ r"""Music as the voices of piano rolls, by masked diffusion: 64 steps of 64 ms, 
 
 MIDI files of your own in place of drawn phrases: --config.data.name=midi --config.data.path=~/music
 
-Twelve CPU minutes: at most 2.63 bits a step of held-out phrases (docs/music.md).
+Twelve CPU minutes: at most 2.63 bits a step of held-out phrases (the project's README).
 
 ``transformer``, one symbol after the other: a causal transformer of 320 symbols:
 
@@ -13,7 +13,7 @@ Twelve CPU minutes: at most 2.63 bits a step of held-out phrases (docs/music.md)
         --workdir=runs/rolls_transformer
     python -m experiments.projects.audio.music.compose --workdir=runs/rolls_transformer --continue=song.mid
 
-Eleven CPU minutes: 1.95 bits a step of held-out phrases (docs/music.md).
+Eleven CPU minutes: 1.95 bits a step of held-out phrases (the project's README).
 """
 
 from experiments.configs import base

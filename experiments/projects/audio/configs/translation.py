@@ -3,7 +3,7 @@
     python -m experiments.train --config=experiments/projects/audio/configs/translation.py --workdir=runs/translation
 
 Nine CPU minutes: of translated held-out notes 0.86 keep their pitch (0.99 with the phase of the note), 0.13 have the
-family that they are translated to, and 0.13 their own; 0.07 and 0.29 with ``loss.confusion=0`` (docs/audio.md).
+family that they are translated to, and 0.13 their own; 0.07 and 0.29 with ``loss.confusion=0`` (the project's README).
 """
 
 from experiments.configs import base

@@ -4,7 +4,7 @@ r"""A vocoder at 8 kHz: the magnitudes of a note from its mel spectrogram, by an
     python -m experiments.projects.audio.sound.vocode --workdir=runs/vocoder
 
 Twelve CPU minutes: held-out notes in 6 steps with a log-spectral distance of 8.51 dB, by 60 iterations of Griffin-Lim
-10.73 dB (docs/audio.md). Two steps are closer than these iterations too (docs/flow_maps.md, "Sounds").
+10.73 dB (the project's README). Two steps are closer than these iterations too (docs/flow_maps.md, "Sounds").
 
 ``mean_flow``, a student of two steps by improved MeanFlow:
 

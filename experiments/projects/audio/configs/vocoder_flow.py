@@ -4,7 +4,7 @@
     python -m experiments.projects.audio.sound.vocode --workdir=runs/vocoder_flow
 
 Five CPU minutes: the log-spectral distance of 64 held-out notes is 19.2 dB, where Griffin and Lim's algorithm has 11.0
-(docs/audio.md).
+(the project's README).
 """
 
 from experiments.configs import base

@@ -3,14 +3,14 @@ r"""Encoders of emoji of 32 x 32 pixels and of their captions into one space.
     python -m experiments.train --config=experiments/projects/text/configs/contrastive.py --workdir=runs/contrastive
 
 Nine CPU minutes: the caption of a held-out image is the closest of 128 in 45 % of cases and among the five closest in
-84 %, by chance in 1.6 % and 7.7 % (docs/text_to_image.md).
+84 %, by chance in 1.6 % and 7.7 % (the project's README).
 
 ``evaluator``, encoders that no generator is trained with, to measure images by: another seed and another width.
 
     python -m experiments.train --config=experiments/projects/text/configs/contrastive.py:evaluator \
         --workdir=runs/evaluator
 
-17 CPU minutes: the closest in 52 % of cases, among the five closest in 81 % (docs/text_to_image.md).
+17 CPU minutes: the closest in 52 % of cases, among the five closest in 81 % (the project's README).
 """
 
 from experiments.configs import base

@@ -6,7 +6,7 @@ r"""Emoji of 16 x 16 pixels from their captions: the base of a cascade.
 Captions are encoded on first use, in about a minute.
 
 35 CPU minutes: an evaluator finds the caption among the closest five for 52 % of the images of seen captions and 49 %
-of held-out ones, at guidance scale 3 (docs/text_to_image.md).
+of held-out ones, at guidance scale 3 (the project's README).
 
 ``32``, the second stage: 32 x 32 pixels from a copy of 16 x 16 and the caption. The network is an efficient U-Net: most
 of its channels are at low resolutions, it has no self-attention, and it attends to the caption at the lowest
@@ -17,7 +17,7 @@ first stage are not as clean as the copies of real images.
     python -m experiments.projects.text.draw --stages=runs/emoji_16,runs/emoji_32 --caption="red heart" --style=noto
 
 18 CPU minutes: the caption is among the closest five for 49 % of the images of seen captions and 48 % of held-out ones
-(docs/text_to_image.md).
+(the project's README).
 
 ``64``, the last stage: 64 x 64 pixels from a copy of 32 x 32. It is trained on random squares of 32 x 32 pixels, with
 the network of the second stage at the same cost of a step, and draws full images.
@@ -27,7 +27,7 @@ the network of the second stage at the same cost of a step, and draws full image
         --caption="red heart" --style=noto
 
 19 CPU minutes: the caption is among the closest five for 44 % of the images of held-out captions, with noise 0.1 on the
-copies (docs/text_to_image.md).
+copies (the project's README).
 
 ``decoder``, as in DALL·E 2, of the embedding of an image, which a prior draws. All conditions are dropped in a tenth of
 the examples, the tokens of the caption in half of the others.
@@ -38,7 +38,7 @@ the examples, the tokens of the caption in half of the others.
         --caption="red heart"
 
 33 CPU minutes: with the prior, the caption is among the closest five for 77 % of the images of seen captions
-(docs/text_to_image.md).
+(the project's README).
 """
 
 from experiments.configs import base

@@ -5,7 +5,7 @@ r"""A diffusion prior: the embedding of an emoji from its caption, as in DALL·E
     python -m experiments.projects.text.draw --prior=runs/prior --stages=runs/decoder --caption="red heart" --style=noto
 
 20 CPU minutes: the embedding of the image itself is the closest to the one drawn for 91 % of seen captions, of 3,144,
-and for 45 % of held-out ones, of 128 (docs/text_to_image.md).
+and for 45 % of held-out ones, of 128 (the project's README).
 """
 
 from experiments.configs import base
