@@ -36,8 +36,8 @@ def load_images():
     """
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    return digits.images[..., None].astype(int), digits.target, 17
+    x, labels = load_digits(return_X_y=True)
+    return np.reshape(x, (-1, 8, 8, 1)).astype(int), np.asarray(labels), 17
 
 
 def split(batch):
@@ -106,12 +106,13 @@ def save_png(path, images):
     picture.resize((4 * picture.width, 4 * picture.height), Image.Resampling.NEAREST).save(path)
 
 
-def main(steps=2500, batch_size=128, channels=24, folder="runs/examples/images"):
+def main(steps: int = 2500, batch_size=128, channels=24, folder="runs/examples/images"):
     images, labels, values = load_images()
-    x, classes = np.float32(2 * images / (values - 1) - 1), np.eye(labels.max() + 1, dtype=np.float32)[labels]
+    x, classes = (2 * images / (values - 1) - 1).astype(np.float32), np.eye(labels.max() + 1, dtype=np.float32)[labels]
     held_out = len(x) // 48 * 8  # a multiple of 8, so that up to eight devices have equal parts
     network = UNet(channels=channels, vector_size=classes.shape[1])
-    optimizer = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+    rate = optax.warmup_cosine_decay_schedule(0.0, LEARNING_RATE, steps // 25, steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     # The state; jit puts it on all devices of a mesh.
     @jax.jit
@@ -121,8 +122,8 @@ def main(steps=2500, batch_size=128, channels=24, folder="runs/examples/images")
 
     state, start = init(jax.random.key(0)), 0
     checkpoints = ocp.CheckpointManager(Path(folder).absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=1))
-    if checkpoints.latest_step() is not None:
-        start = checkpoints.latest_step()
+    if last := checkpoints.latest_step():
+        start = last
         state = checkpoints.restore(start, args=ocp.args.StandardRestore(state))
 
     # The loop: batch and noise of a step depend on its number alone, also after a restart.
@@ -148,4 +149,4 @@ def main(steps=2500, batch_size=128, channels=24, folder="runs/examples/images")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(int(sys.argv[1]) if sys.argv[1:] else 2500)

@@ -26,7 +26,8 @@ LENGTH, WEIGHTS = 16, np.array([0.3, 0.7])
 
 # Data and measurement: replace these.
 
-OBSERVATION, NOISE_STD = np.float32([0.2, 0.0]), 0.3  # what was measured, and the standard deviation of its noise
+OBSERVATION = np.array([0.2, 0.0], np.float32)  # what was measured, (K,)
+NOISE_STD = 0.3  # the standard deviation of its noise
 
 _PLACES = np.arange(1, LENGTH + 1)
 COVARIANCE = 0.3 * np.minimum.outer(_PLACES, _PLACES) / LENGTH  # of random walks
@@ -116,7 +117,7 @@ def main(steps=4000, batch_size=256, num_samples=4000):
     @eqx.filter_jit
     def init(key):
         network = Network(x.shape[1], key)
-        return network, optimizer.init(network)
+        return network, optimizer.init(eqx.filter(network, eqx.is_inexact_array))
 
     network, moments = init(jax.random.key(1))
     for i in range(steps):

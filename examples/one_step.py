@@ -35,7 +35,7 @@ def load_points(number=20_000):
     radius, arm = np.sqrt(rng.uniform(0.05, 1, number)), rng.integers(2, size=number)
     angle = 3 * np.pi * radius + np.pi * arm
     points = 1.9 * radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return np.float32(points + 0.04 * rng.normal(size=points.shape))
+    return (points + 0.04 * rng.normal(size=points.shape)).astype(np.float32)
 
 
 def split(batch):
@@ -117,7 +117,7 @@ def main(steps=6000, batch_size=512, num_samples=2000):
     noise = split(sk.sample_prior(jax.random.key(2), SCHEDULE, jnp.zeros(held_out.shape)))
     for number in (1, 2, 4):
         samples = draw(network, noise, jnp.linspace(1.0, 0.0, number + 1))
-        results[f"{number} steps"] = distance(samples)
+        results[f"{number}-step"] = distance(samples)
     print("energy distance to held-out points:", ", ".join(f"{k} {v:.4f}" for k, v in results.items()))
     return results | {"samples": np.asarray(samples)}
 

@@ -88,9 +88,9 @@ def main(steps=4000, batch_size=512, features=128, num_simulations=50_000, num_t
     rng = np.random.default_rng(0)
     theta = np.asarray(PRIOR.sample(jax.random.key(0), (num_simulations,)))
     observed = simulate(rng, theta)
-    free = np.asarray(BOUNDS.to_unconstrained(theta))
+    free = np.asarray(BOUNDS.to_unconstrained(jnp.asarray(theta)))
     mean, std, x_mean, x_std = free.mean(0), free.std(0), observed.mean(0), observed.std(0)
-    inputs, targets = np.float32((observed - x_mean) / x_std), np.float32((free - mean) / std)
+    inputs, targets = ((observed - x_mean) / x_std).astype(np.float32), ((free - mean) / std).astype(np.float32)
 
     network = sk.networks.MLP(features=features, vector_size=inputs.shape[1], encoder_blocks=1)
     optimizer = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, steps))
@@ -105,7 +105,7 @@ def main(steps=4000, batch_size=512, features=128, num_simulations=50_000, num_t
 
     def posterior(key, observed):
         """Samples ``(N, num_samples, D)`` of the posteriors given observations ``(N, K)``."""
-        given = np.repeat(np.float32((observed - x_mean) / x_std), num_samples, axis=0)
+        given = np.repeat(((observed - x_mean) / x_std).astype(np.float32), num_samples, axis=0)
         noise = sk.sample_prior(key, SCHEDULE, jnp.zeros((len(given), len(mean))))
         samples = np.asarray(draw(network, params, *split((noise, given))))
         return np.asarray(BOUNDS.from_unconstrained(samples * std + mean)).reshape(len(observed), num_samples, -1)

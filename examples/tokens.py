@@ -113,9 +113,9 @@ def main(steps=4000, batch_size=256, num_samples=1000):
 
     key, held_out = jax.random.key(2), held_out[:num_samples]
     cost = float(bits(network, process, params, key, split(held_out)))
-    masks = np.full_like(held_out, process.mask)
+    masks = np.full_like(held_out, len(letters))  # the code of the mask
     samples = as_text(draw(network, process, params, key, split(masks)))
-    question = np.where(np.arange(length) < PROMPT, held_out, process.mask)
+    question = np.where(np.arange(length) < PROMPT, held_out, masks)
     answers = as_text(draw(network, process, params, key, split(question)))
     every = set(lines)  # of the sums: all that are right
     right = np.mean([line in every for line in samples])
