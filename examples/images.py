@@ -3,8 +3,9 @@
     python examples/images.py        # or with another number of steps: python examples/images.py 500
 
 The data are the 8 x 8 digits of scikit-learn; ``load_images`` is the function to replace by your own images. A command
-that was stopped continues from its checkpoint. Under ``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of the n
-devices has a part of every batch. Needs ``pip install 'scorekit[experiments]'``.
+that was stopped continues from the checkpoint in ``runs/examples/images``: remove that folder to begin anew. Under
+``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of the n devices has a part of every batch. Needs
+``pip install 'scorekit[experiments]'``.
 """
 
 import sys

@@ -136,7 +136,8 @@ def main(steps=4000, batch_size=256, num_samples=4000):
         print("{:5}   {:5.2f} to {:5.2f}   {:5.2f} to {:5.2f}".format(place, *ends))
     covered = float(np.mean((low < exact) & (exact < high)))
     kinds = [float(np.mean(x @ MEANS[0] > 0)) for x in (samples, exact)]
-    print(f"the intervals hold {covered:.1%} of the exact posterior; first kind: {kinds[0]:.2f}, exact {kinds[1]:.2f}")
+    print(f"these intervals of 90 % hold {covered:.1%} of the exact posterior")
+    print(f"probability of the first kind: {kinds[0]:.2f}, exact {kinds[1]:.2f}")
     return {"samples": samples, "covered": covered, "kinds": kinds}
 
 
