@@ -55,7 +55,7 @@ from jax._src.interpreters import mlir  # noqa: E402
 chex.set_n_cpu_devices(int(os.environ.get("SCOREKIT_TEST_DEVICES", "4")))
 
 BEYOND_THE_CORE = [
-    *("audio", "bridges", "data", "experiments", "io", "metrics", "networks", "robustness", "training"),
+    *("audio", "bridges", "data", "examples", "experiments", "io", "metrics", "networks", "robustness", "training"),
     *("tuning", "docs", "test_arguments.py", "test_kit.py"),
     *("autoregressive/test_models.py", "autoregressive/test_particles.py"),
     *("interpolants/test_couplings.py", "likelihood/test_bits.py"),
