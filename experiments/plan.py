@@ -18,6 +18,7 @@ from experiments import tasks, training
 from experiments.cli import command_line
 from experiments.cli import flags as shared
 from experiments.cli.config import Config
+from experiments.models.devices import planned_on
 from experiments.planning import plans
 from experiments.planning.chips import topology
 from experiments.planning.described import describe
@@ -33,9 +34,10 @@ def main(config: Config) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     slice_ = topology(_TOPOLOGY.value)
     dataset = describe(config)
-    training.check(config)
     task = tasks.of(config)
-    config = task.resolve(config, dataset)
+    with planned_on(slice_.devices(), slice_.chip.memory):
+        config = task.resolve(config, dataset)
+    training.check(config)
     task.build(config, dataset)
     print(f"{dataset.name}: {dataset.described()}, {dataset.num_classes:,} classes", flush=True)
     print("\n".join(lines(plans.make(config, slice_, dataset, _FAST.value))))

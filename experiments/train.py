@@ -34,6 +34,7 @@ from experiments.tasks.small import needed_runs_named
 from experiments.tasks.task import Run
 from experiments.training import lock
 from experiments.training.hooks import define_profile_flag, steps_to_profile
+from experiments.training.run import as_begun
 from experiments.training.writers import show_pictures
 from scorekit.typing import PyTree
 
@@ -46,11 +47,11 @@ def main(config: Config) -> Path | None:
     start, workdir = time.monotonic(), shared.path(_WORKDIR, buckets=True)
     task = tasks.named(config.task)
     steps_to_profile()  # is an error for steps that are not two numbers in order
-    training.check(config)
-    training.check_devices(config)
     with needed_runs_named(_CONFIG.value):
         dataset = task.load(config)
-        config = task.resolve(config, dataset)
+        config = task.resolve(as_begun(config, workdir), dataset)
+        training.check(config)
+        training.check_devices(config)
         setup = task.build(config, dataset)
     init = lambda: setup.trained.init(jax.random.key(0))  # the key is traced with it: nothing is computed
     param_shapes(setup.section, config[setup.section].to_dict(), init, copies=COPIES)  # is an error if too large

@@ -35,6 +35,8 @@ _SAMPLE, _SAMPLE_BYTES = 5000, 2**28
 _HELD_OUT, _LEAST = 2000, 8
 """Most images that are held out where there is no folder of them, and fewest of a set: metrics compare an image with
 its nearest neighbours."""
+_LOOKED_AT, _LARGEST = 1000, 64
+"""Images whose sizes are read to choose one, and the largest side that is chosen."""
 _NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
 """``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 _DISTANCES = (
@@ -297,6 +299,19 @@ class Folder(ImageSet):
                     f"there are {len(train)} and {len(test)}"
                 )
         return train, test
+
+    def common(self) -> tuple[int, str]:
+        """The side and the mode that suit the images as they are in the files, of up to 1,000 of them.
+
+        The side is a multiple of 4, at most 64, that 95 % of the images have; the mode is "L" if all are grey.
+        """
+        headers = self.sources[0].headers(_LOOKED_AT)
+        require(bool(headers), "data.path", self.path, "a folder of images that can be read")
+        sides = [min(width, height) for width, height, _ in headers]
+        side = int(np.percentile(sides, 5, method="lower"))
+        require(side >= 8, "data.path", self.path, f"a folder of images of at least 8 pixels a side, many have {side}")
+        grey = all(mode in ("1", "L", "LA") for _, _, mode in headers)
+        return min(side, _LARGEST) // 4 * 4, "L" if grey else "RGB"
 
 
 @dataclass(kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from experiments.cli.config import ConfigError, require
-from experiments.data.dataset import Batch, Dataset, rows_of
+from experiments.data.dataset import Batch, Dataset, evenly, rows_of
 from scorekit import data
 from scorekit.arguments import Count, OneOf
 
@@ -71,6 +71,11 @@ class Part:
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         return self._source[int(self._rows[index])]
+
+    def headers(self, most: int) -> list[tuple[int, int, str]]:
+        """Width, height and mode of at most so many images, evenly spaced, as in their files; without damaged ones."""
+        headers = (self._source.header(int(row)) for row in self._rows[evenly(len(self), most)])
+        return [header for header in headers if header is not None]
 
 
 class Arrays:

@@ -29,6 +29,14 @@ class Planned(NamedTuple):
     memory: float
 
 
+class Device(NamedTuple):
+    """The devices of a run: their platform, their number, and the bytes of one of them (main memory for CPUs)."""
+
+    platform: str
+    count: int
+    memory: float
+
+
 _PLANNED: contextvars.ContextVar[Planned | None] = contextvars.ContextVar("planned", default=None)
 
 
@@ -144,6 +152,13 @@ def param_shapes(section: str, values: Mapping[str, Any], init: Callable[[], PyT
             f"machine has {human(memory())}; make it smaller"
         )
     return shapes
+
+
+def device() -> Device:
+    """The devices of all processes, or those that programs are planned for."""
+    planned = _PLANNED.get()
+    devices = planned.devices if planned else jax.devices()
+    return Device(devices[0].platform, len(devices), planned.memory if planned else memory() / len(devices))
 
 
 def memory() -> int:

@@ -51,7 +51,8 @@ def describe(config: Config) -> Dataset:
     """The data of a config by their shape alone; data that are no images, captions and embeddings are loaded."""
     options, task, given = config.data, tasks.of(config), config.get("conditions")
     embedded = given is not None and "embeddings" in given and given.embeddings.encoder is not None
-    if options.name not in KINDS or config.task not in TASKS or embedded:
+    unset = config.training.steps is None  # chosen for their number
+    if options.name not in KINDS or config.task not in TASKS or embedded or unset:
         return task.load(config)
     shape, num_classes = SETS.get(options.get("set") or "", (None, 1000))
     if options.name == "tfds" and options.set is None:

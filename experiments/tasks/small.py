@@ -40,6 +40,8 @@ def small(config: Config) -> Config:
             _limit(config[section], SMALL)
     if "flow_map" in config.get("loss", {}):
         _limit(config.loss.flow_map, SMALL)  # its discriminators
+    if config.training.steps is None:  # to be chosen for the data
+        config.training.steps = FEW["training"]["steps"]
     for section, most in FEW.items():
         if section in config:
             _limit(config[section], most)

@@ -53,9 +53,17 @@ FIELDS = Section(
 """The section ``training`` of a config."""
 
 
+def unset(config: Config) -> list[str]:
+    """The fields of ``training`` that are None in a config whose task chooses them, and must be set to train."""
+    must = (name for name, row in FIELDS.items() if row.default is not None and not row.optional)
+    return [name for name in must if config.training[name] is None]
+
+
 def check(config: Config) -> None:
-    """Validates relations between the fields of ``training``."""
+    """Validates that the fields of ``training`` are set, and relations between them."""
     options = config.training
+    for name in unset(config):
+        require(False, f"training.{name}", None, "set")
     require(len(options.betas or BETAS) == 2, "training.betas", options.betas, "two numbers")
     kept = options.power_ema is not None or options.snapshot_every is None
     require(kept, "training.snapshot_every", options.snapshot_every, "left out without training.power_ema")

@@ -12,11 +12,11 @@ from typing import Any
 import jax
 
 from experiments.cli import distributed, progress
-from experiments.cli.config import Config, ConfigError, leaves, require, save_resolved
+from experiments.cli.config import Config, ConfigError, changed, leaves, require, save_resolved
 from experiments.cli.endings import ProgramError
 from experiments.data.dataset import Dataset
 from experiments.models import run_files
-from experiments.training import sharing
+from experiments.training import sharing, unset
 from experiments.training.writers import MetricWriter
 from scorekit import training
 from scorekit.training import TrainState
@@ -35,6 +35,17 @@ def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any], workdir: Path
                 f"{name}={ours.get(name)}: the run in {workdir} has {theirs.get(name)}; use another --workdir, or the "
                 f"old value to continue it"
             )
+
+
+def as_begun(config: Config, workdir: Path) -> Config:
+    """The config with the values that the run in ``workdir``, if there is one, has of what it leaves unset.
+
+    A config leaves fields unset, to be chosen for data and device, where one of ``training`` is None that must be set.
+    """
+    if not unset(config) or not (workdir / "config.json").exists():
+        return config
+    old = dict(leaves(run_files.config_of(workdir, f"--workdir={workdir}")))
+    return changed(config, {name: old.get(name) for name, value in leaves(config) if value is None})
 
 
 def check_same_run(config: Config, workdir: Path) -> None:

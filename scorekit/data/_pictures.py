@@ -2,7 +2,7 @@
 
 import io
 import os
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -45,6 +45,16 @@ class PictureSource:
         if self._shape is None:
             raise ValueError(f"no picture can be read: {errors[0]}")
         return self._shape
+
+    def header(self, index: int) -> tuple[int, int, str] | None:
+        """Width, height and mode of a picture as it is in its file, which is not decoded; None if it is damaged."""
+        from PIL import Image
+
+        try:
+            with self._files.record(index).open() as file, Image.open(cast(Any, file), formats=_FORMATS) as picture:
+                return *picture.size, picture.mode
+        except Exception:  # of many kinds, SyntaxError among them
+            return None
 
     def _decoded(self, record: Record) -> np.ndarray:
         return decode(record.content(MOST_PICTURE), record.name, self._size, self._mode)

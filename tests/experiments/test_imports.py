@@ -151,7 +151,8 @@ TAKE_CONFIGS = {
     "training.__init__": "the optimiser",
     "training.loop": "the run",
     "training.run": "the run",
-    **{f"tasks.diffusion.{name}": "from a config to a model" for name in ("build", "checks", "fine_tuning", "task")},
+    **{f"tasks.diffusion.{name}": "from a config to a model" for name in ("build", "checks", "task")},
+    **{f"tasks.diffusion.{name}": "what a config leaves unset" for name in ("fine_tuning", "own_images")},
     **{f"tasks.diffusion.{name}": "opens runs" for name in ("inverse.editing", "model_card", "runs", "tuning")},
     **{f"tasks.diffusion.metrics.{name}": "metrics of a run" for name in ("__init__", "exact", "fid", "run_metrics")},
 }

@@ -19,7 +19,7 @@ from experiments.tasks.diffusion.build import OF_A_SCORE, build_model, has_liste
 from experiments.tasks.diffusion.guidance import RULES, Parts, compose, takes
 from experiments.tasks.diffusion.objectives import TRANSPORT
 from experiments.tasks.diffusion.sampling import Sampler
-from experiments.training import check_average
+from experiments.training import check_average, unset
 from scorekit import times
 from scorekit.io import as_path
 from scorekit.typing import Schedule
@@ -97,6 +97,8 @@ def check_evaluation(config: Config, dataset: Dataset, sampler: Sampler) -> None
 def check_trainable(config: Config) -> None:
     """Validates the needs of training: an average that exists, and no rules that read results of training."""
     allowed = "above 0 with config.loss.guidance_max, which needs a trained null token"
+    for name in unset(config):
+        require(False, f"training.{name}", None, "set")
     drops = config.loss.label_dropout > 0 or config.loss.joint_dropout > 0
     require_field(config, "loss.label_dropout", config.loss.guidance_max is None or drops, allowed)
     check_average(config, "sampling.ema")

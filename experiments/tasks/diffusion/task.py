@@ -18,7 +18,7 @@ from experiments.reporting.report import Figure, Heading, Section
 from experiments.reporting.run_report import Findings
 from experiments.reporting.samples import drawing
 from experiments.tasks import task
-from experiments.tasks.diffusion import checks, metrics, runs
+from experiments.tasks.diffusion import checks, metrics, own_images, runs
 from experiments.tasks.diffusion.build import dropout, untrained_nulls
 from experiments.tasks.diffusion.fields import MODEL_FIELDS
 from experiments.tasks.diffusion.loss import make_loss, make_prepare
@@ -31,13 +31,15 @@ from experiments.training.loop import Trainable, held_out_loss
 from scorekit.io import as_path
 from scorekit.typing import Key, PyTree
 
-FIELDS = task.fields(
-    "diffusion",
-    data.KINDS,
-    conditions=conditions.FIELDS,
-    latents=LATENTS,
-    **MODEL_FIELDS,
-    evaluation=metrics.FIELDS,
+FIELDS = own_images.optional(
+    task.fields(
+        "diffusion",
+        data.KINDS,
+        conditions=conditions.FIELDS,
+        latents=LATENTS,
+        **MODEL_FIELDS,
+        evaluation=metrics.FIELDS,
+    )
 )
 OPENED_BY = "is a diffusion model, which this program does not take"
 load = data.load
@@ -52,6 +54,7 @@ def resolve(config, dataset):
         config.evaluation.guidance_scales = (1.0,)
     if config.init_from is not None:
         named_object("experiments.tasks.diffusion.fine_tuning:take_unset")(config)
+    own_images.take_chosen(config, dataset)
     return config
 
 

@@ -81,7 +81,7 @@ def test_the_default_of_every_argument_is_within_its_bound(name):
 
 def test_an_unset_field_without_a_default_of_none_raises():
     of_data = f"must be one of {', '.join(data.KINDS)}"
-    for field, words in (("data.name", of_data), ("training.steps", "must be an integer from 1 to 2147483647")):
+    for field, words in (("data.name", of_data), ("training.keep", "must be an integer from 1 to 2147483647")):
         assert error_of(diffusion.check_fields, changed(base, f"{field}=None")) == f"config.{field}=None: {words}"
     diffusion.check_fields(changed(base, "training.clip_norm=None"))  # no clipping
 

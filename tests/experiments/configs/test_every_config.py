@@ -18,7 +18,7 @@ from experiments.tasks.sequences import sampling as sequences
 from experiments.tasks.small import command_of, small
 
 FILES = [path.relative_to(ROOT) for path in (ROOT / "experiments").glob("**/configs/**/[!_]*.py")]
-NOT_TABLED = ("base", "distil")
+NOT_TABLED = ("base", "distil", "own")
 
 
 def arguments_of(file: Path) -> list[str]:
