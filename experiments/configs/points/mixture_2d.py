@@ -2,7 +2,7 @@ r"""A ring of eight Gaussians in the plane, whose density is known: an exact ans
 
     python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
 
-CPU seconds: an energy distance of -0.0009 in 25 steps, of the data themselves -0.0010 (docs/few_steps.md).
+CPU seconds: an energy distance of -0.0009 in 25 steps, of the data themselves -0.0010 (docs/measurements/few_steps.md).
 
 ``shortcut``, a shortcut model, which samples in 1, 2 or 4 steps:
 
