@@ -12,7 +12,8 @@ with a section ``distillation`` (:mod:`experiments.tasks.flow_maps.students`) an
 student is a run like any other, for ``experiments.sample`` and ``experiments.evaluate``.
 
 150 CPU seconds of training at guidance scale 2, batches of 64: one step has class accuracy 1.000 and accuracy score
-0.978 (lagrangian) or 0.975 (matching, progressive), 25 steps of the teacher 1.000 and 0.978 (docs/few_steps.md).
+0.978 (lagrangian) or 0.975 (matching, progressive), 25 steps of the teacher 1.000 and 0.978
+(docs/measurements/few_steps.md).
 """
 
 from experiments import tasks

@@ -17,7 +17,7 @@ adversarial    a second term for a generator, from a discriminator of data  as b
 =============  ===========================================================  =====================================
 
 Networks and teachers are ordinary ones, of any target and schedule; a teacher may be guided by any rule, which is then
-distilled into the student. ``docs/flow_maps.md`` compares the methods.
+distilled into the student. ``docs/distillation.md`` compares the methods.
 """
 
 from typing import TYPE_CHECKING

@@ -144,13 +144,13 @@ def table(page, header):
 @in_float64
 def test_the_pages_state_the_exact_law_by_the_width_of_the_data():
     schedule = schedules.Cosine()
-    rows = table("solvers.md", "| standard deviation of the data | 16 steps | 32 | 64 |")
+    rows = table("measurements/solvers.md", "| standard deviation of the data | 16 steps | 32 | 64 |")
     assert {"0.5", "1"} < {std for std, _ in rows}
     for std, shown in rows:
         pairs = [recommended(schedule, n, stochastic=True) for n in (16, 32, 64)]
         found = [100 * (np.sqrt(1 + error_of_law(solver, schedule, ts, float(std))) - 1) for solver, ts in pairs]
         np.testing.assert_allclose(found, shown, atol=0.051, err_msg=std)
-    rows = table("solvers.md", "| standard deviation of the data | n = 50: alone, corrected | 200 | 800 |")
+    rows = table("measurements/solvers.md", "| standard deviation of the data | n = 50: alone, corrected | 200 | 800 |")
     assert {"0.5", "1"} < {std for std, _ in rows}
     for std, shown in rows:
         found = []

@@ -5,7 +5,7 @@ r"""A noise-conditional classifier of the handwritten digits; with loss.clean, o
         --config.loss.clean=True
 
 1,500 steps. At a log-SNR of 0, the accuracy on held-out scans is 78 %, and 48 % by the one of clean scans; at 4 both
-have 99 % (docs/guidance.md).
+have 99 % (docs/measurements/guidance.md).
 """
 
 from experiments.configs import base

@@ -6,7 +6,7 @@ r"""Class-conditional fashion_mnist, 28 x 28 grey, small enough for two cores: t
         --config.training.batch_size=64 --config.training.steps=1500
 
 Thirteen CPU minutes: at most 3.874 ± 0.020 bits a pixel; without guidance, class accuracy 0.800 in 25 steps. Of a
-Lagrangian student after 300 CPU seconds, 549 updates, one step has 0.848 (docs/few_steps.md).
+Lagrangian student after 300 CPU seconds, 549 updates, one step has 0.848 (docs/measurements/few_steps.md).
 """
 
 from experiments.configs import base

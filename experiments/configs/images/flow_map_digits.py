@@ -3,7 +3,7 @@ r"""The digits of ``digits.py`` in 1, 2 or 4 steps, class-conditional: a shortcu
     python -m experiments.train --config=experiments/configs/images/flow_map_digits.py --workdir=runs/flow_map_digits
 
 2.5 CPU minutes in batches of 64, by ``benchmarks.few_steps``: class accuracy 0.990 and accuracy score 0.975 in one step
-(docs/few_steps.md).
+(docs/measurements/few_steps.md).
 
 ``drifting``, a generator of one evaluation from the weights of the denoiser of ``digits.py``:
 
@@ -13,7 +13,8 @@ r"""The digits of ``digits.py`` in 1, 2 or 4 steps, class-conditional: a shortcu
         --workdir=runs/digits_drifting --config.init_from=weights/digits
 
 50 CPU seconds after four minutes for the denoiser, by ``benchmarks.few_steps``: class accuracy 0.989, accuracy score
-0.985, recall 0.75 and energy distance 0.0035; from random weights 0.989, 0.933, 0.42 and 0.042 (docs/few_steps.md).
+0.985, recall 0.75 and energy distance 0.0035; from random weights 0.989, 0.933, 0.42 and 0.042
+(docs/measurements/few_steps.md).
 
 ``gan``, a generator from discriminators of random windows alone, with the network of ``digits.py``:
 

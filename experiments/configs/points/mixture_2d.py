@@ -2,14 +2,14 @@ r"""A ring of eight Gaussians in the plane, whose density is known: an exact ans
 
     python -m experiments.train --config=experiments/configs/points/mixture_2d.py --workdir=runs/mixture_2d
 
-CPU seconds: an energy distance of -0.0009 in 25 steps, of the data themselves -0.0010 (docs/few_steps.md).
+CPU seconds: an energy distance of -0.0009 in 25 steps, of the data themselves -0.0010 (docs/measurements/few_steps.md).
 
 ``shortcut``, a shortcut model, which samples in 1, 2 or 4 steps:
 
     python -m experiments.train --config=experiments/configs/points/mixture_2d.py:shortcut --workdir=runs/shortcut_2d
 
 One CPU minute: class accuracy 0.9985 and an energy distance of -0.0002 in one step, 1 and -0.0003 in two
-(docs/flow_maps.md).
+(docs/measurements/flow_maps.md).
 
 ``consistency``, consistency tuning of the denoiser, in 1 or 2 steps:
 
@@ -19,7 +19,7 @@ One CPU minute: class accuracy 0.9985 and an energy distance of -0.0002 in one s
         --workdir=runs/consistency_2d --config.init_from=weights/mixture_2d
 
 CPU seconds: an energy distance of 0.0001 in one step and -0.0009 in two, where the denoiser has 0.0063 and 0.0055
-(docs/flow_maps.md).
+(docs/measurements/flow_maps.md).
 
 ``coupled``, a rectified flow from noise that optimal transport pairs with the points:
 

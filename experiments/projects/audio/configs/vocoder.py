@@ -13,7 +13,7 @@ Twelve CPU minutes: held-out notes in 6 steps with a log-spectral distance of 8.
         --workdir=runs/vocoder_mean_flow --config.init_from=weights/vocoder
 
 Three CPU minutes after twelve for the teacher: held-out notes in two steps with a log-spectral distance of 8.93 dB and
-an STFT loss of 0.781 (docs/flow_maps.md, "Sounds").
+an STFT loss of 0.781 (docs/measurements/flow_maps.md).
 """
 
 from experiments.configs import base
