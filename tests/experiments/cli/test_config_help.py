@@ -41,7 +41,7 @@ def test_text_fits_a_terminal_and_shows_the_values_of_the_config():
         assert max(map(len, lines)) <= config_help.WIDTH
         assert not any("``" in line or ":func:" in line for line in lines)
     text = " ".join(describe(diffusion.check_fields, config, "").split())
-    assert "training.steps = 2500 (default 1000) (int >= 1) Updates of the parameters." in text
+    assert "training.steps = 2500 (default 1000) (int >= 1, or None) Updates of the parameters." in text
     assert "channels = 24 (default 32) (int in [1, 65536])" in text
     assert "sigma_max = 80.0 (float > 0)" in text
 
