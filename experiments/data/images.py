@@ -7,6 +7,7 @@ Args:
 import functools
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,8 @@ _SAMPLE, _SAMPLE_BYTES = 5000, 2**28
 _HELD_OUT, _LEAST = 2000, 8
 """Most images that are held out where there is no folder of them, and fewest of a set: metrics compare an image with
 its nearest neighbours."""
-_LOOKED_AT, _LARGEST = 1000, 64
-"""Images whose sizes are read to choose one, and the largest side that is chosen."""
+_LOOKED_AT = 1000
+"""Images whose sizes are read."""
 _NAME = re.compile(r"\w+(:\w+)?(/\w[\w.+-]*)*(:[\d.*]+)?", re.ASCII)
 """``[namespace:]name[/config][:version]``, as TFDS writes names; never a path."""
 _DISTANCES = (
@@ -120,6 +121,14 @@ class ImageSet(Streaming):
         count = lambda source: self._sample if self.streaming else len(source)
         with reading():
             train, test = (self._read(part, evenly(len(part), count(part))) for part in self.sources)
+        unseen = np.setdiff1d(np.arange(self.num_classes), train["label"])
+        if len(unseen) and not self.streaming:
+            few = ", ".join(self.named(unseen[:3]))
+            warnings.warn(
+                f"config.data.label=class: no image to train with for {len(unseen)} of {self.num_classes} classes "
+                f"({few}{', …' * (len(unseen) > 3)}); add some, or config.data.label=none trains without classes",
+                stacklevel=2,
+            )
         return train, test
 
     @functools.cached_property
@@ -301,9 +310,9 @@ class Folder(ImageSet):
         return train, test
 
     def common(self) -> tuple[int, str]:
-        """The side and the mode that suit the images as they are in the files, of up to 1,000 of them.
+        """The side in pixels that 95 % of the images have in their files, and the mode, of up to 1,000 of them.
 
-        The side is a multiple of 4, at most 64, that 95 % of the images have; the mode is "L" if all are grey.
+        The mode is "L" if all are grey, else "RGB".
         """
         headers = self.sources[0].headers(_LOOKED_AT)
         require(bool(headers), "data.path", self.path, "a folder of images that can be read")
@@ -311,7 +320,7 @@ class Folder(ImageSet):
         side = int(np.percentile(sides, 5, method="lower"))
         require(side >= 8, "data.path", self.path, f"a folder of images of at least 8 pixels a side, many have {side}")
         grey = all(mode in ("1", "L", "LA") for _, _, mode in headers)
-        return min(side, _LARGEST) // 4 * 4, "L" if grey else "RGB"
+        return side, "L" if grey else "RGB"
 
 
 @dataclass(kw_only=True, eq=False)

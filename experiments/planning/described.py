@@ -1,9 +1,11 @@
 """Data sets by their shapes alone, where a config names images that this machine need not have, or their latents."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import tasks
+from experiments import data, tasks
 from experiments.cli.config import Config, ConfigError
 from experiments.data.dataset import Dataset
 from experiments.data.images import ImageSet
@@ -29,7 +31,8 @@ TASKS = ("diffusion", "classifier", "autoencoder", "dual_encoder")
 class _Described(ImageSet):
     """Black images, or latents of zeros, which no decoder turns into images."""
 
-    def __init__(self, config: Config, shape: tuple[int, ...], num_classes: int):
+    def __init__(self, config: Config, shape: tuple[int, ...], num_classes: int, examples: int = 8):
+        self._examples = examples
         self._latents = bool(config.get("latents"))
         name = config.data.get("set") or config.data.name
         x = np.zeros((8, *shape), np.float32 if self._latents else np.uint8)
@@ -40,6 +43,11 @@ class _Described(ImageSet):
     def open(self):
         return self._source, self._source
 
+    @property
+    def examples(self) -> int:
+        """The number of training images."""
+        return self._examples
+
     def to_model(self, x):
         return jnp.asarray(x) if self._latents else super().to_model(x)
 
@@ -48,20 +56,28 @@ class _Described(ImageSet):
 
 
 def describe(config: Config) -> Dataset:
-    """The data of a config by their shape alone; data that are no images, captions and embeddings are loaded."""
-    options, task, given = config.data, tasks.of(config), config.get("conditions")
+    """The data of a config by their shape alone; data that are no images, captions and embeddings are loaded.
+
+    Where training is chosen for the images they are loaded too. Latents that are not encoded yet have the shape that
+    the autoencoder of Stable Diffusion gives them.
+    """
+    options, task, given, latents = config.data, tasks.of(config), config.get("conditions"), config.get("latents")
     embedded = given is not None and "embeddings" in given and given.embeddings.encoder is not None
     unset = config.training.steps is None  # chosen for their number
-    if options.name not in KINDS or config.task not in TASKS or embedded or unset:
+    has = lambda name: bool(latents) and (as_path(latents) / name).exists()
+    loaded = unset and (not latents or has("config.json") or has("precomputed.json"))
+    if options.name not in KINDS or config.task not in TASKS or embedded or loaded:
         return task.load(config)
     shape, num_classes = SETS.get(options.get("set") or "", (None, 1000))
     if options.name == "tfds" and options.set is None:
         shape, num_classes = SETS["sklearn_digits"]
-    if config.get("latents") and (as_path(config.latents) / "config.json").exists():
+    if has("config.json"):
         return _Described(config, task.load(config).shape, num_classes)
     side = options.image_size or (shape and shape[0])
     if side is None:
         raise ConfigError(f"config.data.name={options.name}: needs config.data.image_size for a plan without data")
     shape = (side, side, shape[2] if shape else {"L": 1}.get(options.get("image_mode"), 3))
-    latent = AutoencoderKL.preset("sd-vae-ft").latent_shape(shape) if config.get("latents") else shape
-    return _Described(config, latent, num_classes)
+    if latents:
+        shape = AutoencoderKL.preset("sd-vae-ft").latent_shape(shape)
+    images: Any = data.build(config) if unset else None
+    return _Described(config, shape, *((images.num_classes, images.examples) if unset else (num_classes,)))

@@ -124,13 +124,12 @@ def choose(
         levels = ", ".join(str(channels * each) for each in multipliers)
         name = f"unet of {levels} channels{folded}, for {side} pixels a side and {'a CPU' if slow else 'accelerators'}"
     memory = "" if slow else f", for {human(on.memory)}B of memory each"
-    speed = "" if "training.steps" in given else ": minutes to an hour" if slow else ": hours"
     epochs = f"{steps * batch / max(number, 1):,.0f} times each image"
     reasons = [
         f"chosen    for {number:,} images of {size}{of_classes} on {on.count} × {on.platform}; config.json keeps it",
         f"          network: {name}",
         f"          batch: {batch} in {dtype}{memory}; rate {rate:g} by {optimizer}, average {decay}",
-        f"          steps: {steps:,}, {epochs}{speed}, see the ETA",
+        f"          steps: {steps:,}, {epochs}; the ETA comes after twenty",
         "          change it: --config.training.steps=…, and see --help_config",
     ]
     if side > 64:

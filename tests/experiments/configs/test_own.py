@@ -100,11 +100,19 @@ def test_the_folder_decides_side_mode_and_classes(tmp_path):
         ("", "must be followed by :<folder>[,<side in pixels>]"),
         ("nowhere", "config.data.path=nowhere: path must be a folder of pictures"),
         ("{empty}", "has none"),
-        ("{folder},30", "config.data.image_size=30: must be a multiple of 4, at least 8"),
+        ("{folder},12", "config.data.image_size=12: must be a multiple of 4 from 8 to 8, the side that 95 % of"),
+        ("{folder},6", "config.data.image_size=6: must be a multiple of 4"),
+        ("{folder},8.0", "config.data.image_size=8.0: must be a multiple of 4"),
     ],
 )
 def test_a_wrong_argument_is_named(tmp_path, folder, argument, words):
     assert words in error_of(load_config, f"{OWN}:{argument.format(empty=tmp_path, folder=folder)}")
+
+
+def test_an_image_alone_in_its_class_that_is_held_out_is_a_warning(tmp_path):
+    config = load_config(f"{OWN}:{pictures(tmp_path, 20 * [8], classes=['one', *map(str, range(19))])}")
+    with pytest.warns(UserWarning, match=r"data.label=class: no image .* for 8 of 20 classes \(.*, …\); add some"):
+        assert tasks.of(config).load(config).train["x"].shape == (12, 8, 8, 3)
 
 
 def test_a_field_on_the_command_line_wins_and_all_that_is_unset_is_chosen(folder, capsys):
@@ -124,9 +132,12 @@ def test_a_choice_is_of_images_alone():
     assert "config.training.steps=None: must be set" in error_of(task.resolve, config, task.load(config))
 
 
-def test_a_plan_counts_the_images(folder):
+def test_a_plan_counts_the_images_of_latents_too(folder, tmp_path):
     config = load_config(f"{OWN}:{folder}")
     assert describe(config).examples == 16
+    config.latents = str(tmp_path)
+    latents = describe(config)
+    assert (latents.examples, latents.shape, latents.num_classes) == (16, (1, 1, 4), 2)
     assert small(config).training.steps == 6
 
 
