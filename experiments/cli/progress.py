@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from experiments.cli import distributed
 
-_EVERY = 10.0
-"""Seconds between lines."""
+_EVERY, _SOON = 10.0, 20
+"""Seconds between lines, and steps after which the time that is left is shown even if these are not over."""
 
 
 def human(number: float) -> str:
@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A line every ten seconds, with the loss, examples/s and ETA.
+    """A line every ten seconds, and after twenty steps, with the loss, examples/s and ETA.
 
     The loss is turned into a float only when it is shown, so that steps are not waited for.
 
@@ -66,14 +66,15 @@ class Progress:
         nowhere = None if distributed.is_first() else open(os.devnull, "w")  # noqa: SIM115
         self._stream = stream or nowhere or sys.stderr
         self._total, self._batch_size, self._label, self._clock = total, batch_size, label, clock
-        self._unit = unit
+        self._unit, self._first_step = unit, first_step
         self._shown_at, self._shown_step = clock(), first_step
         self._warm: tuple[float, int] | None = None  # when the first step, with its compilation, was done
 
     def update(self, step: int, loss: Any = None) -> None:
         """Call after every step; ``step`` counts the steps that are done, ``loss`` is anything ``float`` takes."""
         now, first = self._clock(), self._warm is None
-        if not first and step != self._total and now - self._shown_at < _EVERY:
+        soon = self._warm is not None and self._shown_step == self._warm[1] and step - self._first_step >= _SOON
+        if not (first or soon) and step != self._total and now - self._shown_at < _EVERY:
             return
         facts = "" if loss is None else f"loss {float(loss):.4g}, "  # waits for steps that run: their time counts
         now = max(now, self._clock())

@@ -40,6 +40,17 @@ def test_lines_are_written_every_ten_seconds_and_at_the_end():
     assert loss.read == len(lines)  # a loss that is not shown is not waited for
 
 
+def test_a_fast_training_says_how_long_it_takes_after_twenty_steps():
+    stream, clock = io.StringIO(), Clock()
+    with Progress(1000, batch_size=8, first_step=100, stream=stream, clock=clock) as progress:
+        for step in range(101, 200):
+            clock.now += 0.1
+            progress.update(step)
+    first, soon = stream.getvalue().splitlines()
+    assert first.startswith("training 101/1,000 (10%)  first step")
+    assert soon == "training 120/1,000 (12%)  80 examples/s, ETA 1 min 28 s"
+
+
 def test_the_rate_includes_the_wait_for_steps_that_are_still_running():
     class Behind:
         def __float__(self):
