@@ -10,13 +10,12 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from experiments.cli.choices import named_object
 from experiments.data.dataset import Dataset
 from experiments.data.display import Points, Sounds, View
-from experiments.reporting.audio_widgets import audio_widgets, write_wav
 from experiments.reporting.grids import Draw, clouds, grid, in_rows, scatter
 from experiments.reporting.png import COLOURS, PathLike
 from experiments.reporting.report import Figure, Heading, Section
-from scorekit.audio import spectrogram_images
 from scorekit.io import as_path, write_atomic
 
 _COLUMNS, _MOST_ROWS, _LARGEST = 10, 40, 10
@@ -30,6 +29,7 @@ def sample_sections(folder: Path, dataset: Dataset, samples: np.ndarray, title: 
     if preview.reference is not None and isinstance(view := dataset.view(dataset.real(preview.reference)), Sounds):
         versions = {"held out": view.sounds, "sample": samples}
         caption, rows = "Held-out examples, and samples for their conditions.", dataset.named(preview.labels)
+        audio_widgets = named_object("experiments.reporting.audio_widgets:audio_widgets")
         widgets = audio_widgets(folder / "sounds", versions, view.sample_rate, row_labels=rows, caption=caption)
         sections.append(widgets)
     return sections
@@ -91,7 +91,7 @@ def _other_than_images(path: Path, dataset: Dataset, sets: Mapping[str, np.ndarr
 
 
 def _images(view: View) -> np.ndarray:
-    return spectrogram_images(view[0]) if isinstance(view, Sounds) else view[0]
+    return named_object("scorekit.audio:spectrogram_images")(view[0]) if isinstance(view, Sounds) else view[0]
 
 
 def write_samples(out: Path, dataset: Dataset, title: str, samples: Mapping[str, np.ndarray]) -> str:
@@ -116,7 +116,7 @@ def write_samples(out: Path, dataset: Dataset, title: str, samples: Mapping[str,
         old.unlink()
     for i, one in enumerate(view[0]):
         if isinstance(view, Sounds):
-            write_wav(f"{out}/{i:05}.wav", one, view.sample_rate)
+            named_object("experiments.reporting.audio_widgets:write_wav")(f"{out}/{i:05}.wav", one, view.sample_rate)
             continue
         png, codes = io.BytesIO(), np.round(127.5 * (np.clip(one, -1, 1) + 1)).astype(np.uint8)
         Image.fromarray(codes.squeeze(-1) if codes.shape[-1] == 1 else codes).save(png, "png")

@@ -1,4 +1,8 @@
-"""Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size."""
+"""Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size.
+
+Returns:
+  A :class:`RandomField`.
+"""
 
 import math
 

@@ -1,4 +1,8 @@
-"""Which two points of a path a consistency model compares, from few and far to many and close."""
+"""Which two points of a path a consistency model compares, from few and far to many and close.
+
+Returns:
+  Times or weights ``(B,)``.
+"""
 
 from typing import Annotated
 

@@ -1,4 +1,8 @@
-"""Pairs and triples of training times, and the velocity of a guided flow map."""
+"""Pairs and triples of training times, and the velocity of a guided flow map.
+
+Returns:
+  Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
+"""
 
 from typing import NamedTuple
 

@@ -1,4 +1,8 @@
-"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example."""
+"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example.
+
+Returns:
+  A :class:`VariationalBound`.
+"""
 
 import math
 from typing import Annotated, Any, NamedTuple

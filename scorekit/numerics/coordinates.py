@@ -25,14 +25,7 @@ FiniteAtZeroNoise: TypeAlias = Literal["flow", "angle", "sigma"]
 
 
 class Frame(NamedTuple):
-    """A coordinate at one noise level: ``slope = signal x0 + noise eps``.
-
-    Attributes:
-      scale: what a state is divided by.
-      clock: the variable of integration.
-      signal: weight of x0 in the slope.
-      noise: weight of eps in the slope.
-    """
+    """A coordinate at one noise level: ``slope = signal x0 + noise eps``."""
 
     scale: Array
     clock: Array
@@ -41,16 +34,7 @@ class Frame(NamedTuple):
 
 
 def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
-    """The coordinate at one noise level ``(alpha, sigma)``.
-
-    Args:
-      name: name of the coordinate, a row of the table above.
-      alpha: signal scales, any shape.
-      sigma: noise scales, the same shape.
-
-    >>> frame("sigma", 0.5, 1.0).clock.item()
-    2.0
-    """
+    """The coordinate at one noise level ``(alpha, sigma)``."""
     alpha, sigma = jnp.asarray(alpha), jnp.asarray(sigma)
     zero, one = jnp.zeros_like(alpha), jnp.ones_like(alpha)
     match name:
@@ -67,15 +51,7 @@ def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
 
 
 def log_snr_at(name: CoordinateName, clock: ArrayLike) -> Array:
-    """The log-SNR at which the clock of a coordinate has this value.
-
-    Args:
-      name: name of the coordinate.
-      clock: values of its clock, any shape.
-
-    >>> log_snr_at("flow", 0.5).item()
-    0.0
-    """
+    """The log-SNR at which the clock of a coordinate has this value."""
     clock = jnp.asarray(clock)
     match name:
         case "flow":

@@ -1,4 +1,8 @@
-"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another."""
+"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another.
+
+Returns:
+  The edited data, shaped and typed like ``x``.
+"""
 
 import jax
 
@@ -34,9 +38,6 @@ def sdedit(
       solver: any.
       x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; the first sets the noise, often 0.4 to 0.6 (variance preserving).
-
-    Returns:
-      The edited data, shaped and typed like ``x``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
@@ -80,9 +81,6 @@ def translate(
       solver: any deterministic solver.
       x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
-
-    Returns:
-      The edited data, shaped and typed like ``x``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers

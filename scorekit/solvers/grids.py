@@ -1,4 +1,8 @@
-"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones."""
+"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones.
+
+Returns:
+  Decreasing times ``(n + 1,)``.
+"""
 
 from typing import Annotated
 
@@ -20,7 +24,7 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 @checked
 def uniform(n: PositiveInt, t_max: Fraction[Number] = 1.0, t_min: Fraction[Number] = 0.0) -> Array:
-    """``n`` equal steps in t from ``t_max`` to ``t_min``: times ``(n + 1,)``.
+    """``n`` equal steps in t from ``t_max`` to ``t_min``.
 
     Args:
       n: number of steps.

@@ -1,4 +1,8 @@
-"""Times at the noise levels that matter for a frequency band."""
+"""Times at the noise levels that matter for a frequency band.
+
+Returns:
+  A sampler of times.
+"""
 
 import jax.numpy as jnp
 

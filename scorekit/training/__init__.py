@@ -1,4 +1,8 @@
-"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
+"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints.
+
+Returns:
+  The state, the parameters with their step, or their average.
+"""
 
 from typing import TYPE_CHECKING
 
