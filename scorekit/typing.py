@@ -65,7 +65,7 @@ else:
             return self.__metadata__[0]
 
 
-Array: TypeAlias = jax.Array
+Array: TypeAlias = Named[jax.Array, "Array"]
 """A JAX array, concrete or traced."""
 ArrayLike: TypeAlias = Named[jax.typing.ArrayLike, "ArrayLike"]
 """A JAX or NumPy array, or a number: an argument of ``jnp.asarray``."""
@@ -73,7 +73,7 @@ Numbers: TypeAlias = Named[ArrayLike | Sequence[float], "Numbers"]
 """An array, a number, or a sequence of numbers."""
 Number: TypeAlias = Named[float | jax.Array, "Number"]
 """A hyper-parameter: a number or an array, concrete or traced."""
-PyTree: TypeAlias = Any
+PyTree: TypeAlias = Named[Any, "PyTree"]
 """Nested containers of arrays, such as one array."""
 Key: TypeAlias = Named[jax.Array, "Key"]
 """A typed PRNG key, ``jax.random.key(seed)``."""
