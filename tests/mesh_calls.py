@@ -96,7 +96,6 @@ CALLS = {
     "flow_maps.gradient_penalty": lambda x: flow_maps.gradient_penalty(log_density, x),
     "flow_maps.adaptive_weighted": lambda t: flow_maps.adaptive_weighted(t, t),
     "flow_maps.feature_matching_loss": lambda x: flow_maps.feature_matching_loss(x, 0.5 * x),
-    "flow_maps.balancing_weight": lambda x: flow_maps.balancing_weight(x, 0.5 * x),
     "autoregressive.temperature": lambda x: ar.temperature(x, 2.0),
     "autoregressive.minimum_bayes_risk": lambda labels: ar.minimum_bayes_risk(labels[:, None], labels[:, None]),
     "autoregressive.top_k": lambda x: (ar.top_k(x, 2), ar.nucleus(x, 0.5), ar.typical(x, 0.5)),

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from scorekit.flow_maps.adversarial import AdversarialForm as AdversarialForm
     from scorekit.flow_maps.adversarial import Discriminator as Discriminator
     from scorekit.flow_maps.adversarial import adversarial_loss as adversarial_loss
-    from scorekit.flow_maps.adversarial import balancing_weight as balancing_weight
     from scorekit.flow_maps.adversarial import discriminator_loss as discriminator_loss
     from scorekit.flow_maps.adversarial import feature_matching_loss as feature_matching_loss
     from scorekit.flow_maps.adversarial import gradient_penalty as gradient_penalty

@@ -25,7 +25,7 @@ from typing import Literal, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from scorekit.arguments import NonNegative, Positive, checked
+from scorekit.arguments import checked
 from scorekit.checks import check_floating, check_like, check_per_example
 from scorekit.numerics import wide
 from scorekit.trees import sum_per_example
@@ -132,32 +132,6 @@ def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array
     check_like("real_features", real_features, fake_features=fake_features)
     fixed = jax.lax.stop_gradient(real_features)
     return _mean(jnp.abs, jax.tree.map(lambda real, fake: wide(real) - fake, fixed, fake_features))
-
-
-@checked
-def balancing_weight(
-    main: PyTree, adversarial: PyTree, largest: Positive[float] = 1e4, offset: NonNegative[float] = 1e-4
-) -> Array:
-    """The weight that makes the adversarial gradient of a sample as long as another: ``||main|| / ||adversarial||``.
-
-    It has no gradient.
-
-    Args:
-      main: gradient of the other loss with respect to the samples, leaves ``(B, ...)``.
-      adversarial: gradient of the adversarial loss, shaped like ``main``.
-      largest: bound of the weight.
-      offset: addition to the length of the adversarial gradient.
-
-    >>> balancing_weight(jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 2.0]]), offset=0.0)
-    Array([2.5], dtype=float32)
-
-    Source: Esser et al. 2021, per batch and at the last layer (https://arxiv.org/abs/2012.09841).
-    """
-    _check_batch(main=main)
-    _check_batch(adversarial=adversarial)
-    check_like("main", main, adversarial=adversarial)
-    length, other = (jnp.sqrt(sum_per_example(jnp.square, tree)) for tree in (main, adversarial))
-    return jax.lax.stop_gradient(jnp.minimum(length / (other + offset), largest))
 
 
 def _mean(fn, tree):

@@ -133,16 +133,6 @@ def test_feature_matching_is_zero_of_equal_features_and_exact_of_shifted_ones():
     np.testing.assert_allclose(np.sign(of_fake[0][:, 0, 0]), np.sign(shift))
 
 
-def test_balancing_weight_equals_the_lengths_of_two_gradients():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 3, 4, 2)).astype(np.float32)
-    weight = flow_maps.balancing_weight({"x": a}, {"x": b}, offset=0.0)
-    length = lambda x: np.sqrt((x**2).sum((1, 2)))
-    np.testing.assert_allclose(weight * length(b), length(a), rtol=1e-5)
-    np.testing.assert_allclose(flow_maps.balancing_weight(a, 0 * b, largest=7.0), 7.0)  # nothing to balance
-    np.testing.assert_allclose(flow_maps.balancing_weight(0 * a, b), 0.0)
-
-
 LOGITS = jnp.ones((3, 2))
 test_invalid_logits_are_named = raising(
     {
