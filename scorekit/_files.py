@@ -3,16 +3,8 @@
 Only regular files are read, after links are resolved: a pipe may block for ever, and a device may have no end. A file
 that would unpack to far more than it holds is an error.
 
-Args:
-  path: local path.
-  name: subject of the error message, such as the file.
-
-Returns:
-  The path without links, or the content.
-
-Raises:
-  ValueError: if the file is none of these.
-  OSError: if there is nothing, or it cannot be read.
+``path`` is a local path, and ``name`` the subject of the message of an error, such as the file: a ``ValueError`` where
+the file is none of these, an ``OSError`` where there is nothing or it cannot be read.
 """
 
 import json

@@ -6,9 +6,6 @@ raise a ``ValueError`` when they are called or traced with a state that is not f
 scalar nor ``(B,)``, or a network whose output is not shaped like the state: nothing is broadcast. A concrete time
 outside [0, 1] is an error as well. Denoisers of networks and scores also take a ``t`` of shape ``(B, T)``, one level
 for each frame of a state ``(B, T, ...)`` (:mod:`scorekit.forcing`).
-
-Returns:
-  ``(x_t, t) -> Prediction``, or a network of the same arguments.
 """
 
 from collections.abc import Callable

@@ -18,9 +18,6 @@ with ``det = alpha sigma' - sigma alpha'`` and ``R^2 = sigma^2 + alpha^2 s^2`` f
 ``v``, ``velocity`` and ``edm`` divide by neither alpha nor sigma and are therefore defined at both ends of every
 schedule; ``x0`` requires ``sigma > 0``, and ``eps`` and ``score`` require ``alpha > 0`` where they are evaluated.
 
-Returns:
-  The target, or the pair.
-
 >>> from scorekit.schedules import RectifiedFlow
 >>> true, middle = Prediction(x0=jnp.ones(1), eps=jnp.full(1, 3.0)), jnp.float32(0.5)
 >>> targets = X0(), Eps(), Score(), V(), Velocity(), EDMTarget(sigma_data=1.0)

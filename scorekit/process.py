@@ -3,9 +3,6 @@
 Marginal ``q(x_t | x0) = N(alpha_t x0, sigma_t^2)`` of the SDE ``dx = f(t) x dt + g(t) dw`` with ``f = d log(alpha)/dt``
 and ``g^2 = d sigma^2/dt - 2 f sigma^2`` (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma et al. 2021,
 https://arxiv.org/abs/2107.00630).
-
-Returns:
-  Coefficients shaped like ``t``, states shaped like the data.
 """
 
 from typing import NamedTuple
@@ -54,7 +51,7 @@ def perturb(schedule: Schedule, x0: PyTree, eps: PyTree, t: ArrayLike) -> PyTree
 
 @checked
 def drift(schedule: Schedule, t: ArrayLike) -> Array:
-    """``f(t) = d log(alpha) / dt`` of the drift ``f x``, by the formula of the schedule or else by differentiation.
+    """``f(t) = d log(alpha) / dt`` of the drift, shaped like ``t``; by the formula of the schedule, or differentiated.
 
     Args:
       schedule: any :class:`~scorekit.typing.Schedule`; a method ``drift(t)`` of its own is used if it has one.
@@ -71,7 +68,7 @@ def drift(schedule: Schedule, t: ArrayLike) -> Array:
 
 @checked
 def diffusion_squared(schedule: Schedule, t: ArrayLike) -> Array:
-    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, by the formula of the schedule or else by differentiation.
+    """``g(t)^2 = d sigma^2/dt - 2 f sigma^2``, shaped like ``t``; by the formula of the schedule, or differentiated.
 
     Args:
       schedule: any :class:`~scorekit.typing.Schedule`; a method ``diffusion_squared(t)`` of its own is used if it has

@@ -1,9 +1,6 @@
 """Pytree helpers: dataclasses as pytrees, broadcasting over the batch, and linear algebra on trees.
 
 Trees of different structure or shapes, or coefficients that are neither scalars nor ``(B,)``, are a ``ValueError``.
-
-Returns:
-  A tree shaped and typed like the first one.
 """
 
 import dataclasses

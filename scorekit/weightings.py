@@ -24,9 +24,6 @@ likelihood          the ELBO itself (needs the schedule)                      -1
 Those with parameters are functions that return the weighting, e.g. ``min_snr(gamma=5.0)``. A traced parameter out of
 its range makes the weights NaN.
 
-Returns:
-  lambda, shaped like ``log_snr``.
-
 >>> [float(weighting(0.0)) for weighting in (eps, snr, x0, v, score, truncated_snr, flow)]
 [1.0, 1.0, 1.0, 2.0, 2.0, 1.0, 4.0]
 >>> [round(float(weighting(0.0)), 3) for weighting in (min_snr(), p2(), edm(), logit_normal(), sigmoid())]

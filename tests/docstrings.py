@@ -1,9 +1,8 @@
 """What is wrong with the ``__all__`` of a module and with the docstrings of what is in it.
 
 A complete docstring has one line of summary, ``Args:`` (of a class its fields, also as ``Attributes:``), ``Returns:``
-of several values where the summary does not name them, an example, and an equation where it names a ``Source:``. What
-a family of functions shares may stand once, in the docstring of their module, or of its package: arguments, result,
-example.
+of several values where the summary does not name them, an example, and an equation where it names a ``Source:``. The
+example of a family of functions may stand once, in the docstring of their module, or of its package.
 """
 
 import ast
@@ -98,13 +97,10 @@ def needs_returns(function) -> bool:
     return several and " and " not in (inspect.getdoc(function) or "").partition("\n\n")[0]
 
 
-def lacks(
-    parts: dict[str, str], needed: list[str], *, where: tuple[str, ...], allowed: frozenset[str], shared: dict[str, str]
-) -> list[str]:
+def lacks(parts: dict[str, str], needed: list[str], *, where: tuple[str, ...], allowed: frozenset[str]) -> list[str]:
     """The arguments without a description, and the descriptions without an argument."""
     described = set().union(*(entries(parts.get(name, "")) for name in where))
-    by_family = entries(shared.get("Args", ""))
-    wrong = [f"{where[0]} lacks {name}" for name in needed if name not in described | by_family]
+    wrong = [f"{where[0]} lacks {name}" for name in needed if name not in described]
     return wrong + [f"{where[0]} describes {name}, which is none" for name in sorted(described - {*needed, *allowed})]
 
 
@@ -120,10 +116,8 @@ def incomplete_function(function, *, method: bool = False, example: str = "", eq
     if not docstring.strip():
         return ["no docstring"]
     parts, family = sections(docstring), of_module(function)
-    shared = sections(family)
-    needed = parameters(function, method=method)
-    wrong = lacks(parts, needed, where=("Args",), allowed=frozenset(), shared=shared)
-    stated = any(p.get(name, "").strip() for p in (parts, shared) for name in ("Returns", "Yields"))
+    wrong = lacks(parts, parameters(function, method=method), where=("Args",), allowed=frozenset())
+    stated = any(parts.get(name, "").strip() for name in ("Returns", "Yields"))
     if needs_returns(function) and not stated and not re.match(RESULT, docstring):
         wrong.append("no Returns")
     by_family = re.search(rf"^(>>>|\.\.\.).*\b{function.__name__}\b", family, re.MULTILINE)
@@ -163,11 +157,7 @@ def incomplete_class(cls) -> list[str]:
     parts, family = sections(docstring), of_module(cls)
     protocol = getattr(cls, "_is_protocol", False)
     public = frozenset(name for name in dir(cls) if not name.startswith("_"))
-    wrong = (
-        []
-        if protocol
-        else lacks(parts, fields(cls), where=("Attributes", "Args"), allowed=public, shared=sections(family))
-    )
+    wrong = [] if protocol else lacks(parts, fields(cls), where=("Attributes", "Args"), allowed=public)
     by_family = re.search(rf"^(>>>|\.\.\.).*\b{cls.__name__}\b", family, re.MULTILINE)
     if ">>>" not in docstring and not by_family and not protocol:
         wrong.append("no example")

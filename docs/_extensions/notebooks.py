@@ -7,7 +7,6 @@ html_baseurl=https://...``, notebooks install its wheel from there, and open in 
 
 import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from try_wheel import link, needed  # noqa: E402
 from scorekit import __version__  # noqa: E402
 
 logger = logging.getLogger(__name__)
-FOLDER = "notebooks"
+FOLDER, INSTALLED = "notebooks", "scorekit[colabs]"
 EXECUTED = ROOT / "build" / "notebooks"
 """Where executed notebooks are kept, also by ``tests/docs/test_colabs.py``."""
 
@@ -71,7 +70,8 @@ def execute(path: Path, python: Path) -> nbformat.NotebookNode:
     hidden = ("PYTHON", "MPLBACKEND", "SCOREKIT_", "VIRTUAL_ENV")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     try:
-        client.execute(env=variables | {"PYTHONNOUSERSITE": "1"})
+        wheels = f"{path.parent} {os.environ.get('PIP_FIND_LINKS', '')}"
+        client.execute(env=variables | {"PYTHONNOUSERSITE": "1", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels})
     finally:
         manager.shutdown_kernel(now=True)
     notebook.cells[1].outputs = []  # of pip, where this notebook is the first one
@@ -109,10 +109,10 @@ def execute_missing(paths: list[Path], wheel: Path) -> None:
 
 
 def set_address(notebook: nbformat.NotebookNode, address: str) -> nbformat.NotebookNode:
-    """The notebook, whose first cell then installs from ``address``."""
+    """The notebook, whose first cell of code then installs from ``address``."""
     if address:
         for cell in notebook.cells:
-            cell.source = re.sub(r'^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell.source)
+            cell.source = cell.source.replace(f'"{INSTALLED}"', f'"{INSTALLED} @ {address}"')
     return notebook
 
 

@@ -11,9 +11,6 @@ The SDE must start below ``t = 1`` where ``alpha(1) = 0`` (cosine, rectified flo
 ``sigma(0) = 0``; the ODE must end above ``t = 0`` only where ``sigma'(0)`` is infinite (linear VP). One step of
 :class:`~scorekit.solvers.Euler` to ``t = 0``, or the denoiser's ``x0``, completes the sample.
 
-Returns:
-  The term of the solver, or the reversed time.
-
 >>> import diffrax
 >>> from scorekit import densities, denoisers, schedules
 >>> schedule = schedules.RectifiedFlow()

@@ -3,9 +3,6 @@
 Everything is float64 and free of JAX, so that the denoisers can replace a network of any package. Noisy states are
 ``x = alpha x0 + sigma eps``, by default with ``alpha = 1``; sigma and alpha are scalars or one for each row of x.
 
-Returns:
-  Draws, ``(n, D)``; values for each row of x; or the problem in the first line.
-
 >>> problem = gaussian([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]])
 >>> problem.denoiser(np.array([[2.0, 2.0]]), sigma=1.0).round(2).tolist()
 [[1.2, 1.2]]

@@ -2,9 +2,6 @@
 
 They are test oracles and toy data sets. Vectors are on the last axis, of length D; leading axes are batch axes. Images
 and signals have :class:`~scorekit.densities.RandomField`, and their power :mod:`~scorekit.densities.spectra`.
-
-Returns:
-  The density, or the result in the first line of a method.
 """
 
 from scorekit.densities import spectra

@@ -1,8 +1,4 @@
-"""Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size.
-
-Returns:
-  A :class:`RandomField`.
-"""
+"""Stationary Gaussian random fields on a periodic grid: exact distributions of images and signals of any size."""
 
 import math
 

@@ -15,9 +15,6 @@ do better.
 ``x`` is ``(N, H, W, C)`` or ``(N, L, C)`` of any even or odd size; frequencies are in cycles per sample, with a maximum
 of 0.5 along an axis. The mean of the data contributes to the spectrum: subtract ``x.mean(0)`` first to exclude it, as
 a denoiser has learned it.
-
-Returns:
-  One value for each noise level and band, ``S + (K,)``.
 """
 
 from collections.abc import Sequence
@@ -166,7 +163,7 @@ def _check_power(power: ArrayLike) -> Array:
 
 @checked
 def band_snr(power: NonNegative[ArrayLike], log_snr: ArrayLike) -> Array:
-    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``.
+    """The signal-to-noise ratio of each band, ``alpha^2 P / sigma^2 = P e^l``, ``S + (K,)``.
 
     Args:
       power: mean square of an orthonormal Fourier coefficient in each band, ``(K,)``; traced, a value below 0 gives

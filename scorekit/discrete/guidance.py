@@ -13,9 +13,6 @@ other scales none gives ``p(x)^(1 - gamma) p(x | y)^gamma``, except for independ
 come is missing. The joint of short sequences is enumerated by :mod:`scorekit.guidance.sequences`, and
 ``exact_denoiser(guide_joint(...).log_prob, process)`` samples it.
 
-Returns:
-  The guided denoiser, ``(z_t, t) -> log p``; for rates and a classifier a :class:`RateDenoiser`.
-
 >>> from scorekit.discrete import absorbing
 >>> cond, uncond = (lambda z, t, p=p: jnp.log(jnp.full((*z.shape, 2), jnp.array([1 - p, p]))) for p in (0.75, 0.5))
 >>> z, row = jnp.array([[2]]), absorbing(2).row(jnp.array([0.4, 0.5]))

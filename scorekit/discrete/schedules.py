@@ -6,9 +6,6 @@
 :mod:`scorekit.solvers.grids` take these schedules. alpha decreases from 1 to 0. ``sigma`` is computed without
 cancellation: the weight of the loss divides by it.
 
-Returns:
-  The schedule.
-
 >>> [float(schedule.alpha(0.5)) for schedule in (Linear(), Polynomial(power=2.0), LogLinear(alpha_min=0.01))]
 [0.5, 0.75, 0.5049999952316284]
 >>> Cosine().alpha(jnp.array([0.0, 1.0]))

@@ -12,9 +12,6 @@ classifier.
 Logits are trees: each leaf ``(B, ...)`` is a discriminator, or a head, whose logits are averaged over its positions;
 leaves are summed.
 
-Returns:
-  ``(B,)`` in at least float32: the mean over the logits of a leaf, summed over leaves.
-
 Sources: Goodfellow et al. 2014 (https://arxiv.org/abs/1406.2661); Yin et al. 2024, "DMD2"
 (https://arxiv.org/abs/2405.14867); Sauer et al. 2024, "LADD" (https://arxiv.org/abs/2403.12015).
 """
@@ -44,7 +41,7 @@ _GENERATOR = {"softplus": lambda logit: jax.nn.softplus(-logit), "hinge": lambda
 
 @checked
 def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: AdversarialForm = "softplus") -> Array:
-    """The per-example loss of a discriminator.
+    """The loss of a discriminator for each example, ``(B,)`` in at least float32.
 
     ``softplus(-D(real)) + softplus(D(fake))``, twice the cross-entropy, or the hinge loss
     ``relu(1 - D(real)) + relu(1 + D(fake))``. The least expected value is reached at ``D = log p - log q`` for
@@ -68,7 +65,7 @@ def discriminator_loss(real_logits: PyTree, fake_logits: PyTree, form: Adversari
 
 @checked
 def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") -> Array:
-    """The per-example loss of a generator: ``softplus(-D(fake))``, or ``-D(fake)`` for hinge.
+    """The loss of a generator for each example, ``(B,)``: ``softplus(-D(fake))``, or ``-D(fake)`` for hinge.
 
     With ``D = log p_t - log q_t`` the second is the reverse KL divergence, the first weights its gradient by
     ``sigmoid(-D) = q_t / (p_t + q_t)``: samples that look like data get less of it. Hold the parameters of the
@@ -87,7 +84,7 @@ def adversarial_loss(fake_logits: PyTree, form: AdversarialForm = "softplus") ->
 
 @checked
 def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Array:
-    """The penalty R1, ``||grad_x D(x)||^2 / 2``, exactly; taken at data, times gamma, it keeps a discriminator smooth.
+    """The penalty R1, ``||grad_x D(x)||^2 / 2``, ``(B,)``; at data, times gamma, it keeps a discriminator smooth.
 
     For a head on fixed features, x are the features (ADD, LADD): nothing is differentiated through the network below.
 
@@ -114,7 +111,7 @@ def gradient_penalty(discriminator: Callable[[PyTree], PyTree], x: PyTree) -> Ar
 
 
 def feature_matching_loss(real_features: PyTree, fake_features: PyTree) -> Array:
-    """The per-example distance of a discriminator's features, ``sum_l mean |f_l(real) - f_l(fake)|``.
+    """The distance of a discriminator's features, ``(B,)``: ``sum_l mean |f_l(real) - f_l(fake)|``.
 
     For pairs, such as a sound and its reconstruction from the same spectrogram; the features of data get no gradient.
 

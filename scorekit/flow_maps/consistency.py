@@ -4,9 +4,6 @@
 it is ``x_t`` for every network, because ``alpha x0 + sigma eps = x_t``. This is the boundary condition ``c_skip = 1``,
 ``c_out = 0`` of Song et al. 2023 (https://arxiv.org/abs/2303.01469). Training minimises the difference of f at two
 adjacent points of a path.
-
-Returns:
-  Losses or distances ``(B,)``.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,4 @@
-"""Which two points of a path a consistency model compares, from few and far to many and close.
-
-Returns:
-  Times or weights ``(B,)``.
-"""
+"""Which two points of a path a consistency model compares, from few and far to many and close."""
 
 from typing import Annotated
 

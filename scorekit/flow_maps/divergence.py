@@ -13,10 +13,6 @@ with a term for every value of ``x_t``:
 The divergence of data in a space of fewer dimensions grows like ``1 / tau``; in the clock kappa it is bounded. Both
 directions, to data and to noise, are one function.
 
-Returns:
-  The function ``(x_t, t, s) -> log |det dX/dx_t|`` in nats, ``(B,)``, for ``log_det`` of
-  :func:`scorekit.flow_maps.flow_map_log_likelihood`; it may be passed through ``jit``.
-
 Source: Ai et al. 2025, "Joint distillation for fast likelihood evaluation and sampling in flow-based models" (F2D2,
 https://arxiv.org/abs/2512.02636).
 """

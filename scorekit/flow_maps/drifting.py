@@ -9,9 +9,6 @@ which is 0 for equal sets and changes its sign where they are exchanged. The Lap
 With the Gaussian kernel ``exp(-|x - y|^2 / (2 h^2))`` the drift is ``h^2 (score of data - score of samples)``, both
 smoothed by noise of standard deviation h: the direction of :mod:`scorekit.flow_maps.matching`, without a teacher.
 
-Returns:
-  A drift ``(B, ...)`` in the units of x, the weights of one, or losses ``(B,)`` in at least float32.
-
 Sources: Deng et al. 2026, "Generative modeling via drifting" (https://arxiv.org/abs/2602.04770); for the scores Lai et
 al. 2026 (https://arxiv.org/abs/2603.07514).
 """
@@ -61,7 +58,7 @@ def kernel_drift(
     kernel: DriftKernel = "laplace",
     joint: bool = False,
 ) -> Array:
-    """``V(x) = m_data(x) - m_samples(x)``, 0 where all weights of a set are 0.
+    """``V(x) = m_data(x) - m_samples(x)``, ``(B, ...)`` in the units of x; 0 where all weights of a set are 0.
 
     Args:
       x: points ``(B, ...)``.

@@ -1,8 +1,4 @@
-"""Pairs and triples of training times, and the velocity of a guided flow map.
-
-Returns:
-  Times shaped like t, or a named tuple of times and weights, ``(n,)`` each.
-"""
+"""Pairs and triples of training times, and the velocity of a guided flow map."""
 
 from typing import NamedTuple
 

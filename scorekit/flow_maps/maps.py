@@ -10,9 +10,6 @@ at s = t for any network, and every schedule is regular at both ends. In the "fl
 ``y = x / (alpha + sigma)``, ``tau = sigma / (alpha + sigma)`` the same map is
 
     ``Y(y, tau, rho) = y + (rho - tau) u``  with the average velocity  ``u = eps - x0``.
-
-Returns:
-  Shaped like ``x_t``, or the function of ``(x_t, t, s)``, which may be passed through ``jit``.
 """
 
 from collections.abc import Callable

@@ -9,9 +9,6 @@ samples, which is trained together with the generator. The reverse KL divergence
 regions without data and may drop modes. For an autoregressive teacher and a generator with an explicit density, the
 same objective is the probability-density distillation of Parallel WaveNet.
 
-Returns:
-  Losses ``(B,)``, of the fake denoiser as ``(loss, aux)`` of :func:`scorekit.denoising_loss`.
-
 Sources: van den Oord et al. 2017 (https://arxiv.org/abs/1711.10433); Luo et al. 2023
 (https://arxiv.org/abs/2305.18455); Yin et al. 2023 (https://arxiv.org/abs/2311.18828).
 """
@@ -95,7 +92,7 @@ def fake_score_loss(
     target: "TargetName | Target" = "v",
     weighting: Weighting = weightings.v,
 ) -> tuple[Array, LossAux]:
-    """The denoising loss on samples of the generator, without a gradient to them; trains the fake denoiser.
+    """The ``(loss, aux)`` of :func:`scorekit.denoising_loss` on samples of a generator; trains the fake denoiser.
 
     Args:
       network: the fake network, ``(x_t, t) -> output``, initialised as a copy of the teacher.

@@ -6,9 +6,6 @@ A deterministic step from t to s that ends in ``x_s`` implies the pair ``(x0, ep
 
 the chord of the path. The student is trained with the ordinary denoising loss on these pairs in place of data and
 noise (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512).
-
-Returns:
-  The pair, shaped like ``x_t``.
 """
 
 from typing import NamedTuple

@@ -17,9 +17,6 @@ semigroup    ``X(X(x, t, m), m, s) = X(x, t, s)``: two jumps are   shortcut mode
 
 v comes from one example and its noise (training from scratch), from a teacher, guided or not, or from the map itself at
 s = t. At s = t every residual is ``u - v``: flow matching.
-
-Returns:
-  Losses ``(B,)``.
 """
 
 from typing import Literal

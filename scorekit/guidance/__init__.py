@@ -26,9 +26,6 @@ rule                       effect on ``(x0, eps)``                              
 Every rule that chooses or wraps a denoiser carries :class:`Traits` as ``.traits`` (:func:`guidance_rule`) and takes its
 parts by parameter name. Models with an explicit density are guided on the joint, by functions from log-densities to a
 log-density (``classifier_free_log_density``, ...); ``scorekit.guidance.sequences`` enumerates discrete sequences.
-
-Returns:
-  ``(x_t, t) -> Prediction``, the guided denoiser.
 """
 
 from scorekit.guidance import operators, sequences, windows

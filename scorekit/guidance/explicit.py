@@ -5,11 +5,8 @@ adding log-densities of complete examples and sampling the sum: directly with ``
 :mod:`scorekit.samplers`, or with ``langevin`` and ``sgld`` through
 :func:`scorekit.denoisers.score_from_log_density`. No log-density has to be normalised. This tilts the distribution of
 the data; guided diffusion tilts every noise level instead, and guided autoregressive sampling every conditional
-(:mod:`scorekit.guidance.sequences`).
-
-Returns:
-  The log-density of the result, up to a constant: a function of the same arguments, which may be passed through
-    ``jit``.
+(:mod:`scorekit.guidance.sequences`). The results are functions of the same arguments, which may be passed through
+``jit``, and known up to a constant.
 """
 
 from collections.abc import Callable

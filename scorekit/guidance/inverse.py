@@ -22,9 +22,6 @@ is not linear is linearised at the current estimate (a Gauss-Newton step); for `
 Where ``alpha / sigma`` is below the square root of the machine epsilon, ``(sigma^2 / alpha) J`` is 0 / 0 in floating
 point: methods with J evaluate the network at that noise level instead, which changes x0 by a relative error of that
 size. At ``sigma = 0`` all formulas are finite.
-
-Returns:
-  ``(x_t, t) -> Prediction``, the denoiser of the data given the observation.
 """
 
 import jax

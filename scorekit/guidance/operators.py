@@ -3,13 +3,8 @@
 An operator is any function from a batch of data to a batch of observations, trees of arrays with a leading batch axis.
 It is never a matrix: methods use ``A v`` and ``A' u``, and the latter is the transpose of the function. The operators
 of this module apply to every leaf of a tree, and all but :func:`clip` are linear. Any other differentiable function
-works as well: :mod:`scorekit.guidance.inverse` linearises nonlinear operators.
-
-Returns:
-  ``x0 -> y``.
-
-Raises:
-  ValueError: when applied, for data of which an argument has another number of axes, sizes or channels.
+works as well: :mod:`scorekit.guidance.inverse` linearises nonlinear operators. Data of which an argument has another
+number of axes, sizes or channels are a ``ValueError``.
 """
 
 from collections.abc import Callable, Sequence

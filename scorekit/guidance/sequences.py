@@ -13,9 +13,6 @@ A distribution over sequences of n symbols is an array of log-probabilities with
 of its vocabulary. If ``uncond`` is uniform, guidance is a temperature: ``p(x | y)^gamma``, of the joint or of the
 conditionals.
 
-Returns:
-  A :class:`GuidedSequences`.
-
 Source: Dieleman 2022, "Guidance: a cheat code for diffusion models", on autoregressive models
 (https://sander.ai/2022/05/26/guidance.html).
 """

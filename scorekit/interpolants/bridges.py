@@ -5,9 +5,6 @@ with ``r = SNR_1 / SNR_t``. Written as ``alpha x0 + sigma eps`` it is a noised e
 given x0 the step from t to s is the posterior ``q(x_s | x_t, x0)`` of the schedule, whatever x1 is: therefore losses,
 targets and solvers of the reverse SDE need not know that the process is a bridge.
 
-Returns:
-  The schedule, or eps, shaped like ``x0``.
-
 Source: Liu et al. 2023 (https://arxiv.org/abs/2302.05872); Zhou et al. 2023 (https://arxiv.org/abs/2309.16948).
 """
 
@@ -37,7 +34,7 @@ def brownian_schedule(std: Positive[Number] = 1.0) -> Schedule:
 
 @checked
 def bridge_noise(schedule: Schedule, x0: PyTree, x1: PyTree, z: PyTree, t: ArrayLike) -> PyTree:
-    """The noise of the bridge: ``alpha x0 + sigma eps`` is the state between x0 and x1 at t.
+    """The noise of the bridge: ``alpha x0 + sigma eps`` is the state between x0 and x1 at t; shaped like ``x0``.
 
     ``eps = sqrt(r SNR_1) (x1 / alpha_1 - x0) + sqrt(1 - r) z`` with ``r = SNR_1 / SNR_t``: z at t = 0, and the
     noise that leads to x1 at t = 1.

@@ -13,9 +13,6 @@ function                         result
                                  other inference; cheaper values: ``line_density``, ``score_density``, and
                                  ``model_density`` with a value of yours
 ===============================  ===================================================================================
-
-Returns:
-  The result, per example ``(B,)``.
 """
 
 from scorekit.likelihood.bits import BitsPerDim, bits_per_dim, dequantised_bits_per_dim

@@ -2,9 +2,6 @@
 
 Integers ``0..bins-1`` become continuous as ``z = 2 (x + u) / bins - 1`` in [-1, 1] with ``u`` in [0, 1): a bin has
 volume ``(2 / bins)^D``, which is the offset ``log2(bins / 2)`` bits per dimension.
-
-Returns:
-  A :class:`BitsPerDim`.
 """
 
 import math

@@ -1,8 +1,4 @@
-"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example.
-
-Returns:
-  A :class:`VariationalBound`.
-"""
+"""Variational bounds on ``-log p(x0)``, in continuous time and on a time grid; nats per example."""
 
 import math
 from typing import Annotated, Any, NamedTuple

@@ -28,9 +28,6 @@ The denoiser and the schedule are constants: differentiate :func:`log_likelihood
 parameters of a network. A derivative in a parameter of the pytree ``denoiser`` raises; one in a parameter that a plain
 function closes over is not seen, and is 0 or an error of JAX.
 
-Returns:
-  A :class:`ModelDensity`.
-
 Source: Song et al. 2021 (https://arxiv.org/abs/2011.13456).
 """
 

@@ -4,9 +4,6 @@ Two encoders give an image and its caption vectors of norm 1 whose inner product
 their belonging together (CLIP). Points of this sphere are conditions of a decoder, and the samples that a diffusion
 prior draws for a caption (DALL·E 2).
 
-Returns:
-  Vectors of norm 1, ``(..., D)``.
-
 Source: Radford et al. 2021, "CLIP" (https://arxiv.org/abs/2103.00020); Ramesh et al. 2022
 (https://arxiv.org/abs/2204.06125).
 """
@@ -68,7 +65,7 @@ def contrastive_loss(
 
 @checked
 def slerp(start: Array, end: Array, weight: Finite[ArrayLike]) -> Array:
-    """Spherical interpolation: a point of the arc from one unit vector to another, at constant speed.
+    """Spherical interpolation: a point of the arc from one unit vector to another, ``(..., D)``, at constant speed.
 
     ``(sin((1 - w) theta) start + sin(w theta) end) / sin(theta)``, ``theta`` the angle between them.
 
@@ -102,7 +99,7 @@ def slerp(start: Array, end: Array, weight: Finite[ArrayLike]) -> Array:
 
 @checked
 def text_difference(picture: Array, before: Array, after: Array, weight: Finite[ArrayLike]) -> Array:
-    """An embedding of an image, moved by the difference of two captions.
+    """An embedding of an image, moved by the difference of two captions: ``(..., D)`` of norm 1.
 
     ``slerp(picture, (after - before) / |after - before|, w)``
 

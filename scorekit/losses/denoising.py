@@ -3,10 +3,6 @@
 ``E_{t, eps} lambda(log_snr(t)) ||eps - eps_hat||^2 / D``, computed on the network's own target: every target's error is
 the eps error times a function of the noise level, so that a weighting gives the same loss for eps, x0, v, score,
 velocity or a preconditioned network (:mod:`scorekit.predictions`).
-
-Returns:
-  ``(loss, aux)``: losses ``(B,)`` and their :class:`LossAux` or :class:`ClassificationAux`. Take the mean of the first
-    to train.
 """
 
 from collections.abc import Callable
@@ -97,6 +93,9 @@ def denoising_loss(
       weighting: lambda of the log-SNR, which multiplies the eps-MSE (:mod:`scorekit.weightings`).
       times: sampler of the times (:mod:`scorekit.times`); None for uniform times.
 
+    Returns:
+      ``(loss, aux)``: losses ``(B,)``, whose mean is to be minimised, and their :class:`LossAux`.
+
     >>> from scorekit.schedules import Cosine
     >>> loss, aux = denoising_loss(jax.random.key(0), lambda x, t: 0 * x, Cosine(), jnp.ones((2, 3)), target="eps")
     >>> loss.mean().shape, aux.eps_mse.shape
@@ -134,6 +133,9 @@ def denoising_loss_at(
       times: times and importance weights, ``(B,)`` each.
       target: the target of the network: a name such as "v" or "eps", or a :class:`~scorekit.predictions.Target`.
       weighting: lambda of the log-SNR, which multiplies the eps-MSE (:mod:`scorekit.weightings`).
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)``, whose mean is to be minimised, and their :class:`LossAux`.
 
     >>> from scorekit.schedules import Cosine
     >>> times, x0 = Times(t=jnp.array([0.2, 0.9]), weight=jnp.array([1.0, 2.0])), jnp.ones((2, 3))
@@ -196,6 +198,9 @@ def classification_loss(
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
       times: sampler of the times (:mod:`scorekit.times`); None for uniform times.
 
+    Returns:
+      ``(loss, aux)``: losses ``(B,)``, whose mean is to be minimised, and their :class:`ClassificationAux`.
+
     >>> from scorekit.schedules import Cosine
     >>> x0, labels, guess = jnp.ones((2, 3)), jnp.array([0, 2]), lambda x, t: 0 * x  # three equal logits
     >>> classification_loss(jax.random.key(0), guess, Cosine(), x0, labels)[0].round(2)
@@ -228,6 +233,9 @@ def classification_loss_at(
       eps: standard normal noise shaped like ``x0``.
       times: times and importance weights, ``(B,)`` each; t = 0 is the clean data.
       labels: classes in 0..K-1, integers ``(B,)``; a traced label out of range gives NaN.
+
+    Returns:
+      ``(loss, aux)``: losses ``(B,)``, whose mean is to be minimised, and their :class:`ClassificationAux`.
 
     >>> from scorekit.schedules import Cosine
     >>> times, x0 = Times(t=jnp.array([0.2, 0.9]), weight=jnp.array([1.0, 2.0])), jnp.ones((2, 3))

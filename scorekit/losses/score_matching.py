@@ -10,10 +10,8 @@ On noisy data ``x_t`` it is the objective of :func:`~scorekit.losses.denoising_l
 
     ``E|s + eps / sigma|^2 / 2 = E loss(x_t) + D / (2 sigma^2)``.
 
-Hence denoising needs no derivative of the network; the objectives of this module need no noise.
-
-Returns:
-  The loss of each example in nats per squared unit of ``x``, ``(B,)`` in at least float32; its mean is to be minimised.
+Hence denoising needs no derivative of the network; the objectives of this module need no noise. They are losses of each
+example, in nats per squared unit of ``x``, whose mean is to be minimised.
 """
 
 from collections.abc import Callable
@@ -52,7 +50,7 @@ def implicit_loss(
     num_probes: PositiveInt = 1,
     key: Key | None = None,
 ) -> Array:
-    """Implicit score matching: ``|s(x)|^2 / 2 + div s(x)``.
+    """Implicit score matching: ``|s(x)|^2 / 2 + div s(x)``, ``(B,)`` in at least float32.
 
     With probes the divergence is Hutchinson's ``v . J v``: this is sliced score matching with reduced variance.
 
@@ -84,7 +82,7 @@ def sliced_loss(
     probes: _Probes = "rademacher",
     num_probes: PositiveInt = 1,
 ) -> Array:
-    """Sliced score matching: ``(v^T s(x))^2 / 2 + v^T J(x) v`` along random directions.
+    """Sliced score matching: ``(v^T s(x))^2 / 2 + v^T J(x) v`` along random directions, ``(B,)``.
 
     The square has a variance that the mean over directions, ``|s|^2 / 2``, has not: :func:`implicit_loss` with the same
     probes is the variant with reduced variance.
@@ -116,7 +114,7 @@ def finite_difference_loss(
     probes: _Probes = "rademacher",
     step: Positive[float] = 0.1,
 ) -> Array:
-    """:func:`sliced_loss` of an energy without derivatives, by central differences of f = log p (FD-SSM).
+    """:func:`sliced_loss` of an energy without derivatives, by central differences of f = log p (FD-SSM); ``(B,)``.
 
     ``[f(x + h v) + f(x - h v) - 2 f(x)] / h^2 + [f(x + h v) - f(x - h v)]^2 / (8 h^2)``
 
@@ -150,7 +148,7 @@ def finite_difference_denoising_loss(
     probes: _Probes = "rademacher",
     step: Positive[float] = 0.1,
 ) -> Array:
-    """Denoising score matching of an energy without derivatives, by central differences of f = log p (FD-DSM).
+    """Denoising score matching of an energy without derivatives: central differences of f = log p (FD-DSM); ``(B,)``.
 
     ``[f(y + h v) - f(y - h v) + 2 h v . (y - x) / std^2]^2 / (8 h^2)`` with ``y = x + std eps``
 
@@ -180,7 +178,7 @@ def finite_difference_denoising_loss(
 
 @checked
 def contractive_loss(reconstruct: Callable[[PyTree], PyTree], x: PyTree, std: Positive[float]) -> Array:
-    """A contractive autoencoder: ``|r(x) - x|^2 + std^2 |J_r(x)|^2``, the denoising one for little noise.
+    """A contractive autoencoder: ``|r(x) - x|^2 + std^2 |J_r(x)|^2``, ``(B,)``: the denoising one for little noise.
 
     ``E|r(x + std eps) - x|^2`` is this plus ``std^2 (r(x) - x) . laplacian r(x)`` and terms of order ``std^4``. They
     are equal for a linear r; for ``r(x) = x + std^2 grad log p(x)`` the means differ by terms of order ``std^8``. The

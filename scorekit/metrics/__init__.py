@@ -6,9 +6,6 @@ signal-to-noise ratio; standard errors by the jackknife; the calibration of post
 
 A ``ValueError`` names an argument whose shape is not the described one, or that has a non-finite value; in a traced
 program such a value gives NaN.
-
-Returns:
-  A scalar, where no other result is named.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,5 @@
 """Out-of-distribution detection by a score: larger scores are evidence for out-of-distribution, the positive class.
 
-Returns:
-  A scalar in [0, 1].
-
 >>> in_scores, out_scores = jnp.array([0.0, 1.0]), jnp.array([1.0, 2.0])
 >>> print(auroc(in_scores, out_scores), aupr(in_scores + 0.5, out_scores).round(4))
 0.875 0.8333

@@ -1,7 +1,6 @@
 """Distances between the distributions of two sets (energy, Fréchet, sliced Wasserstein), and the diversity of one.
 
-Returns:
-  A scalar in the units of the features, squared for the Fréchet distance; the Vendi score is in [1, N].
+All are scalars, in the units of the features, the Fréchet distance in their square.
 
 >>> x = jnp.array([[0.0], [1.0]])
 >>> print(energy_distance(x, x + 3.0), sliced_wasserstein(jax.random.key(0), x, x + 3.0, num_projections=4))

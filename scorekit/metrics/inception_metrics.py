@@ -3,9 +3,6 @@
 The output of :class:`scorekit.metrics.InceptionV3` that each takes: FID, KID, precision and recall
 (:func:`scorekit.metrics.precision_recall`) "2048", the sFID "spatial", the Inception score "logits_unbiased".
 
-Returns:
-  The metric; of subsets or splits their mean and standard deviation.
-
 >>> a = FeatureStatistics(None, np.zeros(1), np.array([[1.0]]))
 >>> b = FeatureStatistics(None, np.array([3.0]), np.array([[4.0]]))
 >>> fid(a, b)  # 3^2 + (2 - 1)^2

@@ -5,9 +5,6 @@ training data, which is exact and needs no refitting: the prediction without exa
 ``y_i - (y_i - yhat_i) / (1 - h_i)`` with the leverage ``h_i``, the i-th diagonal element of the map from y to yhat.
 Everything is computed by numpy in float64 on the host.
 
-Returns:
-  The probe, or its accuracy.
-
 >>> x = np.array([[0.0], [0.1], [0.9], [1.0]])
 >>> probe = fit_linear_probe(x, np.array([0, 0, 1, 1]), 2)
 >>> isinstance(probe, LinearProbe), probe.weights.shape, probe.leave_one_out_accuracy

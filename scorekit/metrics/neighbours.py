@@ -1,9 +1,7 @@
 """Fidelity and coverage of samples by k nearest neighbours.
 
-The ball of a real point has its k-th nearest other real point on its boundary; balls are closed.
-
-Returns:
-  The values; in float32 distances below about 1e-3 of the spread of the points are not resolved.
+The ball of a real point has its k-th nearest other real point on its boundary; balls are closed. In float32
+distances below about 1e-3 of the spread of the points are not resolved.
 
 >>> x = jnp.arange(8.0)[:, None]
 >>> precision_recall(x, x[:5] + 0.5, k=1) == PrecisionRecall(precision=1.0, recall=0.75)

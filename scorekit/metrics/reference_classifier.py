@@ -3,9 +3,6 @@
 Fitted to the 1,500 training images of the ``sklearn_digits`` split it scores 0.993 on the 297 test images. ``C = 10``
 and ``gamma = 2 / (D var(x))`` were chosen by ten-fold cross-validation on these training images (0.992).
 
-Returns:
-  The fitted ``sklearn.svm.SVC``, or an accuracy in [0, 1].
-
 >>> x, label = np.array([[-1.0], [-0.9], [0.9], [1.0]]), np.array([3, 3, 7, 7])
 >>> classifier, test_x, test_label = fit_reference_classifier(x, label), np.array([[0.5], [-0.5]]), np.array([7, 3])
 >>> classifier.predict([[0.8]]).tolist(), class_accuracy(classifier, np.array([[0.8], [0.7]]), np.array([7, 3]))
@@ -24,7 +21,7 @@ _FIT_LIMIT = 10_000  # most examples that a classifier is fitted to: the cost gr
 
 
 def fit_reference_classifier(x: np.ndarray, label: np.ndarray) -> Any:
-    """Fits a support vector classifier to images.
+    """Fits a support vector classifier, ``sklearn.svm.SVC``, to images.
 
     Args:
       x: images ``(N, ...)`` in [-1, 1]; of more than 10,000, a fixed random subset is used.

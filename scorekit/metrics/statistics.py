@@ -1,8 +1,5 @@
 """Mean and covariance of features in float64, of parts of a set that are merged.
 
-Returns:
-  A :class:`FeatureStatistics`.
-
 >>> parts = [feature_statistics(np.array([[0.0]])), feature_statistics(np.array([[2.0], [4.0]]))]
 >>> merge_statistics(parts)
 FeatureStatistics(count=3, mean=array([2.]), covariance=array([[4.]]))

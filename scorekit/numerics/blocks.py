@@ -86,6 +86,12 @@ def _equal(total: int, most: int) -> int | None:
 def accepts(denoiser: Denoiser, x: PyTree, time: Array, length: int) -> bool:
     """Whether ``denoiser`` returns a block of this length for such a block; it is traced once.
 
+    Args:
+      denoiser: ``(x_t, t) -> Prediction``.
+      x: the state, leaves ``(B, ...)``.
+      time: a scalar.
+      length: number of examples in the block.
+
     >>> accepts(lambda x, t: (x, x + jnp.ones((10, 2))), jnp.ones((10, 2)), jnp.array(0.5), 1)
     False
     """

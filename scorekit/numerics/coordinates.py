@@ -25,7 +25,14 @@ FiniteAtZeroNoise: TypeAlias = Literal["flow", "angle", "sigma"]
 
 
 class Frame(NamedTuple):
-    """A coordinate at one noise level: ``slope = signal x0 + noise eps``."""
+    """A coordinate at one noise level: ``slope = signal x0 + noise eps``.
+
+    Attributes:
+      scale: what a state is divided by.
+      clock: the variable of integration.
+      signal: weight of x0 in the slope.
+      noise: weight of eps in the slope.
+    """
 
     scale: Array
     clock: Array
@@ -34,7 +41,16 @@ class Frame(NamedTuple):
 
 
 def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
-    """The coordinate at one noise level ``(alpha, sigma)``."""
+    """The coordinate at one noise level ``(alpha, sigma)``.
+
+    Args:
+      name: name of the coordinate, a row of the table above.
+      alpha: signal scales, any shape.
+      sigma: noise scales, the same shape.
+
+    >>> frame("sigma", 0.5, 1.0).clock.item()
+    2.0
+    """
     alpha, sigma = jnp.asarray(alpha), jnp.asarray(sigma)
     zero, one = jnp.zeros_like(alpha), jnp.ones_like(alpha)
     match name:
@@ -51,7 +67,15 @@ def frame(name: CoordinateName, alpha: ArrayLike, sigma: ArrayLike) -> Frame:
 
 
 def log_snr_at(name: CoordinateName, clock: ArrayLike) -> Array:
-    """The log-SNR at which the clock of a coordinate has this value."""
+    """The log-SNR at which the clock of a coordinate has this value.
+
+    Args:
+      name: name of the coordinate.
+      clock: values of its clock, any shape.
+
+    >>> log_snr_at("flow", 0.5).item()
+    0.0
+    """
     clock = jnp.asarray(clock)
     match name:
         case "flow":

@@ -17,7 +17,17 @@ DivergenceName: TypeAlias = Literal["exact", "rademacher", "gaussian", "hutch++"
 
 
 def draw_probes(key: Key, name: DivergenceName, y: PyTree, count: int) -> PyTree:
-    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``; Gaussian unless Rademacher."""
+    """Probe vectors ``v`` with ``E[v v^T] = I``, leaves ``(count, B, ...)``; Gaussian unless Rademacher.
+
+    Args:
+      key: a key of ``jax.random``.
+      name: "rademacher", "gaussian" or "hutch++".
+      y: the state, leaves ``(B, ...)``.
+      count: number of probes for each example.
+
+    >>> draw_probes(jax.random.key(0), "gaussian", jnp.ones((2, 3)), 4).shape
+    (4, 2, 3)
+    """
     like = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
     if name != "rademacher":
         return normal_like(key, like)
@@ -134,7 +144,14 @@ def with_hutch_plus_plus(
 
 
 def unit_vectors(y: PyTree) -> PyTree:
-    """The directions of the exact trace, along each of the D values of every example: leaves ``(D, B, ...)``."""
+    """The directions of the exact trace, along each of the D values of every example: leaves ``(D, B, ...)``.
+
+    Args:
+      y: leaves ``(B, ...)``, D values per example.
+
+    >>> unit_vectors(jnp.ones((1, 2))).tolist()
+    [[[1.0, 0.0]], [[0.0, 1.0]]]
+    """
     return jax.vmap(functools.partial(_basis, y))(jnp.arange(event_size(y)))
 
 

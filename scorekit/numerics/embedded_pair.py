@@ -47,6 +47,11 @@ DENSE = np.array(  # the weights within a step as polynomials of its fraction: c
 def along(y: PyTree, weights: Array, slopes: PyTree) -> PyTree:
     """``y + sum_i weights_i slopes_i``; sums and no matrix products, which accelerators round.
 
+    Args:
+      y: the state, a tree of arrays.
+      weights: ``(n,)``.
+      slopes: a tree like y, leaves ``(n, ...)``.
+
     >>> along(jnp.ones(1), jnp.array([1.0, 2.0]), jnp.ones((2, 1)))
     Array([4.], dtype=float32)
     """
@@ -55,6 +60,13 @@ def along(y: PyTree, weights: Array, slopes: PyTree) -> PyTree:
 
 def slopes_of(slope: Slope, clock: Array, y: PyTree, h: Array, first: PyTree) -> PyTree:
     """The seven slopes of a step, leaves ``(7, ...)``; one copy of the network in the graph.
+
+    Args:
+      slope: ``(clock, y) -> dy/dclock``.
+      clock: value at the start of the step, a scalar.
+      y: the state there.
+      h: step of the clock, signed, a scalar.
+      first: the slope there, a tree like y.
 
     >>> slopes_of(lambda clock, y: clock, jnp.array(0.0), jnp.array(0.0), jnp.array(1.0), jnp.array(0.0))[:3]
     Array([0. , 0.2, 0.3], dtype=float32)
@@ -73,6 +85,13 @@ def slopes_of(slope: Slope, clock: Array, y: PyTree, h: Array, first: PyTree) ->
 def interpolate(clock: Array, h: Array, y: PyTree, slopes: PyTree, at: Array) -> PyTree:
     """The continuous extension of a step, of fourth order.
 
+    Args:
+      clock: value at the start of the step, a scalar.
+      h: step of the clock, signed, a scalar.
+      y: the state at the start.
+      slopes: slopes of the step, leaves ``(7, ...)``.
+      at: value of the clock within the step, a scalar.
+
     >>> interpolate(0.0, jnp.array(1.0), jnp.array(2.0), jnp.ones(7), 0.5)
     Array(2.5, dtype=float32)
     """
@@ -83,6 +102,10 @@ def interpolate(clock: Array, h: Array, y: PyTree, slopes: PyTree, at: Array) ->
 def norm(tree: PyTree, scale: PyTree) -> Array:
     """The root mean square of ``tree / scale`` over all leaves.
 
+    Args:
+      tree: a tree of arrays.
+      scale: positive numbers, a tree like it.
+
     >>> norm(jnp.array([3.0, 1.0]), jnp.array([3.0, 1.0]))
     Array(1., dtype=float32)
     """
@@ -92,6 +115,13 @@ def norm(tree: PyTree, scale: PyTree) -> Array:
 
 def gauss(function: Slope, clock: Array, h: Array, y: PyTree, slopes: PyTree) -> PyTree:
     """``int function(clock, y(clock)) dclock`` over a step, by Gauss and Legendre's three points.
+
+    Args:
+      function: ``(clock, y) -> tree``, the integrand.
+      clock: value at the start of the step, a scalar.
+      h: step of the clock, signed, a scalar.
+      y: the state at the start.
+      slopes: slopes of the step, leaves ``(7, ...)``.
 
     >>> integral = gauss(lambda clock, y: clock**5, jnp.array(0.0), jnp.array(1.0), jnp.array(0.0), jnp.zeros(7))
     >>> abs(float(integral) - 1 / 6) < 1e-6
@@ -115,6 +145,14 @@ def first_step(
     slope: Slope, y: PyTree, start: Array, end: Array, rtol: Array, atol: Array
 ) -> tuple[PyTree, Array, Array]:
     """``(slope, h, finite)`` at the start: a first step by two evaluations, and whether the slope is finite.
+
+    Args:
+      slope: ``(clock, y) -> dy/dclock``.
+      y: the state at the start.
+      start: first value of the clock, a scalar.
+      end: last value of the clock.
+      rtol: error allowed in a step, as a part of the state.
+      atol: error allowed in a step where the state is small.
 
     >>> slope, h, finite = first_step(lambda clock, y: -y, jnp.ones(1), *jnp.array([0.0, 1.0, 1e-4, 1e-4]))
     >>> bool(0.01 < h < 0.5), bool(finite)

@@ -4,16 +4,6 @@ In ``jax.shard_map`` the type of a value says over which axes of the mesh it var
 split. ``jax.lax`` raises where a step or a branch returns another type. Here, values that are the same on all devices,
 or are not split, are cast to the other type first. Without such a mesh nothing is cast. A :class:`Shard` is a parameter
 that is split over devices and gathered where it is used.
-
-Returns:
-  Results of the functions of ``jax.lax``; the tree with cast or full arrays.
-
->>> scan(lambda total, x: (total + x, total), 0, jnp.arange(3))[1].tolist(), int(cond(True, abs, jnp.sign, -2))
-([0, 0, 1], 2)
->>> float(while_loop(lambda x: x < 5, lambda x: 2 * x, 1.0))
-8.0
->>> take_rows(jnp.arange(3), jnp.array([2, 0])).tolist(), repeat_rows(jnp.arange(2), 2).tolist()
-([2, 0], [0, 0, 1, 1])
 """
 
 import dataclasses
@@ -31,18 +21,48 @@ T = TypeVar("T")
 
 
 def scan(step: Callable, start: PyTree, xs: PyTree = None, length: int | None = None, unroll: bool = False) -> Any:
-    """``jax.lax.scan``."""
+    """``jax.lax.scan``.
+
+    Args:
+      step: ``(carry, x) -> (carry, y)``.
+      start: first carry, a tree of arrays.
+      xs: leaves ``(n, ...)``, a row for each step; None with ``length``.
+      length: number of steps, where xs is None.
+      unroll: write the steps one after another, without a loop.
+
+    >>> scan(lambda total, x: (total + x, total), 0, jnp.arange(3))[1].tolist()
+    [0, 0, 1]
+    """
     one = lambda carry: step(carry, jax.tree.map(lambda x: x[0], xs))[0]
     return jax.lax.scan(step, stable(one, start), xs, length, unroll=unroll)
 
 
 def while_loop(condition: Callable, step: Callable, start: PyTree) -> Any:
-    """``jax.lax.while_loop``."""
+    """``jax.lax.while_loop``.
+
+    Args:
+      condition: ``carry -> bool``: whether there is another step.
+      step: ``carry -> carry``.
+      start: first carry, a tree of arrays.
+
+    >>> float(while_loop(lambda x: x < 5, lambda x: 2 * x, 1.0))
+    8.0
+    """
     return jax.lax.while_loop(condition, step, stable(step, start))
 
 
 def cond(predicate: Any, on_true: Callable, on_false: Callable, *operands: Any) -> Any:
-    """``jax.lax.cond``."""
+    """``jax.lax.cond``.
+
+    Args:
+      predicate: a scalar boolean.
+      on_true: the function where it is true.
+      on_false: the function where it is false.
+      operands: arguments of both, trees of arrays.
+
+    >>> int(cond(True, abs, jnp.sign, -2))
+    2
+    """
     if not _is_typed():
         return jax.lax.cond(predicate, on_true, on_false, *operands)
     types = [jax.make_jaxpr(branch)(*operands).out_avals for branch in (on_false, on_true)]
@@ -54,7 +74,15 @@ def cond(predicate: Any, on_true: Callable, on_false: Callable, *operands: Any) 
 
 
 def stable(step: Callable, start: PyTree) -> PyTree:
-    """``start`` with the types that ``step`` gives it; each round of steps reaches at least one more leaf."""
+    """``start`` with the types that ``step`` gives it; each round of steps reaches at least one more leaf.
+
+    Args:
+      step: ``carry -> carry``.
+      start: first carry, a tree of arrays.
+
+    >>> float(stable(lambda x: 2 * x, 1.0))
+    1.0
+    """
     types = []
     while _is_typed() and types != (types := jax.make_jaxpr(step)(start).out_avals):
         start = _cast(start, types)
@@ -62,24 +90,55 @@ def stable(step: Callable, start: PyTree) -> PyTree:
 
 
 def unsplit(tree: T) -> T:
-    """The tree with full arrays on every device of an explicit mesh."""
+    """The tree with full arrays on every device of an explicit mesh.
+
+    Args:
+      tree: a tree of arrays.
+
+    >>> unsplit(jnp.arange(3)).tolist()
+    [0, 1, 2]
+    """
     if not jax.sharding.get_abstract_mesh().explicit_axes:
         return tree
     return jax.tree.map(lambda leaf: jax.sharding.reshard(leaf, PartitionSpec()), tree)
 
 
 def typed_as(tree: T, like: PyTree) -> T:
-    """The tree with arrays that are split over a mesh, or vary over its axes, where those of another tree do."""
+    """The tree with arrays that are split over a mesh, or vary over its axes, where those of another tree do.
+
+    Args:
+      tree: a tree of arrays.
+      like: a tree of as many leaves, with the wanted types.
+
+    >>> typed_as(jnp.zeros(2), jnp.ones(2)).tolist()
+    [0.0, 0.0]
+    """
     return _cast(tree, map(jax.typeof, jax.tree.leaves(like))) if _is_typed() else tree
 
 
 def take_rows(tree: T, index: Array) -> T:
-    """The rows of arrays ``(B, ...)`` at an index ``(B,)``, split as the arrays are."""
+    """The rows of arrays ``(B, ...)`` at an index ``(B,)``, split as the arrays are.
+
+    Args:
+      tree: leaves ``(B, ...)``.
+      index: integers in [0, B), any shape.
+
+    >>> take_rows(jnp.arange(3), jnp.array([2, 0])).tolist()
+    [2, 0]
+    """
     return typed_as(jax.tree.map(lambda leaf: leaf[index], unsplit(tree)), tree)
 
 
 def repeat_rows(x: Array, count: int) -> Array:
-    """``jnp.repeat`` along the first axis, which may be split."""
+    """``jnp.repeat`` along the first axis, which may be split.
+
+    Args:
+      x: ``(B, ...)``.
+      count: number of copies of each row.
+
+    >>> repeat_rows(jnp.arange(2), 2).tolist()
+    [0, 0, 1, 1]
+    """
     return jnp.broadcast_to(x[:, None], (len(x), count, *x.shape[1:])).reshape(-1, *x.shape[1:])
 
 
@@ -142,7 +201,15 @@ class Shard:
 
 
 def rings(axis_name: str, ring: int) -> list[list[list[int]] | None]:
-    """Groups of devices whose gatherings one after the other gather over the whole axis; None is a group of all."""
+    """Groups of devices whose gatherings one after the other gather over the whole axis; None is a group of all.
+
+    Args:
+      axis_name: an axis of the mesh, over which the function is mapped.
+      ring: number of neighbouring devices in the first groups; 0 is all at once.
+
+    >>> rings("fsdp", 0)
+    [None]
+    """
     if not ring:
         return [None]
     starts = range(0, jax.lax.axis_size(axis_name), ring)

@@ -10,7 +10,17 @@ from scorekit.typing import ArrayLike, PyTree
 
 
 def output_like(name: str, network: Callable, x_t: PyTree, *times: ArrayLike) -> PyTree:
-    """:func:`call_network`, with an output typed like the state."""
+    """:func:`call_network`, with an output typed like the state.
+
+    Args:
+      name: name of the output in the message.
+      network: ``(x_t, *times) -> output``.
+      x_t: the state.
+      times: the times that the network takes.
+
+    >>> output_like("output", lambda x, t: 2.0 * x, jnp.ones(2, jnp.bfloat16), 0.5).dtype
+    dtype(bfloat16)
+    """
     output = call_network(name, network, x_t, *times)
     return jax.tree.map(lambda o, x: jnp.asarray(o, jnp.result_type(x)), output, x_t)
 

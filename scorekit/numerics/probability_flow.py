@@ -22,6 +22,10 @@ _ADVICE = (
 def raise_if_failed(success: ArrayLike, nfe: ArrayLike) -> None:
     """Raises a ``RuntimeError`` that says what to try where ``success`` is False. Tracers are ignored.
 
+    Args:
+      success: whether the end was reached, for each example.
+      nfe: network evaluations, for the message.
+
     >>> raise_if_failed(False, 62)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     RuntimeError: the ODE was not solved to its end in 62 network evaluations: raise rtol or atol, ...
@@ -73,6 +77,10 @@ def probability_flow(
 
 def check_relative_tolerance(dtype, rtol: ArrayLike) -> None:
     """Raises a ``ValueError`` for a relative tolerance that a state of this dtype cannot meet.
+
+    Args:
+      dtype: a floating type.
+      rtol: relative tolerance, a number or one for each example.
 
     >>> check_relative_tolerance(jnp.float32, 1e-9)
     Traceback (most recent call last):

@@ -1,8 +1,4 @@
-"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another.
-
-Returns:
-  The edited data, shaped and typed like ``x``.
-"""
+"""Editing without an operator: SDEdit, and translation by encoding with one model and decoding with another."""
 
 import jax
 
@@ -38,6 +34,9 @@ def sdedit(
       solver: any.
       x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; the first sets the noise, often 0.4 to 0.6 (variance preserving).
+
+    Returns:
+      The edited data, shaped and typed like ``x``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers
@@ -81,6 +80,9 @@ def translate(
       solver: any deterministic solver.
       x: the input, a sketch or an image of another kind, leaves ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``; a first time below 1 preserves more of the input.
+
+    Returns:
+      The edited data, shaped and typed like ``x``.
 
     >>> import jax.numpy as jnp
     >>> from scorekit import densities, denoisers, schedules, solvers

@@ -1,8 +1,4 @@
-"""Noise schedules: ``alpha(t)``, ``sigma(t)``, ``log_snr(t)`` and its inverse ``time_at(log_snr)`` on t in [0, 1].
-
-Returns:
-  A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
-"""
+"""Noise schedules: ``alpha(t)``, ``sigma(t)``, ``log_snr(t)`` and its inverse ``time_at(log_snr)`` on t in [0, 1]."""
 
 from scorekit.schedules._derivatives import time_derivative
 from scorekit.schedules._non_variance_preserving import EDM, GeometricVE, RectifiedFlow, SubVP

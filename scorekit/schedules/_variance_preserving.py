@@ -8,9 +8,6 @@ exactly 0.
 
 ``drift`` is f and ``diffusion_squared`` is g^2 of the forward SDE ``dx = f x dt + g dw`` (Song et al. 2021,
 https://arxiv.org/abs/2011.13456): ``f = d log(alpha)/dt``, ``g^2 = d sigma^2/dt - 2 f sigma^2``.
-
-Returns:
-  A schedule with ``alpha``, ``sigma``, ``log_snr`` and ``time_at``.
 """
 
 import math

@@ -38,9 +38,6 @@ solver                         order    NFE/step   stochastic  known as
 The order of a stochastic solver is its weak order on Gaussian data. Your own solver subclasses :class:`SolverBase`
 (any step), :class:`LinearSolver` (one evaluation and a linear combination) or :class:`WrappedSolver` (another solver
 with a change).
-
-Returns:
-  The solver, or the noise levels of a step.
 """
 
 from scorekit.solvers import grids, steps

@@ -1,8 +1,4 @@
-"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones.
-
-Returns:
-  Decreasing times ``(n + 1,)``.
-"""
+"""Time grids: decreasing times ``(n + 1,)`` for ``n`` steps. Any such array is a grid; these are common ones."""
 
 from typing import Annotated
 
@@ -24,7 +20,7 @@ _ROUNDING = 1e-5  # of a time that is found from a log-SNR
 
 @checked
 def uniform(n: PositiveInt, t_max: Fraction[Number] = 1.0, t_min: Fraction[Number] = 0.0) -> Array:
-    """``n`` equal steps in t from ``t_max`` to ``t_min``.
+    """``n`` equal steps in t from ``t_max`` to ``t_min``: times ``(n + 1,)``.
 
     Args:
       n: number of steps.

@@ -3,9 +3,6 @@
 All are first order on their first step and gain one order a step; a step to ``sigma = 0``, where an exponential form
 does not exist, is first order (without it they are 10-30 times worse at 20 evaluations).
 
-Returns:
-  The solver.
-
 >>> solvers = AdamsBashforth(order=4), ExponentialAdamsBashforth(order=3), DPMSolverPP2M(), DPMSolverPP3M(), IPNDM()
 >>> [(solver.order, solver.max_past) for solver in solvers]
 [(4, 3), (3, 2), (2, 1), (2, 2), (4, 3)]

@@ -1,8 +1,4 @@
-"""Times at the noise levels that matter for a frequency band.
-
-Returns:
-  A sampler of times.
-"""
+"""Times at the noise levels that matter for a frequency band."""
 
 import jax.numpy as jnp
 

@@ -4,9 +4,6 @@ A denoising autoencoder minimises the denoising loss with another distribution o
 et al. 2008), a noise level that decreases during training (scheduled), or several noise levels, on which the network is
 conditioned (similar to the composite one).
 
-Returns:
-  A sampler of times.
-
 >>> sampler: Discrete = discrete([0.2, 0.8], [3, 1])
 >>> sampler.quantile(jnp.array([0.1, 0.7, 0.9]), None).t
 Array([0.2, 0.2, 0.8], dtype=float32)

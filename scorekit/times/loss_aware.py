@@ -1,8 +1,5 @@
 """Times drawn by their loss: importance sampling that learns where the loss is large.
 
-Returns:
-  A sampler of times.
-
 >>> sampler: Adaptive = adaptive(num_bins=2, decay=0.0)
 >>> sampler = update_adaptive(sampler, jnp.array([0.2, 0.8]), jnp.array([3.0, 1.0]))
 >>> sampler.second_moment, sampler.probabilities().round(3)

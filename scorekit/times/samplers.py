@@ -1,8 +1,5 @@
 """Continuous samplers of training times, and stratified drawing.
 
-Returns:
-  A sampler of times.
-
 >>> from scorekit.schedules import RectifiedFlow
 >>> made = Uniform(t_min=0.0, t_max=0.5), LogNormalSigma(mean=0.0), LogitNormal(), UniformLogSNR(t_min=0.25, t_max=0.75)
 >>> [type(each) for each in made] == [Uniform, LogNormalSigma, LogitNormal, UniformLogSNR]

@@ -1,8 +1,4 @@
-"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints.
-
-Returns:
-  The state, the parameters with their step, or their average.
-"""
+"""Training: state, parameter averages, optimiser, the step for any number of devices, and checkpoints."""
 
 from typing import TYPE_CHECKING
 

@@ -10,9 +10,6 @@ solve from ``sigma(t_max) z``. A few draws lie on the border of two modes, where
 ``p = 2`` (the RMSE), so that ``p = 1`` often gives a better RMSE too. A tuned grid costs nothing at sampling time and
 is specific to the denoiser, the schedule, the solver and the number of steps.
 
-Returns:
-  Pairs, distances, or the tuned grid.
-
 >>> from scorekit import densities, denoisers, schedules, solvers
 >>> schedule, x = schedules.RectifiedFlow(), jnp.ones((16, 1))
 >>> denoiser = denoisers.exact_denoiser(densities.gaussian(jnp.zeros(1), std=0.5), schedule)

@@ -19,9 +19,6 @@ factory                   score                                               pu
 
 :func:`decorrelate` is a transformation of the statistics to apply before any of them.
 
-Returns:
-  A function from statistics ``(B, F)`` to scores ``(B,)``; larger is less typical.
-
 >>> [fit([[0.0, 1.0], [2.0, 5.0]])([[1.0, 5.0]]).tolist() for fit in (standardise, mean_z_score)]
 [[[0.0, 1.0]], [0.5]]
 >>> import numpy as np

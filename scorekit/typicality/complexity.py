@@ -1,8 +1,5 @@
 """Input complexity: the code length of a general-purpose compressor; host functions, with numpy and zlib.
 
-Returns:
-  Bits, float64 ``(B,)``.
-
 Source: Serrà et al. 2020 (https://arxiv.org/abs/1909.11480).
 """
 
@@ -12,7 +9,7 @@ import numpy as np
 
 
 def code_length(x: np.ndarray) -> np.ndarray:
-    """The code length of each image with the row filters of PNG and zlib: an upper bound on its complexity.
+    """The code length of each image in bits, ``(B,)``, with the row filters of PNG and zlib: a bound on its complexity.
 
     Each image is compressed with each of the five filters of PNG (none, left, above, average, Paeth), applied to all
     rows, at level 9 of zlib; the shortest code length is returned.

@@ -4,9 +4,6 @@ All functions are closed forms or quadratures to machine precision, in float64 i
 K dimensions the radius of a standard Gaussian is chi distributed, and ``-log p - H = (r^2 - K) / 2`` nats, so that its
 typical sets are shells. A traced argument out of its range gives NaN.
 
-Returns:
-  Arrays with the shapes of the arguments broadcast.
-
 >>> round(float(jnp.exp(log_sphere_area(3)) / jnp.pi), 3)
 4.0
 >>> [round(float(x), 4) for x in (shell_mass(100, 9.0, 11.0), mirage_typical_radius(1e6) / 1e3)]

@@ -1,8 +1,5 @@
 """Typical sets of any density: membership, entropy from samples, and the typicality of each step of a trajectory.
 
-Returns:
-  An array shaped like ``log_density``.
-
 >>> print(excess_information(jnp.array([-1.0, -3.0]), 2.0))
 [-1.  1.]
 >>> entropy: Entropy = monte_carlo_entropy(jnp.array([-1.0, -2.0, -3.0]))

@@ -13,9 +13,6 @@ A statistic alone does not classify an example: :mod:`scorekit.typicality._score
 :mod:`scorekit.typicality.calibration` compare it with its values on in-distribution data. Likelihoods come from
 :mod:`scorekit.likelihood`.
 
-Returns:
-  One statistic per example and time, ``(B, n)``.
-
 >>> from scorekit import densities, denoisers, schedules
 >>> data, schedule, half = densities.gaussian(jnp.zeros(64), std=1.0), schedules.Cosine(), jnp.array([0.5])
 >>> denoiser, x = denoisers.exact_denoiser(data, schedule), data.sample(jax.random.key(0), (100,))  # eps = sigma x_t
@@ -68,7 +65,7 @@ def _noisy(schedule: Schedule, x: PyTree, t: Array, key: Key | None) -> PyTree:
 def score_norms(
     denoiser: Denoiser, schedule: Schedule, x: PyTree, ts: PositiveFraction[ArrayLike], *, key: Key | None = None
 ) -> Array:
-    """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``.
+    """The norm of the score at several noise levels, ``sigma |score(alpha x, t)| = |eps(alpha x, t)|``, ``(B, n)``.
 
     Args:
       denoiser, schedule: ``(x_t, t) -> Prediction`` with a scalar t, and its noise schedule.
@@ -100,7 +97,7 @@ def reconstruction_errors(
     solver: Solver | None = None,
     steps: PositiveInt = 10,
 ) -> Array:
-    """The mean squared error of reconstructing data from several noise levels, in squared units of the data.
+    """The mean squared error of reconstructing data from several noise levels, ``(B, n)`` in squared units of data.
 
     ``|x_hat(alpha x + sigma eps) - x|^2 / D``, with one draw of noise per noise level. Without a solver ``x_hat`` is
     the estimate of the denoiser (one step); with a solver it is a sample, with ``steps`` equal steps of t down to 0.
@@ -182,7 +179,7 @@ def score_curvature(
     num_probes: PositiveInt = 1,
     key: Key | None = None,
 ) -> Array:
-    """The squared norm of the score over its negative divergence, at several noise levels.
+    """The squared norm of the score over its negative divergence, at several noise levels, ``(B, n)``.
 
     ``|s|^2 / -div s = |eps|^2 / (sigma div eps)`` at ``alpha x``. Both have the same mean under the density at time t
     (integrate by parts), so that the ratio is close to 1 on the typical set of high-dimensional noisy data.

@@ -3,10 +3,8 @@
 The packages that it requires are those of this environment: that pip finds them on an index is not tested.
 """
 
-import configparser
 import importlib
 import os
-import re
 import shutil
 import subprocess
 import types
@@ -86,8 +84,6 @@ def run(path, site, folder, python, monkeypatch):
     """The first one installs the wheel, which lies beside it, by its first cell."""
     monkeypatch.setenv("XLA_FLAGS", os.environ["SCOREKIT_TEST_XLA_FLAGS"])  # one device, as a reader has
     monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)  # notebooks train for minutes
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    assert not any(cell.get("outputs") for cell in nbformat.read(path, 4).cells), "commit notebooks without outputs"
     notebook = site.execute(Path(shutil.copy(path, folder)), python)
     shown = [out["data"] for cell in notebook.cells for out in cell.get("outputs", []) if "data" in out]
     assert any("image/png" in data for data in shown), f"{path.name} shows no picture"
@@ -104,54 +100,8 @@ def code(path):
     return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-@pytest.fixture
-def first_cell(tmp_path, monkeypatch):
-    """Runs the first cell where scorekit is not installed, with a recorder in place of pip; returns its requirement."""
-    (cell,) = {code(path)[0] for path in COLABS}  # all are equal
-    assert len(cell.splitlines()) < 16
-    cell = cell.replace("import scorekit", "import not_installed").replace("%pip install -q ", "found = f")
-    cell = cell.rpartition("\n")[0]  # the import of what pip has installed
-    (tmp_path / "colabs").mkdir()
-    monkeypatch.chdir(tmp_path / "colabs")
-    monkeypatch.delenv("SCOREKIT_SOURCE", raising=False)
-
-    def run(address=""):
-        namespace = {}
-        exec(re.sub('^ADDRESS = ".*?"', f'ADDRESS = "{address}"', cell), namespace)
-        return namespace["found"]
-
-    return run
-
-
-def test_first_cell_says_what_to_set_where_no_source_is_known(first_cell):
-    with pytest.raises(AssertionError, match=r"`%env SCOREKIT_SOURCE=\.\.\.`"):
-        first_cell()
-
-
-def test_first_cell_installs_what_lies_beside_it(first_cell, tmp_path):
-    (tmp_path / "scorekit").mkdir()
-    (tmp_path / "scorekit" / "_version.py").touch()
-    assert first_cell("https://site/wheel.whl") == f"scorekit[colabs] @ {tmp_path.as_uri()}"
-    wheel = tmp_path / "colabs" / "scorekit-1.0-py3-none-any.whl"
-    wheel.touch()
-    assert first_cell() == f"scorekit[colabs] @ {wheel.as_uri()}"
-
-
-def test_first_cell_installs_what_is_named_before_all_else(first_cell, tmp_path, monkeypatch):
-    assert first_cell("https://site/wheel.whl") == "scorekit[colabs] @ https://site/wheel.whl"
-    for source in ("https://other/scorekit-1.0-py3-none-any.whl", "git+https://host/scorekit"):
-        monkeypatch.setenv("SCOREKIT_SOURCE", source)
-        assert first_cell("https://site/wheel.whl") == f"scorekit[colabs] @ {source}"
-    monkeypatch.setenv("SCOREKIT_SOURCE", str(tmp_path))
-    assert first_cell() == f"scorekit[colabs] @ {tmp_path.as_uri()}"
-
-
-@pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
-def test_first_cell_knows_the_address_of_the_repository(path):
-    known = configparser.ConfigParser(interpolation=None)
-    known.read(ROOT / "setup.cfg")
-    url = known["metadata"].get("url")
-    assert re.findall('ADDRESS = "(.*)"', code(path)[0]) == [f"git+{url}" if url else ""]
+def test_first_cells_are_equal():
+    assert len({code(path)[0] for path in COLABS}) == 1
 
 
 @pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
@@ -166,11 +116,9 @@ def test_the_site_offers_notebooks_that_install_its_wheel(site, monkeypatch, tmp
     config = types.SimpleNamespace(html_baseurl="https://host/sk/", notebooks_execute=False)
     site.make_pages(types.SimpleNamespace(srcdir=tmp_path, outdir=out, config=config))
     for path in COLABS:
-        cell = code(path)[0].partition("\n")[2]
         for written in (out, tmp_path):
-            installs, rest = code(written / "notebooks" / path.name)[0].split("\n", 1)
-            assert f'ADDRESS = "https://host/sk/wheels/{wheel}"' in installs
-            assert rest == cell
+            installed = f'"scorekit[colabs] @ https://host/sk/wheels/{wheel}"'
+            assert installed in code(written / "notebooks" / path.name)[0]
         page = nbformat.read(tmp_path / "notebooks" / path.name, as_version=4).cells[0].source
         assert f"#fileId=https%3A%2F%2Fhost%2Fsk%2Fnotebooks%2F{path.name}" in page
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from docstrings import top_level, undocumented, unlisted, unoffered
+from docstrings import sections, top_level, undocumented, unlisted, unoffered
 
 import scorekit
 
@@ -72,7 +72,7 @@ def missing(package: str) -> list[str]:
 PACKAGES = ["scorekit"] + [
     f"scorekit.{info.name}"
     for info in pkgutil.iter_modules([str(ROOT)])
-    if not info.name.startswith("_") and info.name != "numerics"  # helpers, with a line each
+    if not info.name.startswith("_") and info.name != "numerics"  # helpers, in no __all__
 ]
 
 
@@ -80,3 +80,20 @@ PACKAGES = ["scorekit"] + [
 def test_everything_public_is_listed_and_documented(package):
     found = missing(package)
     assert not found, f"{len(found)} missing:\n" + "\n".join(found)
+
+
+def test_numerical_helpers_are_documented():
+    found = []
+    for module in modules("scorekit.numerics"):
+        public = {name: vars(module)[name] for name in top_level(inspect.getsource(module)) if not name.startswith("_")}
+        functions = [name for name, thing in public.items() if inspect.isfunction(thing)]
+        found += [(module.__name__, name, undocumented(module, name, equation=False)) for name in functions]
+    assert [each for each in found if each[2]] == []
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "scorekit.numerics"])
+def test_docstrings_of_modules_describe_no_arguments(package):
+    found = [
+        module.__name__ for module in modules(package) if {"Args", "Returns"} & set(sections(module.__doc__ or ""))
+    ]
+    assert not found
