@@ -12,18 +12,6 @@ For gamma 0 and 1 all give the unconditional and the conditional distribution, a
 other scales none gives ``p(x)^(1 - gamma) p(x | y)^gamma``, except for independent tokens: the factor of the tokens to
 come is missing. The joint of short sequences is enumerated by :mod:`scorekit.guidance.sequences`, and
 ``exact_denoiser(guide_joint(...).log_prob, process)`` samples it.
-
->>> from scorekit.discrete import absorbing
->>> cond, uncond = (lambda z, t, p=p: jnp.log(jnp.full((*z.shape, 2), jnp.array([1 - p, p]))) for p in (0.75, 0.5))
->>> z, row = jnp.array([[2]]), absorbing(2).row(jnp.array([0.4, 0.5]))
->>> [f"{p:.2f}" for p in jnp.exp(classifier_free(cond, uncond, 2.0)(z, 0.5)).ravel()]  # 1 to 9
-['0.10', '0.90']
->>> scale, log_rates = rate_guidance(cond, uncond, 2.0).log_rates(z, row)
->>> (scale * jnp.exp(log_rates)).round(3).tolist()  # 2 (0.125, 1.125): the sum is 2.5 instead of 2
-[[[0.25, 2.25, 0.0]]]
->>> likes_ones = lambda z, t: jnp.log(jnp.where(z == 1, 0.75, 0.25)).sum(1)
->>> jnp.exp(classifier_guidance(uncond, likes_ones, 1.0)(z, 0.5)).tolist()
-[[[0.25, 0.75]]]
 """
 
 from collections.abc import Callable
@@ -64,6 +52,10 @@ def classifier_free(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: 
     Args:
       cond, uncond: the two denoisers; a token that is impossible for ``uncond`` stays impossible.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
+
+    >>> cond, uncond = (lambda z, t, p=p: jnp.log(jnp.full((*z.shape, 2), jnp.array([1 - p, p]))) for p in (0.75, 0.5))
+    >>> [f"{p:.2f}" for p in jnp.exp(classifier_free(cond, uncond, 2.0)(jnp.array([[2]]), 0.5)).ravel()]  # 1 to 9
+    ['0.10', '0.90']
 
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193).
     """
@@ -138,6 +130,13 @@ def rate_guidance(cond: TokenDenoiser, uncond: TokenDenoiser, guidance_scale: Sc
       cond, uncond: the two denoisers; a token that is impossible for ``uncond`` stays impossible.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
 
+    >>> from scorekit.discrete import absorbing
+    >>> cond, uncond = (lambda z, t, p=p: jnp.log(jnp.full((*z.shape, 2), jnp.array([1 - p, p]))) for p in (0.75, 0.5))
+    >>> row = absorbing(2).row(jnp.array([0.4, 0.5]))
+    >>> scale, log_rates = rate_guidance(cond, uncond, 2.0).log_rates(jnp.array([[2]]), row)
+    >>> (scale * jnp.exp(log_rates)).round(3).tolist()  # 2 (0.125, 1.125): the sum is 2.5 instead of 2
+    [[[0.25, 2.25, 0.0]]]
+
     Source: Nisonoff et al. 2024 (https://arxiv.org/abs/2406.01572).
     """
     denoiser = classifier_free(cond, uncond, guidance_scale)
@@ -191,6 +190,11 @@ def classifier_guidance(
       denoiser: the unconditional denoiser.
       log_likelihood: ``(z_t, t) -> log p(y | z_t)``, ``(B,)``, for the label y of each example.
       guidance_scale: gamma, a scalar, one per example ``(B,)``, or a function of t.
+
+    >>> uniform = lambda z, t: jnp.full((*z.shape, 2), jnp.log(0.5))
+    >>> likes_ones = lambda z, t: jnp.log(jnp.where(z == 1, 0.75, 0.25)).sum(1)
+    >>> jnp.exp(classifier_guidance(uniform, likes_ones, 1.0)(jnp.array([[2]]), 0.5)).tolist()
+    [[[0.25, 0.75]]]
 
     Source: Schiff et al. 2024 (https://arxiv.org/abs/2412.10193); Nisonoff et al. 2024
     (https://arxiv.org/abs/2406.01572).

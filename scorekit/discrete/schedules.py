@@ -5,14 +5,6 @@
 ``log_snr(t) = log(alpha / sigma)``, so that the samplers of :mod:`scorekit.times` and the grids of
 :mod:`scorekit.solvers.grids` take these schedules. alpha decreases from 1 to 0. ``sigma`` is computed without
 cancellation: the weight of the loss divides by it.
-
->>> [float(schedule.alpha(0.5)) for schedule in (Linear(), Polynomial(power=2.0), LogLinear(alpha_min=0.01))]
-[0.5, 0.75, 0.5049999952316284]
->>> Cosine().alpha(jnp.array([0.0, 1.0]))
-Array([1., 0.], dtype=float32)
->>> schedule = schedule_from_function(lambda t: (1.0 - t) ** 2)
->>> schedule.time_at(schedule.log_snr(0.25)).round(4)
-Array(0.25, dtype=float32)
 """
 
 from collections.abc import Callable
@@ -47,6 +39,9 @@ class _Keep(Schedule):
 class Linear(_Keep):
     """``alpha = 1 - t``: the times at which the tokens are replaced are uniform.
 
+    >>> float(Linear().alpha(0.25))
+    0.75
+
     Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
     """
 
@@ -63,6 +58,9 @@ class Polynomial(_Keep):
 
     Args:
       power: the exponent; 1 is :class:`Linear`.
+
+    >>> float(Polynomial(power=2.0).alpha(0.5))
+    0.75
 
     Source: Shi et al. 2024 (https://arxiv.org/abs/2406.04329).
     """
@@ -86,6 +84,9 @@ class Polynomial(_Keep):
 class Cosine(_Keep):
     """``alpha = 1 - sin(pi t / 2)``: a sampler with equal steps reveals few tokens first and more later.
 
+    >>> Cosine().alpha(jnp.array([0.0, 1.0])).tolist()
+    [1.0, 0.0]
+
     Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200), whose mask ratio is ``cos(pi r / 2)`` with r = 1 - t.
     """
 
@@ -107,6 +108,9 @@ class LogLinear(_Keep):
 
     Args:
       alpha_min: the probability that a token is kept at t = 1; 0 is :class:`Linear`.
+
+    >>> round(float(LogLinear(alpha_min=0.01).alpha(0.5)), 3)
+    0.505
 
     Source: Lou et al. 2023 (https://arxiv.org/abs/2310.16834); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
     """
@@ -157,6 +161,10 @@ def schedule_from_function(alpha: Callable[[Array], Array]) -> Schedule:
 
     Args:
       alpha: an elementwise function of the time, differentiable, that falls from 1 to 0, up to 0.01.
+
+    >>> schedule = schedule_from_function(lambda t: (1.0 - t) ** 2)
+    >>> round(float(schedule.time_at(schedule.log_snr(0.25))), 4)
+    0.25
 
     Source: Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
     """

@@ -13,11 +13,6 @@ solver                  NFE/step  noise      step
 ``PredictorCorrector``  1 + n     any        then n times forwards and back by ``Ancestral``
 ``ConfidenceOrdered``   1         absorbing  reveals the most probable tokens first (MaskGIT); biased
 ======================  ========  =========  =============================================================
-
->>> [solver.evals_per_step for solver in (Ancestral(), TauLeaping(), PredictorCorrector(num_corrections=2))]
-[1, 1, 3]
->>> [solver.only_absorbing for solver in (Ancestral(), Remasking(eta=0.2), ConfidenceOrdered(temperature=4.5))]
-[False, True, True]
 """
 
 from typing import Any, NamedTuple, cast
@@ -103,6 +98,9 @@ class Ancestral(TokenSolver):
     With masks every token is revealed with probability ``1 - sigma_s / sigma_t`` and stays afterwards. Exact for one
     token, of order one in the step for several.
 
+    >>> Ancestral().evals_per_step
+    1
+
     Source: Austin et al. 2021 (https://arxiv.org/abs/2107.03006); Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524).
     """
 
@@ -117,6 +115,9 @@ class TauLeaping(TokenSolver):
     ``R(z -> y) = (sigma' / sigma) p(y | z)`` from the mask, or ``(sigma' / (alpha V)) p_t(z with y) / p_t(z)``. The
     last step, to ``sigma = 0``, is a step of :class:`Ancestral`. A denoiser with a method ``log_rates(z_t, row)``
     (:func:`scorekit.discrete.rate_guidance`) gives the rates itself.
+
+    >>> TauLeaping().only_absorbing
+    False
 
     Source: Campbell et al. 2022 (https://arxiv.org/abs/2205.14987); Lou et al. 2023 (https://arxiv.org/abs/2310.16834).
     """
@@ -152,6 +153,9 @@ class Remasking(TokenSolver):
       eta: fraction of the largest possible probability.
       cap: the largest probability.
 
+    >>> Remasking(eta=0.2).only_absorbing
+    True
+
     Source: Wang et al. 2025 (https://arxiv.org/abs/2503.00307).
     """
 
@@ -181,6 +185,9 @@ class PredictorCorrector(TokenSolver):
     Attributes:
       num_corrections: corrections of a step; static.
       size: length of a correction in units of the step.
+
+    >>> PredictorCorrector(num_corrections=2).evals_per_step
+    3
 
     Source: Campbell et al. 2022 (https://arxiv.org/abs/2205.14987); Gat et al. 2024 (https://arxiv.org/abs/2407.15595).
     """
@@ -223,6 +230,9 @@ class ConfidenceOrdered(TokenSolver):
 
     Attributes:
       temperature: temperature of the order; multiplied by the time at the end of the step.
+
+    >>> ConfidenceOrdered(temperature=4.5).only_absorbing
+    True
 
     Source: Chang et al. 2022 (https://arxiv.org/abs/2202.04200).
     """
