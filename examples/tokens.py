@@ -2,6 +2,9 @@
 
     python examples/tokens.py        # or with another number of steps: python examples/tokens.py 500
 
+Seven CPU minutes: a held-out line costs at most 13.53 bits, 90 % of the samples are right, and 99 % of what is filled
+in.
+
 The data are sums, "27+58=085"; ``load_lines`` is the function to replace by your own lines of text. Sums because every
 answer can be checked: the shortest possible code of one is log2(10,000) = 13.29 bits, a sample is right or wrong, and
 so is what the model fills in after "=". Under ``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of the n devices
@@ -102,7 +105,8 @@ def main(steps=4000, batch_size=256, num_samples=1000):
 
     process = discrete.absorbing(len(letters))
     network = Transformer(len(letters))
-    optimizer = optax.adamw(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+    rate = optax.warmup_cosine_decay_schedule(0.0, LEARNING_RATE, steps // 20, steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate))
     params = jax.jit(network.init)(jax.random.key(0), x[:1])
     moments = jax.jit(optimizer.init)(params)
     for i in range(steps):

@@ -49,7 +49,7 @@ def variational_bound(
     x0: PyTree,
     *,
     num_times: PositiveInt = 16,
-    t_min: Fraction[float] = 1e-3,
+    t_min: Fraction[float] | None = None,
     t_max: Fraction[float] = 1.0 - 1e-3,
     bins: Annotated[int, Count(2)] | None = None,
 ) -> VariationalBound:
@@ -69,7 +69,8 @@ def variational_bound(
       x0: data, a tree of floating ``(B, ...)`` arrays; discrete data need ``bins`` or dequantisation. With
         ``bins``, traced values outside [-1, 1] give NaN.
       num_times: noise levels per example.
-      t_min: the time at the data end; smaller is tighter.
+      t_min: the time at the data end, where ``reconstruction`` is paid; None for 1e-3, and with ``bins`` for the time
+        at which a bin is four standard deviations of the noise wide: below it rounding beats a network.
       t_max: the time at the noise end, above ``t_min``.
       bins: number K of values of discrete data ``linspace(-1, 1, K)``, whose log-probability is bounded; None for
         a density.
@@ -87,6 +88,8 @@ def variational_bound(
     """
     _check_data(x0, bins)
     b = batch_size(x0)
+    if t_min is None:
+        t_min = 1e-3 if bins is None else jnp.maximum(schedule.time_at(2.0 * math.log(2.0 * (bins - 1))), 0.0)
     first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
     check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
     check(np.isfinite, "finite", **{"log_snr(t_min)": first, "log_snr(t_max)": last})

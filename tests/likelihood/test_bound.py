@@ -100,13 +100,20 @@ def bound_of_discrete_data(bins):
 
 
 @pytest.mark.parametrize("bins", [2, 5])
-@pytest.mark.parametrize("t_min", [1e-3, 0.1])
+@pytest.mark.parametrize("t_min", [1e-3, 0.1, None])
 def test_variational_bound_of_discrete_data_is_their_entropy(bins, t_min):
     values = np.linspace(-1, 1, bins)
     x0 = np.random.default_rng(0).choice(values, (4000, 2)).astype(np.float32)
     bound = jax.device_get(bound_of_discrete_data(bins)(jax.random.key(0), x0, t_min))
     mean_is(bound.total, 2 * math.log(bins))
     assert float(bound.reconstruction.mean()) >= 0
+
+
+def test_discrete_data_begin_where_a_bin_is_four_standard_deviations_wide():
+    """The bins are 0.5 apart, so that noise over signal is 1 / 8 there: tan(pi t / 2) of the cosine schedule."""
+    x0, run = np.zeros((16, 2), np.float32), bound_of_discrete_data(5)
+    chosen, given = (run(jax.random.key(0), x0, t) for t in (None, 2 / math.pi * math.atan(1 / 8)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), chosen, given)
 
 
 @pytest.mark.slow
