@@ -17,14 +17,13 @@ from experiments.models.devices import Device, device
 
 UNSET = (
     *(f"training.{name}" for name in ("steps", "batch_size", "learning_rate", "warmup_steps", "ema_decays")),
-    *("training.sample_every", "training.checkpoint_every", "sampling.ema"),
+    *("training.sample_every", "training.checkpoint_every", "sampling.ema", "sampling.batch_size"),
 )
 """The fields that must have a value, which may be chosen."""
 _MEANING = " None chooses it for images, by their number and size and the device."
-_BYTES = 200
-"""Bytes for each pixel and channel of the first level that an example takes in training in bfloat16, about."""
-_POSITIONS = {"cpu": 16, "accelerator": 64}
-"""Most positions a side that the network works on: larger images are folded into patches."""
+_BYTES = 100
+"""Bytes for each pixel and channel of the first level that an example takes in training in bfloat16, by plans for one
+H100; in sampling less than a third."""
 _BATCH = ((5_000, 64), (20_000, 128))
 """Batch of so many images at most on accelerators; of more it is 256."""
 _EMA = ((5_000, 0.99), (50_000, 0.999))
@@ -92,12 +91,13 @@ def choose(
         return given.get(path, value)
 
     slow, side = on.platform == "cpu", max(shape[:2])
-    patch = take("network.patch", _patch(shape, _POSITIONS["cpu" if slow else "accelerator"]))
+    patch = take("network.patch", _patch(shape, 16 if slow else 64))
     sides = _sides([max(1, length // patch) for length in shape[:2]])
     channels = take("network.channels", 32 if slow else 64 if side <= 16 else 128)
     multipliers = take("network.multipliers", (1, 2, 2, 2)[: len(sides)])
     attended = sides[-1:] if slow else [length for length in sides if length <= 16][:2]
     take("network.attention_resolutions", tuple(attended))
+    take("network.filters", patch**2 * shape[-1] if patch > 1 else 0)  # without, samples of patches have grain
     if not slow:
         take("network.blocks", 2)
         take("network.heads", 4)
@@ -116,6 +116,7 @@ def choose(
     take("sampling.ema", str(decay))
     every = take("training.sample_every", max(steps // 20, min(500, steps)))
     take("training.checkpoint_every", min(every, 2000))
+    take("sampling.batch_size", max(1, min(32 if "latents" in given else 500, 3 * fits)))  # a decoder has full images
 
     of_classes = f" in {classes} classes" if classes > 1 else ""
     name, size = given.get("network.name", "unet"), " × ".join(map(str, shape))
@@ -125,16 +126,14 @@ def choose(
         name = f"unet of {levels} channels{folded}, for {side} pixels a side and {'a CPU' if slow else 'accelerators'}"
     memory = "" if slow else f", for {human(on.memory)}B of memory each"
     epochs = f"{steps * batch / max(number, 1):,.0f} times each image"
+    cheaper = "; for large images latents cost less: --config.latents=…, see docs/data.md" if side > 64 else ""
     reasons = [
         f"chosen    for {number:,} images of {size}{of_classes} on {on.count} × {on.platform}; config.json keeps it",
         f"          network: {name}",
         f"          batch: {batch} in {dtype}{memory}; rate {rate:g} by {optimizer}, average {decay}",
         f"          steps: {steps:,}, {epochs}; the ETA comes after twenty",
-        "          change it: --config.training.steps=…, and see --help_config",
+        f"          change it: --config.training.steps=…, and see --help_config{cheaper}",
     ]
-    if side > 64:
-        latents = "latents of an autoencoder cost less: experiments.tasks.latents.precompute, --config.latents=…"
-        reasons.insert(4, f"          of {side} pixels a side, {latents}")
     return values, reasons
 
 
