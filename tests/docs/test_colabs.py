@@ -16,12 +16,9 @@ import wheels
 
 ROOT = Path(__file__).parents[2]
 COLABS = sorted((ROOT / "colabs").glob("*.ipynb"))
-DOWNLOADS = {
-    "pretrained": {"adaptive-terrain-diffusion": "0.4.2", "galaxygrad": "0.2.1"},
-    "score_priors": {"galaxygrad": "0.2.1"},
-}
+DOWNLOADS = {"score_priors": {"galaxygrad": "0.2.1"}}
 """The wheels that a notebook downloads."""
-INSTALLS = {"pretrained": ("onnx", "einops"), "score_priors": ("numpyro", "einops")}
+INSTALLS = {"score_priors": ("numpyro", "einops")}
 """The packages that it installs besides."""
 
 
