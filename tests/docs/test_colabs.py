@@ -12,14 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import wheels
 
 ROOT = Path(__file__).parents[2]
 COLABS = sorted((ROOT / "colabs").glob("*.ipynb"))
-DOWNLOADS = {"score_priors": {"galaxygrad": "0.2.1"}}
-"""The wheels that a notebook downloads."""
-INSTALLS = {"score_priors": ("numpyro", "einops")}
-"""The packages that it installs besides."""
 
 
 @pytest.fixture(scope="session")
@@ -40,44 +35,19 @@ def folder(site, tmp_path_factory):
     return folder
 
 
-def python_of(site, folder, tmp_path, *also):
+@pytest.fixture(scope="session")
+def python(site, folder, tmp_path_factory):
     (wheel,) = folder.glob("*.whl")
-    python = site.make_environment(tmp_path, wheel, also)
+    python = site.make_environment(tmp_path_factory.mktemp("environment"), wheel)
     seen = f"import importlib.util as u; print(*filter(u.find_spec, {('scorekit', 'experiments', 'tests', 'jax')}))"
     found = subprocess.run([python, "-c", seen], cwd=folder, check=True, capture_output=True, text=True).stdout
     assert found.split() == ["jax"]
     return python
 
 
-@pytest.fixture(scope="session")
-def python(site, folder, tmp_path_factory):
-    return python_of(site, folder, tmp_path_factory.mktemp("environment"))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [path for path in COLABS if path.stem not in DOWNLOADS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", COLABS, ids=lambda path: path.stem)
 def test_notebook_runs(path, site, folder, python, monkeypatch):
-    run(path, site, folder, python, monkeypatch)
-
-
-@pytest.mark.slow
-def test_score_priors_run_without_their_download(site, folder, monkeypatch, tmp_path):
-    pytest.importorskip("numpyro")
-    run(ROOT / "colabs/score_priors.ipynb", site, folder, python_of(site, folder, tmp_path, "numpyro"), monkeypatch)
-
-
-@pytest.mark.external
-@pytest.mark.parametrize("name", DOWNLOADS)
-def test_notebook_with_downloads_runs(name, site, folder, monkeypatch, request, tmp_path):
-    for package in INSTALLS[name]:
-        pytest.importorskip(package)
-    (path,) = (path for path in COLABS if path.stem == name)
-    found = [wheels.unpack(request.config, *wheel).parent for wheel in DOWNLOADS[name].items()]
-    monkeypatch.setenv("PIP_FIND_LINKS", " ".join(map(str, found)))  # each wheel is downloaded once
-    run(path, site, folder, python_of(site, folder, tmp_path, *INSTALLS[name]), monkeypatch)
-
-
-def run(path, site, folder, python, monkeypatch):
     """The first one installs the wheel, which lies beside it, by its first cell."""
     monkeypatch.setenv("XLA_FLAGS", os.environ["SCOREKIT_TEST_XLA_FLAGS"])  # one device, as a reader has
     monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS", raising=False)  # notebooks train for minutes
