@@ -31,14 +31,6 @@ def results():
     return {momentum: run(jax.random.key(0), MAGNITUDES, momentum) for momentum in (0.0, 0.99)}
 
 
-def test_plain_misfit_is_monotonic_and_accelerated_misfit_is_lower(results):
-    plain, fast = (np.asarray(results[m].convergence)[:, :2] for m in (0.0, 0.99))
-    assert plain.shape == (41, 2)
-    assert np.all(np.diff(plain, axis=0) <= 1e-6)
-    assert np.all(plain[-1] < 0.6 * plain[0])
-    assert np.all(fast[-1] < plain[-1])
-
-
 def test_convergence_is_the_misfit_of_the_returned_signal(results):
     weights = np.where(np.isin(np.arange(65), [0, 64]), 1.0, 2.0)
     norm = lambda s: np.sqrt(np.sum(weights * s**2, axis=(1, 2)))

@@ -91,19 +91,6 @@ def test_states_and_pooled_vectors_are_those_of_the_formulas(converted):
     np.testing.assert_allclose(found.pooled, pooled, atol=1e-5)
 
 
-def test_sizes_are_those_of_the_tensors(converted):
-    network = converted[0]
-    sizes = network.vocabulary, network.max_length, network.depth, network.width, network.hidden, network.heads
-    assert sizes == (WORDS, POSITIONS, DEPTH, WIDTH, HIDDEN, HEADS)
-
-
-def test_what_is_in_the_place_of_padding_does_not_matter(converted):
-    _, params, apply = converted
-    other = np.where(MASK, IDS, 17)
-    for one, two in zip(apply(params, IDS, MASK), apply(params, other, MASK), strict=True):
-        np.testing.assert_array_equal(one, two)
-
-
 @pytest.mark.parametrize(
     ("ids", "mask", "message"),
     [

@@ -45,23 +45,6 @@ def test_moments_follow_the_closed_form_recursion(steps):
     np.testing.assert_array_equal(last, states[-1])
 
 
-@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_two_starts_with_one_key_differ_by_the_linear_part(steps):
-    first, second = (chain(KEY, jnp.full((CHAINS, 1), x), steps)[0] for x in (0.0, 8.0))
-    expected = 8.0 * np.prod(1 - steps.astype(float) / VARIANCE)
-    np.testing.assert_allclose(second - first, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("h", [0.05, 0.3, 0.6])
-def test_the_stationary_variance_of_a_finite_step(h):
-    stationary = VARIANCE / (1 - h / (2 * VARIANCE))
-    exact = MEAN + np.sqrt(stationary) * jax.random.normal(jax.random.key(8), (CHAINS, 1))
-    last, _ = chain(KEY, exact, np.full(6, h, np.float32))
-    moments_agree(np.asarray(last)[:, 0], MEAN, stationary)
-    far = jax.jit(lambda x: langevin(KEY, score, x, h, 100))(jnp.full((4000, 1), 3.0))
-    moments_agree(np.asarray(far)[:, 0], MEAN, stationary)
-
-
 def test_the_chain_adds_independent_normals():
     """Over chains, leaves and calls, and within a call: what the linear part does not explain is white."""
     _, states = chain(KEY, jnp.full((CHAINS, 2), MEAN), STEPS["constant"])

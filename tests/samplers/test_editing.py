@@ -72,16 +72,6 @@ def test_sdedit_has_the_moments_of_its_gaussian():
     np.testing.assert_allclose(np.cov(found.T), sigma**2 * linear.T @ linear, atol=0.02)
 
 
-@pytest.mark.slow
-@in_float64
-def test_sdedit_from_no_noise_changes_nothing_and_from_noise_alone_everything():
-    denoiser = denoisers.exact_denoiser(exact(*ONE), SCHEDULE)
-    run = jax.jit(lambda x, ts: sdedit(jax.random.key(0), denoiser, SCHEDULE, solvers.Ancestral(), x, ts))
-    np.testing.assert_allclose(run(jnp.asarray(X), jnp.array([1e-6, 0.0])), X, atol=1e-4)
-    ts = grids.uniform(8)
-    np.testing.assert_allclose(run(jnp.asarray(X), ts), run(jnp.asarray(X) + 10.0, ts), atol=1e-9)
-
-
 @in_float64
 def test_dps_is_the_algorithm_of_the_paper():
     """DDPM steps and a normalised gradient, written out for Gaussian data, where the denoiser is a matrix."""
@@ -147,17 +137,6 @@ def published(steps, jump_length, resamples):
 def test_repaint_path_is_that_of_the_paper(setting):
     assert repaint_path(*setting) == published(*setting)
     assert repaint_path(*setting)[-1] == setting[0]
-
-
-def test_repaint_without_jumps_and_observation_is_sample():
-    @jax.jit
-    def both(x):
-        nothing = np.zeros(2, np.float32)
-        found = repaint(jax.random.key(1), PRIOR, SCHEDULE, solvers.Euler(), x, TS, nothing, Y, num_resamples=1)
-        return found, samplers.sample(PRIOR, SCHEDULE, solvers.Euler(), x, TS)
-
-    found, expected = both(NOISE)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.slow
