@@ -83,8 +83,9 @@ def train_step(network, optimizer, state, key, x0, classes):
 @partial(jax.jit, static_argnums=0)
 def draw(network, params, noise, classes, guidance_scale):
     """From noise to images of the classes: ``uncond + guidance_scale (cond - uncond)`` in every step of the solver."""
-    cond = sk.denoiser_from_network(conditioned(network, params, Masked(classes)), SCHEDULE, "v")
-    uncond = sk.denoiser_from_network(conditioned(network, params, ABSENT), SCHEDULE, "v")
+    given = lambda condition: conditioned(network, params, condition)
+    cond = sk.denoiser_from_network(given(Masked(classes)), SCHEDULE, "v")
+    uncond = sk.denoiser_from_network(given(ABSENT), SCHEDULE, "v")
     guided = sk.guidance.classifier_free(cond, uncond, guidance_scale)
     solver, ts = sk.samplers.recommended(SCHEDULE, SAMPLING_STEPS)
     return sk.sample(guided, SCHEDULE, solver, noise, ts)

@@ -108,9 +108,11 @@ def train_step(network, optimizer, moments, key, x0):
 @eqx.filter_jit
 def draw(network, key, noise, y):
     """Particles that go from the prior to the posterior given ``y``; exact for many particles and small steps."""
-    prior = sk.denoiser_from_network(sk.denoisers.condition_on_log_snr(network, SCHEDULE), SCHEDULE, "v")
+    predict = sk.denoisers.condition_on_log_snr(network, SCHEDULE)
+    prior = sk.denoiser_from_network(predict, SCHEDULE, "v")
     solver, ts = sk.solvers.DPMSolverPP2M(), sk.solvers.grids.uniform(20)
-    return sk.samplers.annealed_posterior(key, prior, SCHEDULE, solver, noise, ts, measure, y, NOISE_STD)
+    given = noise, ts, measure, y, NOISE_STD
+    return sk.samplers.annealed_posterior(key, prior, SCHEDULE, solver, *given)
 
 
 def main(steps=4000, batch_size=256, num_samples=4000):

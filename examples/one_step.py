@@ -70,11 +70,13 @@ def loss(network, key, x0):
     """``E |u(x_t, t, t) - (eps - x0)|^2 / D``, and the same distance of a jump to its two halves, without gradient."""
     for_noise, for_times, for_jumps = jax.random.split(key, 3)
     flow_map = flow_maps.flow_map_from_network(network, SCHEDULE, "velocity")
-    eps, t = jax.random.normal(for_noise, x0.shape), jax.random.uniform(for_times, x0.shape[:1])
-    matching = flow_maps.eulerian_loss(flow_map, SCHEDULE, x0, eps, t, t)
+    eps = jax.random.normal(for_noise, x0.shape)
+    t = jax.random.uniform(for_times, x0.shape[:1])
+    given = flow_map, SCHEDULE, x0, eps
+    matching = flow_maps.eulerian_loss(*given, t, t)
     jump = flow_maps.shortcut_steps(for_jumps, SCHEDULE, len(x0), LEVELS)
     halves = jump.t, jump.middle, jump.s
-    consistency = flow_maps.semigroup_loss(flow_map, SCHEDULE, x0, eps, *halves, shortest=2.0**-LEVELS)
+    consistency = flow_maps.semigroup_loss(*given, *halves, shortest=2.0**-LEVELS)
     return (matching + consistency).mean()
 
 

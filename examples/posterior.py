@@ -63,7 +63,8 @@ def conditioned(network, params, observed):
 
 def loss(params, network, key, theta, observed):
     """``E |v - v_hat(theta_t, t, observed)|^2 / D`` over times and noise."""
-    losses, _ = sk.denoising_loss(key, conditioned(network, params, observed), SCHEDULE, theta, target="v")
+    predict = conditioned(network, params, observed)
+    losses, _ = sk.denoising_loss(key, predict, SCHEDULE, theta, target="v")
     return losses.mean()
 
 
@@ -81,7 +82,8 @@ def train_step(network, optimizer, params, moments, key, theta, observed):
 @partial(jax.jit, static_argnums=0)
 def draw(network, params, noise, observed):
     """From noise ``(B, D)`` to parameters given observations ``(B, K)``."""
-    denoiser = sk.denoiser_from_network(conditioned(network, params, observed), SCHEDULE, "v")
+    predict = conditioned(network, params, observed)
+    denoiser = sk.denoiser_from_network(predict, SCHEDULE, "v")
     solver, ts = sk.samplers.recommended(SCHEDULE, SAMPLING_STEPS)
     return sk.sample(denoiser, SCHEDULE, solver, noise, ts)
 

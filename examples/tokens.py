@@ -67,7 +67,8 @@ def denoiser_of(network, process, params):
 
 def loss(params, network, process, key, x0):
     """The bound on ``-log p(x0)`` at a random time: the cross-entropy of the masked tokens, times sigma' / sigma."""
-    losses, _ = discrete.token_loss(key, denoiser_of(network, process, params), process, x0)
+    denoiser = denoiser_of(network, process, params)
+    losses, _ = discrete.token_loss(key, denoiser, process, x0)
     return losses.mean()
 
 
@@ -85,7 +86,8 @@ def train_step(network, optimizer, process, params, moments, key, x0):
 @partial(jax.jit, static_argnums=0)
 def draw(network, process, params, key, z):
     """Replaces the masks of ``z``, one after the other in random order; tokens without a mask stay."""
-    return discrete.first_hitting_sample(key, denoiser_of(network, process, params), process, z)
+    denoiser = denoiser_of(network, process, params)
+    return discrete.first_hitting_sample(key, denoiser, process, z)
 
 
 @partial(jax.jit, static_argnums=0)

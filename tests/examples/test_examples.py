@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import importlib.util
+import re
+import textwrap
 from pathlib import Path
 
 import jax
@@ -23,8 +25,29 @@ SHAPES = {"images": (80, 8, 8, 1), "one_step": (16, 2), "posterior": (4, 6, 2), 
 """Shapes of the samples; those of tokens are lines of text."""
 
 
+QUOTE = re.compile(r"from\s`examples/(\w+)\.py`[^`]*:\n\n((?:```\{code-block\} python\n.*?^```\n\n?)+)", re.M | re.S)
+QUOTED_IN = {
+    "images": "guidance",
+    "one_step": "flow_maps",
+    "tokens": "discrete",
+    "posterior": "posteriors",
+    "inverse": "inverse_problems",
+}
+"""The guide that quotes an example."""
+
+
 def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SMALL)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_guide_quotes_the_example_word_for_word(name):
+    page = (EXAMPLES.parent / "docs" / f"{QUOTED_IN[name]}.md").read_text()
+    quotes = [blocks for example, blocks in QUOTE.findall(page) if example == name]
+    assert quotes
+    code = (EXAMPLES / f"{name}.py").read_text()
+    for lines in re.findall(r"python\n(.*?)^```", "".join(quotes), re.M | re.S):
+        assert textwrap.indent(lines, "    ") in code
 
 
 @functools.cache
