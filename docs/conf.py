@@ -1,8 +1,7 @@
-"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code of the pages.
+"""The site. ``sphinx-build -W --keep-going -b html docs docs/_build`` builds it; it executes no code.
 
-Notebooks that no test has executed stand without outputs, but with ``-D notebooks_execute=1``, which takes most of an
-hour for all, and on Read the Docs, which executes them. With the address of the site,
-``url`` of ``setup.cfg`` or that of Read the Docs, they install the wheel that it carries, and open in Colab.
+With the address of the site, ``url`` of ``setup.cfg`` or that of Read the Docs, notebooks install the wheel that it
+carries, and open in Colab.
 """
 
 import configparser
@@ -41,12 +40,12 @@ html_theme_options["navbar_persistent"] = []
 html_copy_source = html_show_sourcelink = False
 html_search_scorer = str(ROOT / "docs" / "_extensions" / "scorer.js")
 html_math_renderer = "mathml"
+html_sidebars = {"_modules/**": ["navbar-logo.html", "search-button-field.html"]}  # hundreds of pages of sources
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
-notebooks_execute = "READTHEDOCS" in os.environ
 
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True

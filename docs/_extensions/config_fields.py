@@ -1,35 +1,25 @@
 """Writes ``docs/config.md`` before the site is built: all fields of all kinds of config, as in ``--help_config``."""
 
+import inspect
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from experiments.cli.config_help import REQUIRED, in_sections, text_of, without_roles
 from experiments.cli.fields import Option, Row
-from experiments.tasks import named
-from experiments.tasks.diffusion import task as diffusion
+from experiments.tasks import TASKS, named
 from experiments.tasks.flow_maps import students
-
-KINDS = {
-    "Models of sequences": ("sequence", "of discrete symbols"),
-    "Classifiers": ("classifier", "for guidance"),
-    "Autoencoders": ("autoencoder", "for models of latents"),
-    "Contrastive encoders": ("dual_encoder", "of pictures and captions"),
-    "Transcribers": ("transcriber", "from sound to notes"),
-    "Translations": ("translation", "of notes between families of instruments"),
-    "Posteriors": ("posterior", "of parameters given observations"),
-    "Normalising flows": ("flow", "with exact likelihoods"),
-}
 
 
 def _sections() -> Iterator[tuple[str, str, list[Row]]]:
-    models = in_sections(diffusion.FIELDS.rows())
+    models = in_sections(named("diffusion").fields().rows())
     yield "Models", "`config.task=diffusion`; what was saved is the config of all that open a run.", models
     for method, section in students.SECTIONS.items():
         words = "`config.task=student`: the fields of the teacher's config and these."
         yield f"Students, `{method}`", words, list(section.rows("distillation"))
-    for title, (task, about) in KINDS.items():
-        words = f"`config.task={task}`, {about}: these, and fields of models by the same name."
-        yield title, words, [row for row in in_sections(named(task).fields().rows()) if row not in models]
+    for name in [name for name in TASKS if name not in ("diffusion", "student")]:
+        task = named(name)
+        words = f"{_code(inspect.getdoc(task).splitlines()[0])} These, and fields of models by the same name."
+        yield f"`config.task={name}`", words, [row for row in in_sections(task.fields().rows()) if row not in models]
 
 
 def as_markdown(found: Iterable[Row]) -> str:

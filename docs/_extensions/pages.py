@@ -1,31 +1,17 @@
-"""What the pages need beyond Sphinx and MyST: formulas, figures, links to files, and code that fits on the screen."""
+"""What the pages need beyond Sphinx and MyST: formulas, published figures, and links to files."""
 
-import posixpath
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
-from sphinx.util import logging
 
 from experiments.reporting import figures
 
-NAMED = re.compile(r"(?<!\[)`(docs/([\w/]+)\.md|colabs/(\w+)\.ipynb)`")
-WIDEST, PROMPTS = 85, (">>> ", "... ")
-RUFF = [sys.executable, "-m", "ruff", "format", "--isolated", "--config", "format.docstring-code-format=true", "-"]
-RUFF += ["--config", f"format.docstring-code-line-length={WIDEST - len(PROMPTS[0])}"]
 
-
-def inline(translator, node) -> None:
+def formula(translator, node) -> None:
     """A formula as MathML, which browsers display without a script and without a network."""
-    translator.body.append(convert(node.astext()))
-    raise nodes.SkipNode
-
-
-def block(translator, node) -> None:
-    translator.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    translator.body.append(f'<span class="formula-{display}">{convert(node.astext(), display=display)}</span>')
     raise nodes.SkipNode
 
 
@@ -39,52 +25,22 @@ def figure(name, rawtext, text, lineno, inliner, options=None, content=None):
         return [inliner.problematic(rawtext, rawtext, message)], [message]
 
 
-def join(app, doctree) -> None:
-    """In the cells of tables a value and its error stay on one line."""
-    for table in doctree.findall(nodes.table):
-        for text in list(table.findall(nodes.Text)):
-            if " ± " in text:
-                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")))
-
-
-def link_files(app, docname: str, source: list[str]) -> None:
-    """Pages and notebooks that a page names by their file, as ``docs/ema.md``, become links to them."""
-    here = posixpath.dirname(docname)
-
-    def link(match: re.Match) -> str:
-        target = f"{match[2]}.md" if match[2] else f"notebooks/{match[3]}.ipynb"
-        if not (Path(app.srcdir) / target).exists():
-            return match[0]
-        return f"[`{match[1]}`]({posixpath.relpath(target, here) if here else f'</{target}>'})"
-
+def rewrite(app, docname: str, source: list[str]) -> None:
+    """Files that a page names, as ``docs/ema.md``, become links; a value and its error stay on one line."""
     if not docname.startswith("reference/"):
-        source[0] = NAMED.sub(link, source[0])
+        text = source[0].replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+        text = re.sub(r"(?<!\[)`docs/([\w/]+\.md)`", r"[`docs/\1`](</\1>)", text)
+        source[0] = re.sub(r"(?<!\[)`colabs/(\w+\.ipynb)`", r"[`colabs/\1`](</notebooks/\1>)", text)
 
 
 def link_in_docstring(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = [re.sub(r"``docs/([\w/]+)\.md``", r":doc:`docs/\1.md </\1>`", line) for line in lines]
 
 
-def too_wide(lines: list[str]) -> list[str]:
-    """The lines of code that do not fit."""
-    return [line for line in map(str.strip, lines) if line.startswith(PROMPTS) and len(line) > WIDEST]
-
-
-def shorten(app, what: str, name: str, obj, options, lines: list[str]) -> None:
-    """Breaks long lines of the examples of a docstring as ruff does; what ruff cannot break is a warning."""
-    if too_wide(lines):
-        text = '"""'.join(["r", "\n".join(lines), "\n"])
-        shown = subprocess.run(RUFF, input=text, text=True, stdout=subprocess.PIPE, check=True).stdout
-        lines[:] = shown.split('"""')[1].splitlines()
-    for line in too_wide(lines):
-        logging.getLogger(__name__).warning("%s: code of more than %d columns: %s", name, WIDEST, line)
-
-
 def setup(app):
-    app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
     app.add_role("figure", figure)
-    app.connect("doctree-read", join)
-    app.connect("source-read", link_files)
-    app.connect("autodoc-process-docstring", shorten, priority=300)  # before napoleon
+    app.connect("source-read", rewrite)
+    app.connect("include-read", lambda app, file, docname, source: rewrite(app, docname, source))
     app.connect("autodoc-process-docstring", link_in_docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

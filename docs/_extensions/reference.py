@@ -80,28 +80,22 @@ def public_names(name: str) -> list[str]:
     return [label for label, thing in vars(module).items() if label[0] != "_" and defined(thing)]
 
 
-def _is_foreign(thing: object) -> bool:
-    """Whether this is a class of another package, of which a name is an alias: Sphinx 9.2 warns of its signature."""
-    return inspect.isclass(thing) and thing.__module__.partition(".")[0] != PACKAGE
-
-
 def page(name: str) -> str:
     """The text of the page of a module: its docstring, a table of its names, and an entry for each."""
-    module, entries, listed = importlib.import_module(name), [], []
+    module, entries = importlib.import_module(name), []
     for label in public_names(name):
         thing, kind, option = getattr(module, label), "data", "\n   :no-value:"
         if inspect.isfunction(thing):
             kind, option = "function", ""
-        elif inspect.isclass(thing) and not _is_foreign(thing):
+        elif inspect.isclass(thing):
             kind, option = "class", "\n   :members:"
             option += "\n   :inherited-members: Module" if hasattr(thing, "scope") else ""  # of Flax
             if fields := getattr(thing, "_fields", ()):  # of a named tuple, whose docstring has them
                 option += f"\n   :exclude-members: {', '.join(fields)}"
         entries.append(f".. auto{kind}:: {name}.{label}{option}\n")
-        listed += [] if _is_foreign(thing) else [f"   {label}"]
     title = name.replace("_", "\\_")
-    parts = {"module": name, "names": "\n".join(listed), "entries": "\n".join(entries)}
-    return PAGE.format(title=title, rule="=" * len(title), **parts)
+    names = "\n".join(f"   {label}" for label in public_names(name))
+    return PAGE.format(title=title, rule="=" * len(title), module=name, names=names, entries="\n".join(entries))
 
 
 def write_pages(app) -> None:
@@ -134,25 +128,17 @@ def text_under(app, what: str, name: str, obj, options, lines: list[str]) -> Non
                 return
 
 
-def add_bounds(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+def add_bounds(app, what: str, fullname: str, obj, options, lines: list[str]) -> None:
     """Adds the bounds in the annotations to the descriptions of the arguments."""
     if what == "function" or (what == "class" and obj.__init__ is not object.__init__):
-        for argument, bounded in bounds_of(obj).items():
-            starts = [i for i, line in enumerate(lines) if line.startswith(f"  {argument}: ")]
-            if starts:
-                end = starts[0]
-                while end + 1 < len(lines) and lines[end + 1].startswith("   "):
-                    end += 1
-                lines[end] = f"{lines[end].rstrip().rstrip('.')}. Allowed: {bounded.bound}."
+        text = "\n".join(lines)
+        for name, bounded in bounds_of(obj).items():
+            add = lambda match, bound=bounded.bound: f"{match[0].rstrip(' .')}. Allowed: {bound}."
+            text = re.sub(rf"^  {name}: .*(\n   .*)*", add, text, flags=re.MULTILINE)
+        lines[:] = text.split("\n")
 
 
-def results(app, what: str, name: str, obj, options, lines: list[str]) -> None:
-    """Names the result that the functions of a module share, which Sphinx would print as ``returns``."""
-    if what == "module":
-        lines[:] = [re.sub(r"^:(returns:|raises )", lambda match: f":{match[1].capitalize()}", line) for line in lines]
-
-
-def links_of_sources(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+def link_back(app, pagename: str, templatename: str, context: dict, doctree) -> None:
     """Lets a page of sources link to the entry of a name where several have one, and lists those of the package."""
     if pagename.startswith("_modules/"):
         back = r'(id="([\w.]+)">\n<a class="viewcode-back" href="[^"]*/([\w.]+)\.html#)[^"]*'
@@ -164,6 +150,5 @@ def setup(app):
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", add_bounds, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", text_under, priority=600)  # after napoleon
-    app.connect("autodoc-process-docstring", results, priority=600)
-    app.connect("html-page-context", links_of_sources)
+    app.connect("html-page-context", link_back)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
