@@ -3,8 +3,8 @@
 var Scorer = {
   score: ([page, title, anchor, description, score, file, kind]) => {
     if (kind === "object" || kind === "index") return score;
-    if (/^(about\/changelog|config|genindex)$/.test(page)) return score - 4;
-    return /^(reference|about)\//.test(page) ? score - 2 : score;
+    if (/^(about\/changelog|config|genindex)$/.test(page)) return score - 8;
+    return /^(reference|about|coming_from|measurements)\//.test(page) ? score - 2 : score;
   },
   objNameMatch: 11,
   objPartialMatch: 6,
