@@ -88,10 +88,11 @@ def variational_bound(
     """
     _check_data(x0, bins)
     b = batch_size(x0)
-    if t_min is None:
-        t_min = 1e-3 if bins is None else jnp.maximum(schedule.time_at(2.0 * math.log(2.0 * (bins - 1))), 0.0)
-    first, last = schedule.log_snr(t_min), schedule.log_snr(t_max)
-    check(lambda t: t > t_min, f"> t_min = {t_min}", t_max=t_max)
+    start = 1e-3 if t_min is None else t_min
+    if t_min is None and bins is not None:
+        start = jnp.maximum(schedule.time_at(2.0 * math.log(2.0 * (bins - 1))), 0.0)
+    first, last = schedule.log_snr(start), schedule.log_snr(t_max)
+    check(lambda t: t > start, f"> t_min = {start}", t_max=t_max)
     check(np.isfinite, "finite", **{"log_snr(t_min)": first, "log_snr(t_max)": last})
 
     def squared_error(key, u):
