@@ -117,6 +117,7 @@ def draw(network, key, noise, y):
 
 def main(steps=4000, batch_size=256, num_samples=4000):
     x = load_signals()
+    exact = np.asarray(exact_posterior(OBSERVATION).sample(jax.random.key(5), (100_000,)))
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
     @eqx.filter_jit
@@ -133,8 +134,9 @@ def main(steps=4000, batch_size=256, num_samples=4000):
 
     noise = split(sk.sample_prior(jax.random.key(3), SCHEDULE, jnp.zeros((num_samples, x.shape[1]))))
     samples = np.asarray(draw(network, jax.random.key(4), noise, OBSERVATION).x)
+    if not np.isfinite(samples).all():
+        raise SystemExit("no sample is near the measurement: train for more steps, or measure is not linear")
 
-    exact = np.asarray(exact_posterior(OBSERVATION).sample(jax.random.key(5), (100_000,)))
     low, high = np.quantile(samples, [0.05, 0.95], axis=0)
     print("place   90 % interval      exact")
     for place, ends in enumerate(zip(low, high, *np.quantile(exact, [0.05, 0.95], axis=0), strict=True)):

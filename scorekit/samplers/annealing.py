@@ -252,6 +252,7 @@ def _decomposed(operator, unravel, x_init, observation, noise_std) -> _Observed:
     )
     precision = jnp.where(kept, jnp.square(scale / noise_std), 0.0)
     value = jnp.where(kept, (left.T @ y) / jnp.where(kept, scale, 1.0), 0.0)
+    value = jnp.where(gap <= 1e-2, value, jnp.nan)
     log_constant = -jnp.sum(jnp.where(kept, 0.5 * jnp.log(2 * jnp.pi) + jnp.log(jnp.where(kept, scale, 1.0)), 0.0))
     return _Observed(basis, value, precision, log_constant)
 

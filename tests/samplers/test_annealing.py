@@ -130,3 +130,10 @@ def test_a_traced_noise_that_is_impossible_or_out_of_reach_gives_nan():
     run = lambda s: annealed_posterior(KEY, _POINT, *given, jnp.array([3.0, 0.0]), s, num_stages=2, steps=2)
     found = jax.jit(jax.vmap(run))(jnp.array([-1.0, 0.0, 1e-9, 1e-4]))
     assert all(bool(jnp.isnan(leaf).all()) for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize("operator", [jnp.abs, jnp.square, lambda x: x + 1.0, lambda x: 0.0 * x])
+def test_a_traced_operator_that_is_not_linear_or_observes_nothing_gives_nan(operator):
+    schedule = schedules.Cosine()
+    given = exact_denoiser(DATA, schedule), schedule, noise(schedule, 2, count=16), operator, jnp.ones(2), 0.5
+    assert all(bool(jnp.isnan(leaf).all()) for leaf in jax.tree.leaves(run(*given, num_stages=2, steps=2)))
