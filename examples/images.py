@@ -1,12 +1,13 @@
 """Class-conditional images: a diffusion model, guided samples as a PNG, and bits per dimension.
 
-    python examples/images.py        # or with another number of steps: python examples/images.py 500
+    python examples/images.py        # or with other steps and another folder: python examples/images.py 500 runs/mine
 
 Four CPU minutes: held-out digits cost at most 1.90 bits a pixel, and the samples show the digit of their row.
 
 The data are the 8 x 8 digits of scikit-learn; ``load_images`` is the function to replace by your own images. A command
-that was stopped continues from the checkpoint in ``runs/examples/images``: remove that folder to begin anew. Under
-``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of the n devices has a part of every batch. Needs
+that was stopped continues from the checkpoint in ``runs/examples/images``: other data need another folder. The average
+of the weights, which draws the samples, needs some 500 steps. Under ``jax.set_mesh(jax.make_mesh((n,), ("data",)))``
+each of the n devices has a part of every batch. Needs
 ``pip install 'scorekit[experiments]'``.
 """
 
@@ -110,7 +111,7 @@ def save_png(path, images):
     picture.resize((4 * picture.width, 4 * picture.height), Image.Resampling.NEAREST).save(path)
 
 
-def main(steps: int = 2500, batch_size=128, channels=24, folder="runs/examples/images"):
+def main(steps=2500, folder="runs/examples/images", batch_size=128, channels=24):
     images, labels, values = load_images()
     x, classes = (2 * images / (values - 1) - 1).astype(np.float32), np.eye(labels.max() + 1, dtype=np.float32)[labels]
     held_out = len(x) // 48 * 8  # a multiple of 8, so that up to eight devices have equal parts
@@ -153,4 +154,4 @@ def main(steps: int = 2500, batch_size=128, channels=24, folder="runs/examples/i
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 2500)
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])

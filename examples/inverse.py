@@ -7,7 +7,7 @@ they should be.
 
 The data are signals of two kinds, random walks around one mean or around its opposite. Replace ``load_signals``,
 ``measure``, ``OBSERVATION`` and ``NOISE_STD`` by your own. The law of these signals is a mixture of Gaussians, so that
-the posterior is known and the samples are compared with it: your own data have no ``exact_posterior``. Under
+the posterior is known: ``compare`` compares the samples with it. For your own data delete ``compare``. Under
 ``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of the n devices has a part of every batch. Needs
 ``pip install 'scorekit[experiments]' equinox``.
 """
@@ -46,17 +46,6 @@ def load_signals(number=50_000):
 def measure(x):
     """Linear, ``(B, D) -> (B, K)``: two of the values, near which the two kinds of signals cross."""
     return x[:, 6::8]
-
-
-def exact_posterior(y):
-    """The law of the signals given ``y``: a mixture of the posteriors of its parts, weighted by their evidence."""
-    observe = np.asarray(measure(np.eye(LENGTH))).T
-    of_y = observe @ COVARIANCE @ observe.T + NOISE_STD**2 * np.eye(len(y))
-    gain = COVARIANCE @ observe.T @ np.linalg.inv(of_y)
-    left = COVARIANCE - gain @ observe @ COVARIANCE
-    parts = [sk.densities.gaussian(mean + gain @ (y - observe @ mean), covariance=left) for mean in MEANS]
-    log_evidence = [sk.densities.gaussian(observe @ mean, covariance=of_y).log_density(y) for mean in MEANS]
-    return sk.densities.mixture(WEIGHTS * np.exp(log_evidence), parts)
 
 
 def split(batch):
@@ -115,9 +104,35 @@ def draw(network, key, noise, y):
     return sk.samplers.annealed_posterior(key, prior, SCHEDULE, solver, *given)
 
 
+# The comparison with the exact posterior: delete this for your own data.
+
+
+def exact_posterior(y):
+    """The law of the signals given ``y``: a mixture of the posteriors of its parts, weighted by their evidence."""
+    observe = np.asarray(measure(np.eye(LENGTH))).T
+    of_y = observe @ COVARIANCE @ observe.T + NOISE_STD**2 * np.eye(len(y))
+    gain = COVARIANCE @ observe.T @ np.linalg.inv(of_y)
+    left = COVARIANCE - gain @ observe @ COVARIANCE
+    parts = [sk.densities.gaussian(mean + gain @ (y - observe @ mean), covariance=left) for mean in MEANS]
+    log_evidence = [sk.densities.gaussian(observe @ mean, covariance=of_y).log_density(y) for mean in MEANS]
+    return sk.densities.mixture(WEIGHTS * np.exp(log_evidence), parts)
+
+
+def compare(samples):
+    """Prints how much of the exact posterior the intervals hold, and the weight of its two kinds."""
+    exact = np.asarray(exact_posterior(OBSERVATION).sample(jax.random.key(5), (100_000,)))
+    low, high = np.quantile(samples, [0.05, 0.95], axis=0)
+    covered = float(np.mean((low < exact) & (exact < high)))
+    kinds = [float(np.mean(x @ MEANS[0] > 0)) for x in (samples, exact)]
+    print(f"these intervals of 90 % hold {covered:.1%} of the exact posterior")
+    print(f"probability of the first kind: {kinds[0]:.2f}, exact {kinds[1]:.2f}")
+    return {"covered": covered, "kinds": kinds}
+
+
 def main(steps=4000, batch_size=256, num_samples=4000):
     x = load_signals()
-    exact = np.asarray(exact_posterior(OBSERVATION).sample(jax.random.key(5), (100_000,)))
+    if measure(x[:1]).shape != (1, *OBSERVATION.shape):
+        raise SystemExit(f"measure must return (B, K) with K = {OBSERVATION.size}, got {measure(x[:1]).shape}")
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
     @eqx.filter_jit
@@ -136,16 +151,10 @@ def main(steps=4000, batch_size=256, num_samples=4000):
     samples = np.asarray(draw(network, jax.random.key(4), noise, OBSERVATION).x)
     if not np.isfinite(samples).all():
         raise SystemExit("no sample is near the measurement: train for more steps, or measure is not linear")
-
     low, high = np.quantile(samples, [0.05, 0.95], axis=0)
-    print("place   90 % interval      exact")
-    for place, ends in enumerate(zip(low, high, *np.quantile(exact, [0.05, 0.95], axis=0), strict=True)):
-        print("{:5}   {:5.2f} to {:5.2f}   {:5.2f} to {:5.2f}".format(place, *ends))
-    covered = float(np.mean((low < exact) & (exact < high)))
-    kinds = [float(np.mean(x @ MEANS[0] > 0)) for x in (samples, exact)]
-    print(f"these intervals of 90 % hold {covered:.1%} of the exact posterior")
-    print(f"probability of the first kind: {kinds[0]:.2f}, exact {kinds[1]:.2f}")
-    return {"samples": samples, "covered": covered, "kinds": kinds}
+    for place, ends in enumerate(zip(low, high, strict=True)):
+        print("place {:2}: 90 % interval from {:5.2f} to {:5.2f}".format(place, *ends))
+    return {"samples": samples} | compare(samples)
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ def main(steps=6000, batch_size=512, num_samples=2000):
 
     # The energy distance of two sets of points from one distribution is 0 on average.
     distance = lambda points: float(sk.metrics.energy_distance(np.asarray(points), held_out))
-    results = {"data": distance(x[:num_samples])}
     noise = split(sk.sample_prior(jax.random.key(2), SCHEDULE, jnp.zeros(held_out.shape)))
+    results = {"data": distance(x[:num_samples]), "noise": distance(noise)}
     for number in (1, 2, 4):
         samples = draw(network, noise, jnp.linspace(1.0, 0.0, number + 1))
         results[f"{number}-step"] = distance(samples)

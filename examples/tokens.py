@@ -5,10 +5,10 @@
 Seven CPU minutes: a held-out line costs at most 13.53 bits, 90 % of the samples are right, and 99 % of what is filled
 in.
 
-The data are sums, "27+58=085"; ``load_lines`` is the function to replace by your own lines of text. Sums because every
-answer can be checked: the shortest possible code of one is log2(10,000) = 13.29 bits, a sample is right or wrong, and
-so is what the model fills in after "=". Under ``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of the n devices
-has a part of every batch. Needs ``pip install 'scorekit[experiments]'``.
+The data are sums, "27+58=085"; ``load_lines`` and ``PROMPT`` are to be replaced for your own lines of text. Sums
+because every answer can be checked: the shortest possible code of one is log2(10,000) = 13.29 bits, a sample is right
+or wrong, and so is what the model fills in after "=". Under ``jax.set_mesh(jax.make_mesh((n,), ("data",)))`` each of
+the n devices has a part of every batch. Needs ``pip install 'scorekit[experiments]'``.
 """
 
 import sys
@@ -114,7 +114,7 @@ def main(steps=4000, batch_size=256, num_samples=1000):
     for i in range(steps):
         rows, key = np.random.default_rng(i).integers(len(x), size=batch_size), jax.random.fold_in(jax.random.key(1), i)
         params, moments, value = train_step(network, optimizer, process, params, moments, key, split(x[rows]))
-        if (i + 1) % 500 == 0:
+        if (i + 1) % 100 == 0:
             print(f"step {i + 1}: loss {value:.2f}", flush=True)
 
     key, held_out = jax.random.key(2), held_out[:num_samples]
@@ -123,11 +123,12 @@ def main(steps=4000, batch_size=256, num_samples=1000):
     samples = as_text(draw(network, process, params, key, split(masks)))
     question = np.where(np.arange(length) < PROMPT, held_out, masks)
     answers = as_text(draw(network, process, params, key, split(question)))
-    every = set(lines)  # of the sums: all that are right
+    every = set(lines)  # of the sums: all that are right; of text: what is repeated word for word
     right = np.mean([line in every for line in samples])
     answered = np.mean([line == given for line, given in zip(answers, as_text(held_out), strict=True)])
-    print(f"held-out lines: at most {cost:.2f} bits each; {np.log2(len(lines)):.2f} are possible")
-    print(f"samples, such as {samples[0]} and {samples[1]}: {right:.1%} right; held-out sums: {answered:.1%} right")
+    print(f"held-out lines: at most {cost:.2f} bits each (log2 of the number of lines is {np.log2(len(lines)):.2f})")
+    print(f"samples, such as {samples[0]} and {samples[1]}: {right:.1%} are among the lines")
+    print(f"filled in after {PROMPT} tokens as in the held-out line: {answered:.1%}")
     return {"bits": cost, "samples": samples, "right": float(right), "answered": float(answered)}
 
 
