@@ -36,7 +36,8 @@ def links(name: str, wheel: str, site: str) -> str:
         opened = quote(f"{site}/notebooks/{name}", safe="")
         parts.append(f'<a href="https://colab.research.google.com/#fileId={opened}">Open in Colab</a>')
     else:
-        parts.append(f'<a href="../wheels/{wheel}" download>and the wheel</a>, to install before it is opened')
+        parts.append(f'<a href="../wheels/{wheel}" download>and the wheel</a>, for <code>pip install jupyter')
+        parts.append(f'"./{wheel}[colabs]"</code>')
     return f'<p class="notebook-links">{" ".join(parts)}</p>'
 
 

@@ -18,7 +18,8 @@ class FolderFiles(Files):
     def __init__(self, path: str | os.PathLike, suffixes: tuple[str, ...], what: str):
         root = Path(path).expanduser()
         if not root.is_dir():
-            raise ValueError(f"path must be a folder of {what}, got {os.fspath(path)!r}")
+            reason = "no folder" if root.exists() else "which does not exist"
+            raise ValueError(f"path must be a folder of {what}, got {os.fspath(path)!r}, {reason}")
         self._root, files = root, sorted(_files(root))
         self.names = [name for name in files if name.lower().endswith(suffixes)]
         if not self.names:

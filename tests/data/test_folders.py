@@ -211,7 +211,7 @@ def mixed(root):
 
 
 WRONG_FOLDERS = [
-    ("path must be a folder of pictures, got '.*nowhere'", lambda root: root.rmdir()),
+    ("path must be a folder of pictures, got '.*nowhere', which does not exist", lambda root: root.rmdir()),
     (r"path must be a folder of pictures \(.bmp, .* has none", lambda root: None),
     (r"all pictures in subfolders or none; .*2\.png is beside them", mixed),
     (r"captions\.jsonl: must be a regular file, it is a pipe", picture_and(os.mkfifo)),
