@@ -4,6 +4,7 @@ Args:
   factor: side of the squares.
 """
 
+import contextlib
 import functools
 import math
 import re
@@ -307,7 +308,22 @@ class Folder(ImageSet):
                     f"there must be at least {_LEAST} images to train with and {_LEAST} to test with, "
                     f"there are {len(train)} and {len(test)}"
                 )
+        if self.image_mode:
+            self._warn_of_blanks(train)
         return train, test
+
+    def _warn_of_blanks(self, images: Part) -> None:
+        """Warns of images of one colour, as white shapes on transparent pixels become, among a hundred of them."""
+        rows, blank = evenly(len(images), 100), 0
+        for row in rows:
+            with contextlib.suppress(ValueError):  # damaged images are reported, with their number, when they are read
+                blank += int(np.ptp(images[row]["x"]) == 0)
+        if blank:
+            warnings.warn(
+                f"config.data.path={self.path}: {blank} of {len(rows)} images have one value only; the pixels behind "
+                "transparent ones become white, which hides white shapes",
+                stacklevel=2,
+            )
 
     def common(self) -> tuple[int, str]:
         """The side in pixels that 95 % of the images have in their files, and the mode, of up to 1,000 of them.

@@ -61,6 +61,15 @@ def test_a_folder_in_memory_has_a_held_out_part(pictures):
     np.testing.assert_array_equal(batch["label"], values(batch) % 2)
 
 
+def test_white_shapes_on_transparent_pixels_are_said_to_vanish(tmp_path):
+    for i in range(20):
+        x = np.full((8, 8, 4), 255 if i < 5 else 7 * i)
+        x[:3, :, 3] = 0
+        write(tmp_path / f"{i:02}.png", x)
+    with pytest.warns(UserWarning, match="[1-5] of 12 images have one value only; the pixels behind transparent ones"):
+        load(name="folder", path=tmp_path, image_mode="RGB")
+
+
 def test_augmentations_differ_from_row_to_row_and_step_to_step():
     x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(64, axis=0)
     changed_by = lambda name, step: augmented(name, {"x": x}, 256, seed=0, step=step, first_row=0)["x"]
