@@ -64,7 +64,7 @@ def main(config: Config) -> Path | None:
 def report(task: Task, setup: Setup, dataset: Dataset, params: PyTree, workdir: Path, start: float) -> Path | None:
     """Samples, evaluates and writes the report, whose path the first process returns."""
     config, trained = setup.config, time.monotonic() - start
-    print("evaluating …", flush=True)
+    print("evaluating (if stopped, the same command continues) …", flush=True)
     if setup.generate is None:
         params = jax.device_get(params)  # every process goes on alone
     partial = PartialSamples(workdir / "samples" / "partial")
