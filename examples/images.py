@@ -154,4 +154,4 @@ def main(steps=2500, folder="runs/examples/images", batch_size=128, channels=24)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
+    main(int(sys.argv[1]) if sys.argv[1:] else 2500, *sys.argv[2:3])
