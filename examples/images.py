@@ -154,4 +154,5 @@ def main(steps=2500, folder="runs/examples/images", batch_size=128, channels=24)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 2500, *sys.argv[2:3])
+    arguments = dict(zip(("steps", "folder"), sys.argv[1:], strict=False))
+    main(int(arguments.get("steps", 2500)), arguments.get("folder", "runs/examples/images"))
