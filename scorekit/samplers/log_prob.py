@@ -13,10 +13,9 @@ import jax.numpy as jnp
 
 from scorekit.arguments import checked
 from scorekit.checks import check_floating
-from scorekit.numerics import log_normal, wide
 from scorekit.numerics.grids import check_grid, check_samples
 from scorekit.numerics.meshes import scan
-from scorekit.samplers._gaussian_rows import gaussian_rows
+from scorekit.samplers._gaussian_rows import gaussian_rows, gaussian_steps, log_normal_step
 from scorekit.trees import combine, normal_like
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, PyTree, Schedule
 
@@ -84,7 +83,7 @@ def sample_with_log_probs(
         (x, state), (row, key) = carry, inputs
         mean, state = solver.mean(state, x, row, denoiser)
         x = combine((1.0, mean), (row.std, normal_like(key, x)))
-        return (x, state), (x, _log_normal(x, mean, row.std))
+        return (x, state), (x, log_normal_step(x, mean, row.std))
 
     keys = jax.random.split(key, ts.shape[0] - 1)
     start = (x_init, solver.init(x_init))
@@ -129,26 +128,4 @@ def trajectory_log_probs(
 
     Source: Black et al. 2023 (https://arxiv.org/abs/2305.13301).
     """
-    times = check_grid(ts)
-    check_floating(trajectory=trajectory)
-    rows = gaussian_rows(solver, schedule, times)
-    n = times.shape[0] - 1
-    lengths = {jnp.shape(leaf)[0] for leaf in jax.tree.leaves(trajectory)}
-    if lengths != {n + 1}:
-        raise ValueError(f"trajectory must hold the {n + 1} states at ts, got lengths {sorted(lengths)}")
-
-    def body(state, inputs):
-        x, x_next, row = inputs
-        mean, state = solver.mean(state, x, row, denoiser)
-        return state, _log_normal(x_next, mean, row.std)
-
-    before, after = (jax.tree.map(lambda leaf, k=k: leaf[k : k + n], trajectory) for k in (0, 1))
-    start = solver.init(jax.tree.map(lambda leaf: leaf[0], trajectory))
-    return scan(body, start, (before, after, rows))[1]
-
-
-def _log_normal(x: PyTree, mean: PyTree, std: Array) -> Array:
-    """``log N(x; mean, std^2)`` summed over each example, ``(B,)``; 0 for ``std = 0``."""
-    noisy = std > 0
-    rest = jax.tree.map(lambda a, b: wide(a) - wide(b), x, mean)
-    return jnp.where(noisy, log_normal(rest, jnp.where(noisy, std, 1.0)), 0.0)
+    return gaussian_steps(denoiser, schedule, solver, trajectory, ts)[0]
