@@ -8,7 +8,8 @@ Core: needs jax and numpy only; names, order of arguments and defaults stay as t
 Methods: names stay, defaults may move.
   ``flow_maps`` one to four steps; ``interpolants`` paths between two data sets; ``discrete`` diffusion of tokens;
   ``autoregressive`` exact models of sequences; ``forcing`` a noise level for each frame; ``typicality`` where the mass
-  lies; ``tuning`` of grids and coefficients; ``bridges`` to other packages; ``conformance`` checks of any package.
+  lies; ``alignment`` to a reward; ``tuning`` of grids and coefficients; ``bridges`` to other packages; ``conformance``
+  checks of any package.
 Batteries: outputs equal those of a reference; most need an extra of ``pip install``.
   ``networks`` in Flax; ``io`` files and published weights; ``data`` sets and batches; ``training`` the step, averages,
   checkpoints; ``metrics`` of samples, features and posteriors; ``audio`` transforms, distances and files.
@@ -20,6 +21,7 @@ from scorekit._lazy import attach
 from scorekit._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from scorekit import alignment as alignment
     from scorekit import arguments as arguments
     from scorekit import audio as audio
     from scorekit import autoregressive as autoregressive

@@ -1,7 +1,6 @@
-"""Fine-tuning of a linear policy in one dimension towards a quadratic reward, where everything is exact.
+"""Fine-tuning of a linear policy in one dimension towards a quadratic reward, where all laws are Gaussian and exact.
 
-A policy is a table ``(n, 2)``: at the k-th time the denoiser predicts ``x0 = table[k, 0] x + table[k, 1]``. The reward
-is ``-(x - CENTRE)^2 / 2``, the start is Gaussian, and so are all states.
+A policy is a table ``(n, 2)``: at the k-th time its denoiser predicts ``x0 = table[k, 0] x + table[k, 1]``.
 """
 
 import jax
@@ -11,9 +10,9 @@ import numpy as np
 from scorekit import denoisers, densities, schedules, solvers
 
 SCHEDULE, SOLVER, CENTRE, TEMPERATURE = schedules.Cosine(), solvers.Ancestral(), 1.5, 0.8
-DATA = densities.gaussian(jnp.full(1, -0.5), std=0.7)
-TILTED_VARIANCE = 1 / (1 / 0.49 + 1 / TEMPERATURE)
-TILTED_MEAN = TILTED_VARIANCE * (-0.5 / 0.49 + CENTRE / TEMPERATURE)
+MEAN, VARIANCE = -0.5, 0.49
+TILTED_VARIANCE = 1 / (1 / VARIANCE + 1 / TEMPERATURE)
+TILTED_MEAN = TILTED_VARIANCE * (MEAN / VARIANCE + CENTRE / TEMPERATURE)
 
 
 def reward(x):
@@ -21,22 +20,21 @@ def reward(x):
 
 
 def denoiser(table, ts):
-    """The denoiser of a table, at the times ``ts[:-1]``."""
     k = lambda t: jnp.argmin(jnp.abs(jnp.asarray(ts)[:-1] - t))
     return denoisers.denoiser_from_network(lambda x, t: table[k(t), 0] * x + table[k(t), 1], SCHEDULE, "x0")
 
 
-def exact_table(data, ts):
-    """The table of the exact denoiser of a Gaussian."""
-    exact = denoisers.exact_denoiser(data, SCHEDULE)
-    at = lambda x: jnp.stack([exact(jnp.full((1, 1), x), t).x0[0, 0] for t in ts[:-1]])
-    return jnp.stack([at(1.0) - at(0.0), at(0.0)], axis=1)
+@jax.jit
+def exact_table(ts, mean=MEAN, variance=VARIANCE):
+    """The table of the exact denoiser of Gaussian data."""
+    exact = denoisers.exact_denoiser(densities.gaussian(jnp.full(1, mean), std=variance**0.5), SCHEDULE)
+    at = jax.vmap(lambda x, t: exact(jnp.full((1, 1), x), t).x0[0, 0], (None, 0))
+    return jnp.stack([at(1.0, ts[:-1]) - at(0.0, ts[:-1]), at(0.0, ts[:-1])], axis=1)
 
 
 def marginal(t):
     """The mean and the variance of the noised data."""
-    alpha, sigma = SCHEDULE.alpha(t), SCHEDULE.sigma(t)
-    return -0.5 * alpha, alpha**2 * 0.49 + sigma**2
+    return MEAN * SCHEDULE.alpha(t), SCHEDULE.alpha(t) ** 2 * VARIANCE + SCHEDULE.sigma(t) ** 2
 
 
 def steps(table, ts):
@@ -46,15 +44,18 @@ def steps(table, ts):
     return by_x0 * table[:, 0] + rows.eps / sigma, by_x0 * table[:, 1], rows.std, by_x0
 
 
-def law(table, ts, start=None):
-    """The mean and the variance of the samples; and the KL divergence of the paths from those of the exact model."""
-    (g, h, std, _), (g_ref, h_ref, *_) = steps(table, ts), steps(exact_table(DATA, ts), ts)
-    (m, v), kl = marginal(ts[0]) if start is None else start, 0.0
-    for k in range(len(ts) - 1):
-        if std[k] > 0:
-            kl += (jnp.square((g[k] - g_ref[k]) * m + h[k] - h_ref[k]) + jnp.square(g[k] - g_ref[k]) * v) / std[k] ** 2
-        m, v = g[k] * m + h[k], jnp.square(g[k]) * v + jnp.square(std[k])
-    return m, v, 0.5 * kl
+@jax.jit
+def law(table, ts):
+    """The mean and the variance of the samples, and the KL divergence of the paths from those of the exact model."""
+
+    def body(carry, step):
+        (m, v, kl), (g, h, std, g_ref, h_ref) = carry, step
+        square = jnp.square((g - g_ref) * m + h - h_ref) + jnp.square(g - g_ref) * v
+        kl += jnp.where(std > 0, 0.5 * square / jnp.where(std > 0, std, 1.0) ** 2, 0.0)
+        return (g * m + h, g**2 * v + std**2, kl), None
+
+    inputs = *steps(table, ts)[:3], *steps(exact_table(ts), ts)[:2]
+    return jax.lax.scan(body, (*marginal(ts[0]), jnp.zeros(())), inputs)[0]
 
 
 def objective(table, ts, kl=TEMPERATURE):
@@ -64,27 +65,24 @@ def objective(table, ts, kl=TEMPERATURE):
 
 
 def optimum(ts):
-    """The table with the least objective, by dynamic programming; the last step, without noise, is the exact one."""
-    table = np.array(exact_table(DATA, ts))
+    """The table with the least objective, by dynamic programming; a last step without noise is the exact one."""
+    table = np.array(exact_table(ts))
     g, h, std, by_x0 = (np.asarray(x, float) for x in steps(table, ts))
     p, q = 1 / TEMPERATURE, -CENTRE / TEMPERATURE  # the value is p x^2 / 2 + q x + const
     for k in reversed(range(len(ts) - 1)):
         shrink = 1 / (1 + std[k] ** 2 * p)  # the mean moves from m to (m - std^2 q) shrink
-        gain, shift = g[k] * shrink, (h[k] - std[k] ** 2 * q) * shrink
-        if std[k] > 0:
-            table[k] += np.array([gain - g[k], shift - h[k]]) / by_x0[k]
+        table[k] += np.array([g[k] * (shrink - 1), (h[k] - std[k] ** 2 * q) * shrink - h[k]]) / by_x0[k]
         p, q = g[k] ** 2 * p * shrink, g[k] * shrink * (p * h[k] + q)
     return jnp.asarray(table)
 
 
 def agrees(values, expected=0.0, errors=5.0):
-    """Whether means over the first axis are the expected ones within some standard errors."""
-    values, expected = np.asarray(values), np.asarray(expected)
-    error = values.std(axis=0) / np.sqrt(len(values)) + 1e-6
-    return np.all(np.abs(values.mean(axis=0) - expected) < errors * error)
+    """Whether means over the first axis are the expected ones, within some standard errors."""
+    error = np.std(values, axis=0) / np.sqrt(len(values)) + 1e-6
+    return np.all(np.abs(np.mean(values, axis=0) - expected) < errors * error)
 
 
-def starts(ts, count):
-    """States at the first time, ``(count, 1)``."""
-    mean, variance = marginal(ts[0])
-    return mean + jnp.sqrt(variance) * jax.random.normal(jax.random.key(7), (count, 1))
+KEY, TS = jax.random.key(0), jnp.array([0.9, 0.6, 0.3, 0.1])
+REFERENCE, BEST = exact_table(TS), optimum(TS)
+OTHER = REFERENCE + 0.1 * jnp.arange(6.0).reshape(3, 2)
+START = marginal(TS[0])[0] + jnp.sqrt(marginal(TS[0])[1]) * jax.random.normal(jax.random.key(7), (200_000, 1))

@@ -27,7 +27,7 @@ ROWS = PartitionSpec("data")
 PACKAGES = (
     *("schedules", "weightings", "times", "predictions", "process", "denoisers", "losses", "guidance", "solvers"),
     *("samplers", "likelihood", "flow_maps", "discrete", "autoregressive", "forcing", "interpolants", "typicality"),
-    *("densities", "bridges"),
+    *("densities", "bridges", "alignment"),
 )
 NO_BATCH = {
     *("ts", "kernel", "covariances", "prior_covariance", "count", "observation", "observations", "levels", "states"),

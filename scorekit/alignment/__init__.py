@@ -1,18 +1,35 @@
 """Fine-tuning towards a reward r(x): to its maxima, or to the tilted law ``p(x) exp(r(x) / lambda) / Z``.
 
-============================================  ====================  =========================  ====================
-loss                                          needs                 converges to               evaluations, memory
-============================================  ====================  =========================  ====================
-``nft_loss``                                  samples, rewards      better, in each round      2, of 1
-``advantage_weighted_loss``, exp(r / lambda)  samples, rewards      the tilted law             1, of 1
-``advantage_weighted_loss``, advantages, kl   samples, rewards      better, near a reference   2, of 1
-``policy_gradient_loss``                      paths, rewards        maxima of the reward       n, of 1
-``policy_gradient_loss``, kl = lambda         paths, rewards        the tilted law, if it is   2 n, of 1
-                                                                    that of paths from noise
-``reward_gradient_loss``                      gradient of r         maxima of the reward       n, of ``last``
-``reward_gradient_loss``, kl = lambda         gradient of r         as the policy gradient     n + ``last``
-``adjoint_matching_loss``                     gradient of r         as the policy gradient     3 n and n vjps, of 1
-============================================  ====================  =========================  ====================
+==========================================  =============  ===================  ===========================
+loss                                        needs          converges to         evaluations (with gradient)
+==========================================  =============  ===================  ===========================
+``nft_loss``                                samples        better, in rounds    2 (1)
+``advantage_weighted_loss``, exp(r/lambda)  samples        the tilted law       1 (1)
+the same with advantages and a reference    samples        better, in rounds    2 (1)
+``policy_gradient_loss``                    paths          maxima of r          n (n)
+the same with ``kl = lambda``               paths          the tilted law (1)   2 n (n)
+``reward_gradient_loss``                    gradient of r  maxima of r          n (the last K)
+the same with ``kl = lambda``, K = n        gradient of r  the tilted law (1)   2 n (2 n)
+``adjoint_matching_loss``                   gradient of r  the tilted law (1)   3 n (n), n products
+==========================================  =============  ===================  ===========================
+
+(1) Of small steps from noise that is independent of the sample (:func:`policy_gradient_loss`). The memory is that of
+the evaluations with a gradient; with the network in ``jax.checkpoint`` that of one and of n states.
+
+>>> import jax, jax.numpy as jnp
+>>> from scorekit import alignment, denoisers, samplers, schedules, solvers
+>>> key, x, ts = jax.random.key(0), jnp.zeros((1, 1)), [1.0, 0.5]
+>>> flow, ddpm, r = schedules.RectifiedFlow(), solvers.Ancestral(), lambda x: x[:, 0]
+>>> new, old = (denoisers.denoiser_from_network(lambda x, t, m=m: 0 * x + m, flow, "x0") for m in (1.0, 0.0))
+>>> path = samplers.sample_with_log_probs(key, new, flow, ddpm, x, ts)
+>>> alignment.path_kl(new, old, flow, ddpm, path.trajectory, ts).tolist()  # means 0.5 and 0, std 0.5
+[[0.5]]
+>>> alignment.policy_gradient_loss(new, flow, ddpm, path, ts, jnp.ones(1), reference=old, kl=2.0).tolist()
+[0.0]
+>>> alignment.reward_gradient_loss(new, flow, solvers.Euler(), x, ts, r).tolist()
+[-0.5]
+>>> alignment.adjoint_matching_loss(key, new, old, flow, ddpm, x, ts, r).tolist()  # |1 - 0.5|^2 / 2
+[0.125]
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,4 @@
-"""Checks of rewards and references, and the Gaussian steps that the losses share."""
-
-from collections.abc import Callable
-from typing import Any
+"""Checks of rewards and references, and Gaussian steps."""
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +6,10 @@ import jax.numpy as jnp
 from scorekit.checks import check_finite, check_floating
 from scorekit.numerics import wide
 from scorekit.samplers.log_prob import gaussian_rows
-from scorekit.trees import batch_size, is_traced
-from scorekit.typing import Array, ArrayLike, PyTree, Schedule
+from scorekit.trees import batch_size, is_traced, sum_per_example
 
 
-def check_rewards(batch: int, **named: ArrayLike) -> None:
+def check_rewards(batch, **named):
     """Raises a ``ValueError`` unless the numbers are real, finite where they are known, and of shape ``(B,)``."""
     check_finite(**named)
     for name, value in named.items():
@@ -21,21 +17,20 @@ def check_rewards(batch: int, **named: ArrayLike) -> None:
             raise ValueError(f"{name} must have shape ({batch},), one value per example, got {jnp.shape(value)}")
 
 
-def reward_of(reward: Callable[[PyTree], Array], x: PyTree) -> Array:
+def reward_of(reward, x):
     """The rewards of samples, checked: a reward of integers has no gradient."""
-    value, name = reward(x), "the result of reward"
-    check_floating(**{name: value})
-    check_rewards(batch_size(x), **{name: value})
-    return wide(value)
+    named = {"the result of reward": reward(x)}
+    check_floating(**named)
+    check_rewards(batch_size(x), **named)
+    return wide(*named.values())
 
 
-def check_reference(reference: Any, kl: ArrayLike) -> None:
-    """Raises a ``ValueError`` for a distance that counts, to a reference that is missing."""
+def check_reference(reference, kl):
     if reference is None and (is_traced(kl) or kl != 0):
         raise ValueError(f"reference must be given where kl is not 0, got None for kl = {kl}")
 
 
-def one_step_rows(solver: Any, schedule: Schedule, ts: ArrayLike) -> Any:
+def one_step_rows(solver, schedule, ts):
     """The rows of a solver whose steps are Gaussians that depend on the last state alone."""
     rows, name = gaussian_rows(solver, schedule, ts), type(solver).__name__
     if solver.max_past:
@@ -43,7 +38,11 @@ def one_step_rows(solver: Any, schedule: Schedule, ts: ArrayLike) -> Any:
     return rows
 
 
-def whitened(mean: PyTree, other: PyTree, std: Array) -> PyTree:
+def whitened(mean, other, std):
     """``(mean - other) / std``, in at least float32; 0 for ``std = 0``."""
     scale = jnp.where(std > 0, 1.0 / jnp.where(std > 0, std, 1.0), 0.0)
     return jax.tree.map(lambda a, b: scale * (wide(a) - wide(b)), mean, other)
+
+
+def step_kl(mean, other, std):
+    return 0.5 * sum_per_example(jnp.square, whitened(mean, other, std))

@@ -1,4 +1,4 @@
-"""Losses for a reward that is differentiable: its gradient through the sampler, and adjoint matching."""
+"""Losses of a differentiable reward: its gradient through the sampler, and adjoint matching."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit.alignment._steps import check_reference, one_step_rows, reward_of, whitened
+from scorekit.alignment._steps import check_reference, one_step_rows, reward_of, step_kl, whitened
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.numerics.grids import check_grid, check_samples
@@ -30,18 +30,16 @@ def reward_gradient_loss(
     reference: Denoiser | None = None,
     kl: NonNegative[float] = 0.0,
 ) -> Array:
-    """``-r(x_n) + kl sum_k KL_k`` of each sample x_n, with the gradient and the sum over the last K steps (DRaFT-K).
+    """``-r(x_n) + kl sum_k KL_k`` of each sample; the gradient and the sum are of the last K steps (DRaFT-K).
 
-    Without kl it tends to the maxima of the reward, where all samples look alike and the reward is wrong most easily.
-    With ``kl = lambda`` and all steps it has the minimum of :func:`policy_gradient_loss`.
+    Without kl it tends to the maxima of the reward, where all samples look alike; with ``kl = lambda`` and all steps it
+    has the minimum of :func:`policy_gradient_loss`.
 
     Args:
-      denoiser: ``(x_t, t) -> Prediction``, evaluated as in :func:`scorekit.samplers.sample`. The gradient needs the
-        memory of K evaluations, or of one and K states with the network in ``jax.checkpoint``.
+      denoiser: ``(x_t, t) -> Prediction``; the gradient goes through K evaluations.
       schedule: the noise schedule.
-      solver: any solver; with a reference, one whose steps are Gaussians from the last state alone.
-      x_init: the start, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)``.
+      solver: any; with a reference, one whose steps are Gaussians from the last state alone.
+      x_init, ts: the start, leaves ``(B, ...)``, and decreasing times ``(n + 1,)``.
       reward: ``x -> r``, ``(B,)``, differentiable.
       key: PRNG key; may be None for a deterministic solver.
       last: K, at most n.
@@ -59,28 +57,24 @@ def reward_gradient_loss(
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
     rows = solver.plan(schedule, times) if reference is None else one_step_rows(solver, schedule, times)
-    inputs = rows, jax.random.split(key, n) if solver.stochastic else None
+    inputs, fixed = (rows, jax.random.split(key, n) if solver.stochastic else None), _without_gradient(denoiser)
 
-    def early(carry, inputs):
-        (x, state), (row, key) = carry, inputs
-        fixed = lambda x, t: jax.lax.stop_gradient(denoiser(x, t))
-        return solver.step(state, x, row, fixed, key=key), None
-
-    def late(carry, inputs):
+    def body(denoiser, reference, carry, inputs):
         (x, state), (row, key) = carry, inputs
         if reference is None:
             return solver.step(state, x, row, denoiser, key=key), 0.0
         prediction = check_prediction(denoiser(x, row.t))
         once = lambda x, t: prediction
         mean, other = (solver.mean(state, x, row, each)[0] for each in (once, reference))
-        cost = 0.5 * sum_per_example(jnp.square, whitened(mean, other, row.std))
-        return solver.step(state, x, row, once, key=key), cost
+        return solver.step(state, x, row, once, key=key), step_kl(mean, other, row.std)
 
     carry = x_init, solver.init(x_init)
     if last < n:
-        carry = jax.lax.stop_gradient(scan(early, carry, jax.tree.map(lambda leaf: leaf[: n - last], inputs))[0])
-    (x, _), costs = scan(late, carry, jax.tree.map(lambda leaf: leaf[n - last :], inputs))
-    check_samples(x, schedule=schedule, ts=times, x_init=x_init)
+        first = jax.tree.map(lambda leaf: leaf[: n - last], inputs)
+        carry = jax.lax.stop_gradient(scan(lambda *step: body(fixed, None, *step), carry, first)[0])
+    rest = jax.tree.map(lambda leaf: leaf[n - last :], inputs)
+    (x, _), costs = scan(lambda *step: body(denoiser, reference, *step), carry, rest)
+    check_samples(x, schedule=schedule, solver=solver, ts=times, x_init=x_init)
     return kl * jnp.sum(costs, axis=0) - reward_of(reward, x)
 
 
@@ -97,29 +91,25 @@ def adjoint_matching_loss(
     *,
     temperature: Positive[float] = 1.0,
 ) -> Array:
-    """``sum_k |u_k + std_k a_(k+1)|^2 / 2`` of each path, ``u = (mean - mean_ref) / std``: adjoint matching.
+    """``sum_k |u_k + std_k a_(k+1)|^2 / 2`` of each path, ``u = (mean - mean_ref) / std``, over the steps with noise.
 
-    ``a_n = -grad r(x_n) / lambda`` and ``a_k = (d mean_ref / d x_k)^T a_(k+1)`` along a path of the denoiser, which
-    gets no gradient. The terms of the gradient of the reward and the KL divergence that this leaves out have mean 0 at
-    the optimum, so that for any steps the minimum is that of :func:`policy_gradient_loss` with ``kl = lambda``, given
-    the same start: in many small steps from noise independent of the sample, the tilted law.
+    ``a_n = -grad r(x_n) / lambda`` and ``a_k = (d mean_ref / d x_k)^T a_(k+1)`` along a path of the denoiser, all
+    without a gradient. Terms of the true adjoint that this leaves out have mean 0 at the optimum: for any steps the
+    minimum is that of :func:`policy_gradient_loss` with ``kl = lambda``.
 
     Args:
       key: PRNG key of the path.
-      denoiser: ``(x_t, t) -> Prediction``, evaluated n times without and n times with a gradient, which needs n states
-        and, with the network in ``jax.checkpoint``, the memory of one evaluation.
-      reference: the denoiser before fine-tuning, evaluated n times, each with one product with its Jacobian.
+      denoiser: ``(x_t, t) -> Prediction``, evaluated n times without and n times with a gradient.
+      reference: the denoiser before fine-tuning, evaluated n times, with n products with its Jacobian.
       schedule: the noise schedule of both.
-      solver: a solver whose steps are Gaussians from the last state alone; a step without noise has no loss.
-      x_init: the start, leaves ``(B, ...)``.
-      ts: decreasing times ``(n + 1,)``.
+      solver: a solver whose steps are Gaussians from the last state alone.
+      x_init, ts: the start, leaves ``(B, ...)``, and decreasing times ``(n + 1,)``.
       reward: ``x -> r``, ``(B,)``, differentiable.
       temperature: lambda, in the units of the reward.
 
     Source: Domingo-Enrich et al. 2024 (https://arxiv.org/abs/2409.08861).
     """
-    rows = one_step_rows(solver, schedule, check_grid(ts))
-    fixed = lambda x, t: jax.lax.stop_gradient(denoiser(x, t))
+    rows, fixed = one_step_rows(solver, schedule, check_grid(ts)), _without_gradient(denoiser)
     drawn = jax.lax.stop_gradient(sample_with_log_probs(key, fixed, schedule, solver, x_init, ts))
     slope = jax.grad(lambda x: jnp.sum(reward_of(reward, x)))(drawn.x)
 
@@ -133,3 +123,7 @@ def adjoint_matching_loss(
 
     backwards = jax.tree.map(lambda leaf: leaf[::-1], (jax.tree.map(lambda leaf: leaf[:-1], drawn.trajectory), rows))
     return jnp.sum(scan(body, combine((-1.0 / temperature, slope)), backwards)[1], axis=0)
+
+
+def _without_gradient(denoiser):
+    return lambda x, t: jax.lax.stop_gradient(denoiser(x, t))
