@@ -4,6 +4,8 @@ Outputs o are of any target, y is its true value. Times, noise and weights are t
 with the same key, and ``aux`` is its ``aux``, of the network.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -35,7 +37,7 @@ def nft_loss(
     weighting: Weighting = weightings.v,
     times: TimeSampler | None = None,
 ) -> tuple[Array, LossAux]:
-    """``(loss, aux)`` with ``p |o_+ - y|^2 + (1 - p) |o_- - y|^2``, ``o_+- = o_old +- beta (o - o_old)`` (DiffusionNFT).
+    """``(loss, aux)`` of ``p |o_+ - y|^2 + (1 - p) |o_- - y|^2``, ``o_+- = o_old +- beta (o - o_old)``: DiffusionNFT.
 
     For samples of an exact ``old`` the minimum is ``o_old + (2 / beta) Cov(p, y | x_t)``: a direction of improvement,
     not a tilted law, to be followed in rounds of new samples.
@@ -55,7 +57,7 @@ def nft_loss(
 
     Source: Zheng et al. 2025 (https://arxiv.org/abs/2509.16117).
     """
-    output, fixed, loss_of = _outputs(key, network, old, "old", schedule, x0, target, weighting, times)
+    output, fixed, loss_of = _outputs(key, network, old, "output of old", schedule, x0, target, weighting, times)
     better, worse = (combine((1.0 - sign * beta, fixed), (sign * beta, output)) for sign in (1.0, -1.0))
     check_rewards(batch_size(x0), optimality=optimality)
     p = jnp.where(abs(wide(optimality) - 0.5) <= 0.5, wide(optimality), jnp.nan)
@@ -100,15 +102,17 @@ def advantage_weighted_loss(
     Source: Xue et al. 2025 (https://arxiv.org/abs/2509.25050).
     """
     check_reference(reference, kl)
-    output, fixed, loss_of = _outputs(key, network, reference, "reference", schedule, x0, target, weighting, times)
+    output, fixed, loss_of = _outputs(
+        key, network, reference, "output of reference", schedule, x0, target, weighting, times
+    )
     check_rewards(batch_size(x0), weights=weights)
     loss, aux = loss_of(output)
     factor = kl * aux.weight * jnp.square(as_target(target).eps_scale(aux.t, schedule)) / event_size(x0)
-    apart = 0.0 if reference is None else sum_per_example(jnp.square, combine((1.0, output), (-1.0, fixed)))
+    apart = 0.0 if fixed is None else sum_per_example(jnp.square, combine((1.0, output), (-1.0, fixed)))
     return wide(weights) * loss + factor * apart, aux
 
 
-def _outputs(key, network, other, name, schedule, x0, target, weighting, times):
+def _outputs(key, network, other, name, schedule, x0, target, weighting, times) -> Any:
     """The outputs of two networks at random times and noise, and the denoising loss of any output there."""
     check_floating(x0=x0)
     for_times, for_noise = jax.random.split(key)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit.alignment._steps import check_reference, one_step_rows, reward_of, step_kl, whitened
+from scorekit.alignment._steps import check_reference, one_step_rows, reward_of, step_kl, step_mean, whitened
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.numerics.grids import check_grid, check_samples
@@ -57,7 +57,7 @@ def reward_gradient_loss(
     if solver.stochastic and key is None:
         raise ValueError(f"key must be a PRNG key for the stochastic solver {type(solver).__name__}, got None")
     rows = solver.plan(schedule, times) if reference is None else one_step_rows(solver, schedule, times)
-    inputs, fixed = (rows, jax.random.split(key, n) if solver.stochastic else None), _without_gradient(denoiser)
+    inputs = rows, None if key is None or not solver.stochastic else jax.random.split(key, n)
 
     def body(denoiser, reference, carry, inputs):
         (x, state), (row, key) = carry, inputs
@@ -65,10 +65,10 @@ def reward_gradient_loss(
             return solver.step(state, x, row, denoiser, key=key), 0.0
         prediction = check_prediction(denoiser(x, row.t))
         once = lambda x, t: prediction
-        mean, other = (solver.mean(state, x, row, each)[0] for each in (once, reference))
+        mean, other = (step_mean(solver, state, x, row, each) for each in (once, reference))
         return solver.step(state, x, row, once, key=key), step_kl(mean, other, row.std)
 
-    carry = x_init, solver.init(x_init)
+    carry, fixed = (x_init, solver.init(x_init)), lambda x, t: jax.lax.stop_gradient(denoiser(x, t))
     if last < n:
         first = jax.tree.map(lambda leaf: leaf[: n - last], inputs)
         carry = jax.lax.stop_gradient(scan(lambda *step: body(fixed, None, *step), carry, first)[0])
@@ -109,21 +109,16 @@ def adjoint_matching_loss(
 
     Source: Domingo-Enrich et al. 2024 (https://arxiv.org/abs/2409.08861).
     """
-    rows, fixed = one_step_rows(solver, schedule, check_grid(ts)), _without_gradient(denoiser)
+    rows, fixed = one_step_rows(solver, schedule, check_grid(ts)), lambda x, t: jax.lax.stop_gradient(denoiser(x, t))
     drawn = jax.lax.stop_gradient(sample_with_log_probs(key, fixed, schedule, solver, x_init, ts))
     slope = jax.grad(lambda x: jnp.sum(reward_of(reward, x)))(drawn.x)
 
     def body(a, inputs):
         x, row = inputs
-        mean_of = lambda denoiser, x: solver.mean((), x, row, denoiser)[0]
-        mean_ref, pull = jax.vjp(lambda x: mean_of(reference, x), x)
-        u = whitened(mean_of(denoiser, x), jax.lax.stop_gradient(mean_ref), row.std)
-        rest = jnp.where(row.std > 0, sum_per_example(jnp.square, combine((1.0, u), (row.std, a))), 0.0)
+        mean, pull = jax.vjp(lambda x: step_mean(solver, (), x, row, reference), x)
+        u = whitened(step_mean(solver, (), x, row, denoiser), jax.lax.stop_gradient(mean), row.std)
+        rest = jnp.where(row.std == 0, 0.0, sum_per_example(jnp.square, combine((1.0, u), (row.std, a))))
         return jax.lax.stop_gradient(pull(a)[0]), 0.5 * rest
 
     backwards = jax.tree.map(lambda leaf: leaf[::-1], (jax.tree.map(lambda leaf: leaf[:-1], drawn.trajectory), rows))
     return jnp.sum(scan(body, combine((-1.0 / temperature, slope)), backwards)[1], axis=0)
-
-
-def _without_gradient(denoiser):
-    return lambda x, t: jax.lax.stop_gradient(denoiser(x, t))

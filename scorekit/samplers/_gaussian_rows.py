@@ -55,6 +55,6 @@ def gaussian_steps(
 
 def log_normal_step(x: PyTree, mean: PyTree, std: Array) -> Array:
     """``log N(x; mean, std^2)`` summed over each example, ``(B,)``; 0 for ``std = 0``."""
-    noisy = std > 0
+    noisy = std != 0  # NaN stays visible
     rest = jax.tree.map(lambda a, b: wide(a) - wide(b), x, mean)
     return jnp.where(noisy, log_normal(rest, jnp.where(noisy, std, 1.0)), 0.0)
