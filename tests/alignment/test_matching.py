@@ -58,7 +58,7 @@ def test_weights_of_the_reward_give_the_denoiser_of_the_tilted_law():
     prior, variance = densities.gaussian(jnp.ones(2), std=0.6), 1 / (1 / 0.36 + 1 / 0.5)
     tilted, x0 = (
         densities.gaussian(variance * jnp.full(2, 1 / 0.36 + 4.0), std=variance**0.5),
-        prior.sample(KEY, 150_000),
+        prior.sample(jax.random.key(1), (150_000,)),
     )
     weights = jnp.exp(-0.5 * jnp.sum(jnp.square(x0 - 2.0), axis=-1) / 0.5)
     loss = lambda network: alignment.advantage_weighted_loss(KEY, network, SCHEDULE, x0, weights, **OPTIONS)

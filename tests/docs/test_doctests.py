@@ -13,6 +13,7 @@ import scorekit
 
 ALL = sorted(m.name for m in pkgutil.walk_packages(scorekit.__path__, "scorekit.") if m.name != "scorekit._version")
 SLOW = {
+    "alignment": "matching",
     "audio": """
         ddsp.analysis ddsp.representation ddsp.synthesis fourier frequency mel_features mel_spectrograms
         music representations stft structure""",
@@ -39,7 +40,7 @@ SLOW = {
     "typicality": "_scores calibration exact statistics",
 }
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
-SLOW_MODULES = {"scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
+SLOW_MODULES = {"scorekit.alignment", "scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
 NEEDED = {
     **{f"scorekit.bridges.{name}": name for name in ("diffrax", "numpyro")},
     **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
