@@ -40,7 +40,10 @@ SLOW = {
     "typicality": "_scores calibration exact statistics",
 }
 """Modules, by package, whose examples take more than about 1.5 seconds of CPU time."""
-SLOW_MODULES = {"scorekit.alignment", "scorekit.networks", *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split())}
+SLOW_MODULES = {
+    *("scorekit.alignment", "scorekit.networks"),
+    *(f"scorekit.{each}.{name}" for each in SLOW for name in SLOW[each].split()),
+}
 NEEDED = {
     **{f"scorekit.bridges.{name}": name for name in ("diffrax", "numpyro")},
     **{f"scorekit.data.{name}": "pretty_midi" for name in ("phrases", "soundfont", "synthesis")},
