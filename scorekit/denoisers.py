@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 
 from scorekit.arguments import Finite, Positive, checked
 from scorekit.checks import check_floating, check_levels, check_state, check_time
-from scorekit.densities import Gaussian, GaussianMirage, Mixture
+from scorekit.densities import Gaussian, GaussianMirage, Mixture, Tilted
 from scorekit.densities.random_fields import RandomField
 from scorekit.numerics.networks import output_like
 from scorekit.predictions import Score, Target, TargetName, as_target, seen_log_snr
@@ -141,7 +141,7 @@ def _exact(density, schedule, x_t, t):
 
 
 @checked
-def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, schedule: Schedule) -> Denoiser:
+def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | Tilted | RandomField, schedule: Schedule) -> Denoiser:
     """The exact denoiser of an analytic data distribution: ``E[x0 | x_t]`` and ``E[eps | x_t]``.
 
     Args:
@@ -154,7 +154,7 @@ def exact_denoiser(density: Gaussian | Mixture | GaussianMirage | RandomField, s
     >>> exact_denoiser(gaussian(jnp.zeros(1), std=1.0), Cosine())(jnp.ones((1, 1)), 0.5).x0.round(4)
     Array([[0.7071]], dtype=float32)
     """
-    kinds = (Gaussian, Mixture, GaussianMirage, RandomField)
+    kinds = (Gaussian, Mixture, GaussianMirage, Tilted, RandomField)
     if not isinstance(density, kinds):
         raise ValueError(f"density must be one of {', '.join(kind.__name__ for kind in kinds)}, got {density!r}")
     return Partial(_exact, density, schedule)

@@ -11,13 +11,16 @@ from scorekit.densities.gaussian import Gaussian, gaussian
 from scorekit.densities.mirage import GaussianMirage, gaussian_mirage
 from scorekit.densities.mixture import Mixture, mixture, ring
 from scorekit.densities.random_fields import RandomField, power_law, random_field
+from scorekit.densities.tilted import QuadraticTilt, Tilted, quadratic_tilt, tilt
 
 __all__ = [
     "Bounds",
     "Gaussian",
     "GaussianMirage",
     "Mixture",
+    "QuadraticTilt",
     "RandomField",
+    "Tilted",
     "Uniform",
     "bounds",
     "fit_gaussian",
@@ -25,8 +28,10 @@ __all__ = [
     "gaussian_mirage",
     "mixture",
     "power_law",
+    "quadratic_tilt",
     "random_field",
     "ring",
     "spectra",
+    "tilt",
     "uniform",
 ]
