@@ -1,4 +1,6 @@
-"""Fine-tuning towards a reward r(x): to its maxima, or to the tilted law ``p(x) exp(r(x) / lambda) / Z``.
+"""Samples and models that follow a reward r(x): its maxima, or the tilted law ``p(x) exp(r(x) / lambda) / Z``.
+
+:func:`steered_sample`, :func:`steered_tokens` and :func:`best_of` need no training. Losses of fine-tuning:
 
 ==========================================  =============  ===================  ===========================
 loss                                        needs          converges to         evaluations (with gradient)
@@ -45,5 +47,8 @@ if TYPE_CHECKING:
     from scorekit.alignment.reward_gradients import reward_gradient_loss as reward_gradient_loss
     from scorekit.alignment.rewards import advantages as advantages
     from scorekit.alignment.rewards import optimality as optimality
+    from scorekit.alignment.steering import best_of as best_of
+    from scorekit.alignment.steering import steered_sample as steered_sample
+    from scorekit.alignment.steering import steered_tokens as steered_tokens
 
 __getattr__, __dir__ = attach(__name__)
