@@ -29,9 +29,9 @@ from scorekit.checks import (
 from scorekit.discrete import Process, TokenDenoiser, TokenSolver
 from scorekit.numerics.codes import as_index, check_drawn, is_missing, no_code
 from scorekit.numerics.grids import check_grid, check_samples
-from scorekit.numerics.meshes import cond, scan, take_rows
+from scorekit.numerics.meshes import cond, scan, unsplit
 from scorekit.samplers import ParticleResult, resample_if_due
-from scorekit.trees import batch_size, expand
+from scorekit.trees import batch_size
 from scorekit.typing import Array, ArrayLike, Denoiser, Key, Number, PyTree, Schedule, Solver
 
 
@@ -135,8 +135,6 @@ def steered_tokens(
     >>> out = run(jax.random.key(0), fair, process, ancestral, z, ts, lambda x: x[:, 0] * jnp.log(3.0))
     >>> abs(float(jnp.exp(out.log_weights) @ out.x[:, 0]) - 0.75) < 0.05
     True
-
-    Source: Singhal et al. 2025 (https://arxiv.org/abs/2501.06848).
     """
     check_classes(process.num_states, z_init=z_init)
     if no_code(z_init.dtype) in range(process.num_states):
@@ -211,7 +209,7 @@ def best_of(x: PyTree, rewards: ArrayLike, num_candidates: PositiveInt) -> PyTre
       num_candidates: N, which divides B.
 
     Returns:
-      Leaves ``(B / N, ...)``; NaN, of integers -1, where one of the N rewards is a traced NaN.
+      Leaves ``(B / N, ...)``; where one of the N rewards is a traced NaN, NaN, or no code (``jnp.take``) of integers.
 
     >>> best_of(jnp.array([1, 2, 3, 4]), jnp.array([0.0, 1.0, 5.0, 2.0]), 2).tolist()
     [2, 3]
@@ -221,8 +219,6 @@ def best_of(x: PyTree, rewards: ArrayLike, num_candidates: PositiveInt) -> PyTre
     if len(groups) % num_candidates:
         raise ValueError(f"num_candidates must divide the {len(groups)} samples, got {num_candidates}")
     groups = groups.reshape(-1, num_candidates)
-    best = take_rows(x, jnp.argmax(groups, axis=1) + num_candidates * jnp.arange(len(groups)))
-    missing = jnp.any(jnp.isnan(groups), axis=1)
-    nothing = lambda dtype: jnp.nan if jnp.issubdtype(dtype, jnp.inexact) else no_code(dtype)
-    keep = lambda leaf: jnp.where(expand(missing, leaf), jnp.asarray(nothing(leaf.dtype), leaf.dtype), leaf)
-    return jax.tree.map(keep, best)
+    best = jnp.argmax(groups, axis=1) + num_candidates * jnp.arange(len(groups))
+    rows = jnp.where(jnp.any(jnp.isnan(groups), axis=1), groups.size, best)
+    return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0, mode="fill"), unsplit(x))

@@ -4,13 +4,13 @@ temperature. They are exact targets of fine-tuning, guidance and steering."""
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit.arguments import PositiveInt, checked
+from scorekit.arguments import Count, checked
 from scorekit.checks import check, check_classes, check_finite, check_like, check_real, check_shape, nan_unless
 from scorekit.densities.gaussian import Gaussian
 from scorekit.densities.mixture import Mixture
@@ -119,7 +119,7 @@ class Tilted:
     reward: Callable[[Array], Array]
     log_normalizer: Array
     coordinates: tuple[int, ...] = static(default=(0, 1))
-    num_nodes: PositiveInt = static(default=101)
+    num_nodes: Annotated[int, Count(2)] = static(default=101)
 
     @property
     def dim(self) -> int:
@@ -149,8 +149,8 @@ class Tilted:
 
     def predict(self, x_t: Array, alpha: Number, sigma: Number) -> Prediction:
         """The exact ``E[x0 | x_t]`` and ``E[eps | x_t]``; alpha and sigma are scalars."""
-        log_joint = self.density.marginal(alpha, sigma)._log_joint(x_t)
         each = jax.vmap(lambda g: g.predict(x_t, alpha, sigma))(self.density.components)
+        log_joint = self.density.marginal(alpha, sigma)._log_joint(x_t)
         _, roots, slopes = jax.vmap(lambda g: self._frame(g, alpha, sigma))(self.density.components)
 
         def moments(log_weights, z):
@@ -162,7 +162,8 @@ class Tilted:
         weights = jax.nn.softmax(totals + log_joint, axis=(0, 1))[..., None]
         moved = jnp.einsum("k...i,kij->...j", jnp.sum(weights * means, axis=0), slopes)
         x0, eps = (jnp.sum(weights * leaf, axis=(0, 1)) for leaf in each)
-        return Prediction(x0 + sigma * moved, eps - alpha * moved)  # nothing is divided by sigma
+        prediction = Prediction(x0 + sigma * moved, eps - alpha * moved)  # nothing is divided by sigma
+        return nan_unless(jnp.isfinite(self.log_normalizer), prediction)
 
     def _frame(self, g, alpha, sigma):
         """Q ``(d, D)``, T ``(d, d)`` and H ``(d, D)``: x_c moves by ``sigma z T``, the mean of x by ``sigma z H``."""
@@ -202,7 +203,7 @@ def tilt(
     density: Gaussian | Mixture,
     reward: Callable[[Array], Array],
     coordinates: tuple[int, ...] = (0, 1),
-    num_nodes: PositiveInt | None = None,
+    num_nodes: Annotated[int, Count(2)] | None = None,
 ) -> Tilted:
     """The density ``p(x) exp(r(x_c)) / Z`` of any reward of one or two coordinates, by a trapezoid rule.
 
