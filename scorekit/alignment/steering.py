@@ -6,7 +6,7 @@ the weight at step k by a potential, ``g_0 = 0``, and few effective particles ar
     "difference": ``G_k = exp(g_k - g_(k-1))``,   "max": ``exp(max_(j <= k) g_j)``,   "sum": ``exp(sum_(j <= k) g_j)``.
 
 A last factor ``exp(r(x) / lambda) / prod G`` makes the law exact for each of them. "max" and "sum" count a guess again
-at each later guess: with more than a few guesses (``interval``) hardly a particle survives, as ``ess`` shows.
+at each later guess: with more than a few guesses (``guess_steps``) hardly a particle survives, as ``ess`` shows.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def steered_sample(
     temperature: Positive[float] = 1.0,
     potential: Literal["difference", "max", "sum"] = "difference",
     threshold: Fraction[Number] = 0.5,
-    interval: PositiveInt = 1,
+    guess_steps: PositiveInt = 1,
 ) -> ParticleResult:
     """Weighted samples of ``p(x) exp(r(x) / lambda) / Z``, p the law of :func:`~scorekit.samplers.sample` on this grid.
 
@@ -67,7 +67,7 @@ def steered_sample(
       temperature: lambda, in the units of the reward.
       potential: how guesses become factors of the weights.
       threshold: particles are resampled where the effective sample size is below this fraction of B: 0 never, 1 always.
-      interval: number of steps for one guess.
+      guess_steps: number of steps for one guess.
 
     Raises:
       ValueError: for rewards that are NaN, infinite, or minus infinity for all samples; traced, the weights are NaN.
@@ -94,7 +94,7 @@ def steered_sample(
     look = lambda x, t: check_prediction(denoiser(x, t))
     guess = lambda prediction: _rewards(reward, prediction.x0)
     final = lambda x: _rewards(reward, check_samples(x, schedule=schedule, solver=solver, ts=times, x_init=x_init))
-    options = temperature, potential, threshold, interval
+    options = temperature, potential, threshold, guess_steps
     return _steer(key, solver, schedule, x_init, times, look, guess, step, final, *options)
 
 
@@ -111,7 +111,7 @@ def steered_tokens(
     temperature: Positive[float] = 1.0,
     potential: Literal["difference", "max", "sum"] = "difference",
     threshold: Fraction[Number] = 0.5,
-    interval: PositiveInt = 1,
+    guess_steps: PositiveInt = 1,
 ) -> ParticleResult:
     """Weighted tokens of ``p(x) exp(r(x) / lambda) / Z``, p the law of :func:`scorekit.discrete.sample` on this grid.
 
@@ -126,7 +126,7 @@ def steered_tokens(
       z_init: the particles at the first time, integers ``(B, ...)``.
       ts: decreasing times ``(n + 1,)``.
       reward: ``x -> r``, ``(B,)``, of tokens without masks.
-      temperature, potential, threshold, interval: as for :func:`steered_sample`, and so are the errors.
+      temperature, potential, threshold, guess_steps: as for :func:`steered_sample`, and so are the errors.
 
     >>> from scorekit import discrete
     >>> process, z, ts = discrete.absorbing(2), jnp.full((2000, 1), 2), jnp.linspace(1, 0, 5)
@@ -152,7 +152,7 @@ def steered_tokens(
 
     look = lambda z, t: denoiser(as_index(z), t)
     guess = lambda log_p: _rewards(reward, jnp.argmax(log_p, axis=-1).astype(z_init.dtype))
-    options = temperature, potential, threshold, interval
+    options = temperature, potential, threshold, guess_steps
     return _steer(key, solver, process, z_init, times, look, guess, step, final, *options)
 
 
@@ -164,7 +164,7 @@ def _rewards(reward, x):
     return jnp.asarray(rewards, float)
 
 
-def _steer(key, solver, noise, x, times, look, guess, step, final, temperature, potential, threshold, interval):
+def _steer(key, solver, noise, x, times, look, guess, step, final, temperature, potential, threshold, guess_steps):
     """Weight by ``guess(look(x, t))``, resample and step along the times; in the end correct by ``final(x)``."""
     if not solver.stochastic:
         raise ValueError(
@@ -188,7 +188,7 @@ def _steer(key, solver, noise, x, times, look, guess, step, final, temperature, 
 
     keys = (jax.random.split(each, n) for each in jax.random.split(key))
     carry = x, solver.init(x), zeros - (jnp.inf if potential == "max" else 0.0), zeros, zeros, jnp.zeros(())
-    inputs = solver.plan(noise, times), times[:-1], jnp.arange(1, n + 1) % interval == 0, *keys
+    inputs = solver.plan(noise, times), times[:-1], jnp.arange(1, n + 1) % guess_steps == 0, *keys
     (x, _, _, total, log_weights, log_normalizer), (ess, resampled) = scan(body, carry, inputs)
     log_weights = log_weights + final(x) / temperature - total
     allowed = "below infinity, and finite for one particle"
@@ -215,10 +215,12 @@ def best_of(x: PyTree, rewards: ArrayLike, num_candidates: PositiveInt) -> PyTre
     [2, 3]
     """
     check_not_nan(rewards=rewards)
-    groups = _rewards(lambda x: rewards, x)
-    if len(groups) % num_candidates:
-        raise ValueError(f"num_candidates must divide the {len(groups)} samples, got {num_candidates}")
-    groups = groups.reshape(-1, num_candidates)
+    size = batch_size(x)
+    if jnp.shape(rewards) != (size,):
+        raise ValueError(f"rewards must have shape {(size,)}, one for each sample of x, got {jnp.shape(rewards)}")
+    if size % num_candidates or not size:
+        raise ValueError(f"num_candidates must divide the {size} samples of x, got {num_candidates}")
+    groups = jnp.asarray(rewards).reshape(-1, num_candidates)
     best = jnp.argmax(groups, axis=1) + num_candidates * jnp.arange(len(groups))
-    rows = jnp.where(jnp.any(jnp.isnan(groups), axis=1), groups.size, best)
+    rows = jnp.where(jnp.any(jnp.isnan(groups), axis=1), size, best)
     return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=0, mode="fill"), unsplit(x))

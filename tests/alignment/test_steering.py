@@ -75,7 +75,7 @@ def test_the_integral_and_the_moments_are_unbiased_with_8_particles(reward, pote
             "temperature": 0.8,
             "potential": potential,
             "threshold": threshold,
-            "interval": 1 if potential == "difference" else 2,
+            "guess_steps": 1 if potential == "difference" else 2,
         }
         noise = jax.random.normal(for_prior, (8, 1))
         out = steered_sample(key, EXACT, SCHEDULE, ExactSteps(), noise, TS, reward, **options)
