@@ -7,8 +7,7 @@ Four CPU minutes: held-out digits cost at most 1.90 bits a pixel, and the sample
 The data are the 8 x 8 digits of scikit-learn; ``load_images`` is the function to replace by your own images. A command
 that was stopped continues from the checkpoint in ``runs/examples/images``: other data need another folder. The average
 of the weights, which draws the samples, needs some 500 steps. Under ``jax.set_mesh(jax.make_mesh((n,), ("data",)))``
-each of the n devices has a part of every batch. Needs
-``pip install 'scorekit[experiments]'``.
+each of the n devices has a part of every batch. Needs ``pip install 'scorekit[experiments]'``.
 """
 
 import sys

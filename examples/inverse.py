@@ -118,10 +118,9 @@ def exact_posterior(y):
     return sk.densities.mixture(WEIGHTS * np.exp(log_evidence), parts)
 
 
-def compare(samples):
+def compare(samples, low, high):
     """Prints how much of the exact posterior the intervals hold, and the weight of its two kinds."""
     exact = np.asarray(exact_posterior(OBSERVATION).sample(jax.random.key(5), (100_000,)))
-    low, high = np.quantile(samples, [0.05, 0.95], axis=0)
     covered = float(np.mean((low < exact) & (exact < high)))
     kinds = [float(np.mean(x @ MEANS[0] > 0)) for x in (samples, exact)]
     print(f"these intervals of 90 % hold {covered:.1%} of the exact posterior")
@@ -154,7 +153,7 @@ def main(steps=4000, batch_size=256, num_samples=4000):
     low, high = np.quantile(samples, [0.05, 0.95], axis=0)
     for place, ends in enumerate(zip(low, high, strict=True)):
         print("place {:2}: 90 % interval from {:5.2f} to {:5.2f}".format(place, *ends))
-    return {"samples": samples} | compare(samples)
+    return {"samples": samples} | compare(samples, low, high)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from scorekit.checks import check_finite, check_floating
+from scorekit.checks import check_finite, check_floating, check_real
 from scorekit.numerics import wide
 from scorekit.samplers.log_prob import gaussian_rows
 from scorekit.trees import batch_size, is_traced, sum_per_example
@@ -12,6 +12,12 @@ from scorekit.trees import batch_size, is_traced, sum_per_example
 def check_rewards(batch, **named):
     """Raises a ``ValueError`` unless the numbers are real, finite where they are known, and of shape ``(B,)``."""
     check_finite(**named)
+    check_per_example(batch, **named)
+
+
+def check_per_example(batch, **named):
+    """Raises a ``ValueError`` unless the numbers are real and of shape ``(B,)``."""
+    check_real(**named)
     for name, value in named.items():
         if jnp.shape(value) != (batch,):
             raise ValueError(f"{name} must have shape ({batch},), one value per example, got {jnp.shape(value)}")

@@ -16,16 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scorekit.alignment._steps import check_per_example
 from scorekit.arguments import Fraction, Positive, PositiveInt, checked
-from scorekit.checks import (
-    check,
-    check_classes,
-    check_finite,
-    check_floating,
-    check_not_nan,
-    check_prediction,
-    check_real,
-)
+from scorekit.checks import check, check_classes, check_finite, check_floating, check_not_nan, check_prediction
 from scorekit.discrete import Process, TokenDenoiser, TokenSolver
 from scorekit.numerics.codes import as_index, check_drawn, is_missing, no_code
 from scorekit.numerics.grids import check_grid, check_samples
@@ -157,10 +150,8 @@ def steered_tokens(
 
 
 def _rewards(reward, x):
-    rewards, shape = reward(x), (batch_size(x),)
-    if jnp.shape(rewards) != shape:
-        raise ValueError(f"reward must return shape {shape}, one for each example, got {jnp.shape(rewards)}")
-    check_real(**{"the result of reward": rewards})
+    rewards = reward(x)
+    check_per_example(batch_size(x), **{"the result of reward": rewards})
     return jnp.asarray(rewards, float)
 
 
@@ -216,8 +207,7 @@ def best_of(x: PyTree, rewards: ArrayLike, num_candidates: PositiveInt) -> PyTre
     """
     check_not_nan(rewards=rewards)
     size = batch_size(x)
-    if jnp.shape(rewards) != (size,):
-        raise ValueError(f"rewards must have shape {(size,)}, one for each sample of x, got {jnp.shape(rewards)}")
+    check_per_example(size, rewards=rewards)
     if size % num_candidates or not size:
         raise ValueError(f"num_candidates must divide the {size} samples of x, got {num_candidates}")
     groups = jnp.asarray(rewards).reshape(-1, num_candidates)

@@ -237,6 +237,7 @@ def tilt(
     total = jax.nn.logsumexp(log_weights)
     check(np.isfinite, "finite", **{"log E[exp(reward)]": total})
     edge = jnp.any(jnp.abs(z) >= _REACH, axis=-1)[:, None]
-    share = jnp.sum(jnp.where(edge, jnp.exp(log_weights - total), 0.0))
-    check(lambda s: s < 1e-4, "< 1e-4 (less steep)", **{"reward: the share of the law at the edge of the grid": share})
-    return dataclasses.replace(law, log_normalizer=nan_unless(share < 1e-4, total))
+    fraction = jnp.sum(jnp.where(edge, jnp.exp(log_weights - total), 0.0))
+    name = "reward: the fraction of the law at the edge of the grid"
+    check(lambda s: s < 1e-4, "< 1e-4 (less steep)", **{name: fraction})
+    return dataclasses.replace(law, log_normalizer=nan_unless(fraction < 1e-4, total))

@@ -90,10 +90,8 @@ def test_the_integral_and_the_moments_are_unbiased_with_8_particles(reward, pote
         target = densities.tilt(DATA, lambda a: reward(a.reshape(-1, 1)).reshape(a.shape[:-1]) / 0.8, (0,))
         log_z = target.log_normalizer
     x = np.linspace(-6, 6, 6001)
-    density = np.exp(np.asarray(target.log_density(jnp.asarray(x[:, None], jnp.float32))) + float(log_z)) * (
-        x[1] - x[0]
-    )
-    agree(estimates, [density @ x**p for p in range(3)])
+    density = np.exp(np.asarray(target.log_density(jnp.asarray(x[:, None], jnp.float32))) + float(log_z))
+    agree(estimates, [density @ x**p * (x[1] - x[0]) for p in range(3)])
     assert reward is only_right or threshold == 1.0 or 0.01 < np.mean(resampled) < 0.99
 
 
@@ -167,7 +165,7 @@ def test_the_best_of_n_has_the_stated_law():
 test_errors_name_the_argument = raising(
     {
         "solver must be stochastic": lambda: run(solver=solvers.Heun()),
-        "reward must return shape": lambda: run(reward=lambda x: x),
+        "result of reward must have shape": lambda: run(reward=lambda x: x),
         "result of reward must hold real": lambda: run(reward=lambda x: 1j * x[:, 0]),
         "reward: the log-weights must": lambda: run(reward=lambda x: jnp.log(x[:, 0])),
         "finite for one particle": lambda: run(reward=lambda x: x[:, 0] - jnp.inf),

@@ -41,23 +41,23 @@ def plane(reach, n):
 
 def test_a_gaussian_tilted_in_closed_form_is_the_grid():
     p = densities.gaussian(jnp.array([0.3, -0.2]), covariance=COVARIANCE)
-    found, log_z = quadratic_tilt(p, SLOPE, INDEFINITE)
+    tilted, log_z = quadratic_tilt(p, SLOPE, INDEFINITE)
     x, log_cell = plane(9.0, 501)
     log_weights = np.asarray(p.log_density(x)) + x @ SLOPE - 0.5 * np.sum(x @ INDEFINITE * x, -1) + log_cell
     expected = moments(x, log_weights)
-    for each, exact in zip((log_z, found.mean, found.covariance()), expected, strict=True):
+    for each, exact in zip((log_z, tilted.mean, tilted.covariance()), expected, strict=True):
         np.testing.assert_allclose(each, exact, atol=2e-5)
-    np.testing.assert_allclose(found.log_density(x[::999]), (log_weights - log_z - log_cell)[::999], atol=2e-4)
+    np.testing.assert_allclose(tilted.log_density(x[::999]), (log_weights - log_z - log_cell)[::999], atol=2e-4)
 
 
 def test_a_mixture_of_16_dimensions_tilted_in_closed_form_has_the_weighted_moments():
     p, linear, quadratic, *_ = problem(16)
-    found, log_z = quadratic_tilt(p, linear, quadratic)
+    tilted, log_z = quadratic_tilt(p, linear, quadratic)
     x = np.asarray(p.sample(jax.random.key(0), (200_000,)))
     weights = np.exp(x @ linear - 0.5 * np.sum(x @ quadratic * x, -1))
     error = weights.std() / np.sqrt(len(x))
     assert abs(weights.mean() - np.exp(log_z)) < 4 * error < 0.03 * weights.mean()
-    mean = jnp.exp(found.log_weights) @ found.components.mean
+    mean = jnp.exp(tilted.log_weights) @ tilted.components.mean
     residual = weights[:, None] * (x - np.asarray(mean)) / weights.mean()
     np.testing.assert_array_less(np.abs(residual.mean(0)), 4 * residual.std(0) / np.sqrt(len(x)))
     linear_only = quadratic_tilt(p, linear).density.components
@@ -71,15 +71,15 @@ def test_the_quadrature_of_a_quadratic_reward_is_the_closed_form(dim, wide):
     with jax.enable_x64(wide):
         p, linear, quadratic, at, reward = problem(dim)
         exact, log_z = quadratic_tilt(p, linear, quadratic)
-        found = tilt(p, reward, at)
+        tilted = tilt(p, reward, at)
         x = p.sample(jax.random.key(1), (3, 4))
         tolerance = {"rtol": 1e-9, "atol": 1e-9} if wide else {"rtol": 1e-5, "atol": 1e-4}
-        np.testing.assert_allclose(found.log_normalizer, log_z, **tolerance)
-        np.testing.assert_allclose(found.log_density(x), exact.log_density(x), **tolerance)
+        np.testing.assert_allclose(tilted.log_normalizer, log_z, **tolerance)
+        np.testing.assert_allclose(tilted.log_density(x), exact.log_density(x), **tolerance)
         predict = jax.jit(lambda law, x, alpha, sigma: law.predict(x, alpha, sigma))
         for alpha, sigma in LEVELS:
             x_t = alpha * x + sigma * jax.random.normal(jax.random.key(2), x.shape)
-            for each, other in zip(predict(found, x_t, alpha, sigma), predict(exact, x_t, alpha, sigma), strict=True):
+            for each, other in zip(predict(tilted, x_t, alpha, sigma), predict(exact, x_t, alpha, sigma), strict=True):
                 np.testing.assert_allclose(each, other, **tolerance, err_msg=f"{alpha} {sigma}")
 
 
@@ -90,14 +90,14 @@ def rough(a):
 @in_float64
 def test_a_reward_with_a_jump_and_a_kink_is_a_dense_grid():
     p, alpha, sigma, x_t = problem(2)[0], 0.8, 0.6, jnp.array([0.4, 0.1])
-    found = tilt(p, rough, num_nodes=501)
+    tilted = tilt(p, rough, num_nodes=501)
     x, log_cell = plane(6.0, 1201)
     log_weights = np.asarray(p.log_density(x) + rough(jnp.asarray(x))) + log_cell
     log_z, mean, covariance = moments(x, log_weights)
-    np.testing.assert_allclose(found.log_normalizer, log_z, atol=5e-3)
+    np.testing.assert_allclose(tilted.log_normalizer, log_z, atol=5e-3)
     likelihood = -0.5 * np.sum((np.asarray(x_t) - alpha * x) ** 2, -1) / sigma**2
     x0 = moments(x, log_weights + likelihood)[1]
-    prediction = denoisers.exact_denoiser(found, schedules.Cosine())(
+    prediction = denoisers.exact_denoiser(tilted, schedules.Cosine())(
         x_t[None], jnp.full(1, np.arctan2(0.6, 0.8) * 2 / np.pi)
     )
     np.testing.assert_allclose(prediction.x0[0], x0, atol=5e-3)
@@ -126,8 +126,8 @@ def test_traced_rewards_that_are_not_allowed_give_nan():
 
     for value, steep in ((jnp.nan, 0.0), (-jnp.inf, 0.0), (jnp.inf, 0.0), (0.0, 9.0)):
         assert all(np.all(np.isnan(leaf)) for leaf in law_and_draws(value, steep))
-    found = jax.jit(lambda a: quadratic_tilt(p, jnp.zeros(1), a))(-jnp.ones((1, 1)))
-    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves(found))
+    tilted = jax.jit(lambda a: quadratic_tilt(p, jnp.zeros(1), a))(-jnp.ones((1, 1)))
+    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves(tilted))
 
 
 NORMAL = densities.gaussian(jnp.zeros(2), std=1.0)
@@ -142,6 +142,6 @@ test_errors_name_the_argument = raising(
         "result of reward must have": lambda: tilt(NORMAL, lambda a: a),
         "result of reward must hold real": lambda: tilt(NORMAL, lambda a: 1j * a[..., 0]),
         r"log E\[exp\(reward\)\] must be finite": lambda: tilt(NORMAL, lambda a: jnp.log(a[..., 0])),
-        "reward: the share .* edge": lambda: tilt(NORMAL, lambda a: 6.0 * a[..., 0]),
+        "reward: the fraction .* edge": lambda: tilt(NORMAL, lambda a: 6.0 * a[..., 0]),
     }
 )
