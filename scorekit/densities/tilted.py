@@ -39,10 +39,10 @@ class QuadraticTilt(NamedTuple):
 
 @checked
 def quadratic_tilt(density: Gaussian | Mixture, linear: ArrayLike, quadratic: ArrayLike | None = None) -> QuadraticTilt:
-    """The density tilted by ``r(x) = b . x - x^T A x / 2``: Gaussians with full covariance, in closed form.
+    """The density tilted by ``r(x) = b^T x - x^T A x / 2``: Gaussians with full covariance, in closed form.
 
     With ``g = b - A m`` and ``V = (C^-1 + A)^-1`` a component ``N(m, C)`` becomes ``N(m + V g, V)``, and its weight is
-    multiplied by Z with ``log Z = b . m - m^T A m / 2 + g^T V g / 2 - log det(I + C^(1/2) A C^(1/2)) / 2``.
+    multiplied by Z with ``log Z = b^T m - m^T A m / 2 + g^T V g / 2 - log det(I + C^(1/2) A C^(1/2)) / 2``.
 
     Args:
       density: p, in D dimensions.
