@@ -31,7 +31,7 @@ PACKAGES = (
 )
 NO_BATCH = {
     *("ts", "kernel", "covariances", "prior_covariance", "count", "observation", "observations", "levels", "states"),
-    *("log_prob", "step_sizes", "factor", "power", "covariance", "basis"),
+    *("log_prob", "step_sizes", "factor", "power", "covariance", "basis", "path"),
 }
 """Arguments whose first axis is none of examples."""
 EXCEPT = {

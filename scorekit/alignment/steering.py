@@ -152,7 +152,7 @@ def steered_tokens(
 def _rewards(reward, x):
     rewards = reward(x)
     check_per_example(batch_size(x), **{"the result of reward": rewards})
-    return jnp.asarray(rewards, float)
+    return unsplit(jnp.asarray(rewards, float))  # all weights decide which particles are resampled
 
 
 def _steer(key, solver, noise, x, times, look, guess, step, final, temperature, potential, threshold, guess_steps):
