@@ -1,0 +1,1 @@
+"""Fine-tuning and steering to a reward against exact tilted laws."""
