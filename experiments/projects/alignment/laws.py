@@ -26,21 +26,24 @@ def problem(dim: int, name: str, temperature: float) -> Problem:
     """A quadratic reward of two coordinates, or ``-2 |x_0 - 0.3|``, of a mixture."""
     means = 0.5 * np.random.default_rng(0).normal(size=(4, dim))
     means[:, :2] = [[-1, -1], [-1, 1], [1, -1], [1, 1]]
-    data = densities.mixture([4, 3, 2, 1], [densities.gaussian(jnp.asarray(m, jnp.float32), std=0.4) for m in means])
+    data = densities.mixture(
+        np.array([4, 3, 2, 1]), [densities.gaussian(jnp.asarray(m, jnp.float32), std=0.4) for m in means]
+    )
     if name == "kink":
         reward = lambda x: -2.0 * jnp.abs(x[..., 0] - 0.3)
         of = lambda f: densities.tilt(data, lambda a: f(reward(a) / temperature), (0,), 201)
         return Problem(data, reward, of(lambda r: r), of(lambda r: jnp.log1p(jnp.exp(r))))
     seen, centre = jnp.zeros(dim).at[:2].set(2.0), jnp.zeros(dim).at[:2].set(jnp.array([0.8, 0.4]))
     reward = lambda x: -0.5 * jnp.sum(seen * jnp.square(x - centre), -1)
-    parts = [densities.quadratic_tilt(data, s * centre, jnp.diag(s)) for s in (seen * 0, seen / temperature)]
-    log_z = parts[1].log_normalizer - 0.5 * jnp.sum(seen * centre**2) / temperature
-    (plain, _), (tilted, _) = parts
+    tilt = lambda a: densities.quadratic_tilt(data, a * centre, jnp.diag(a))
+    (plain, _), (tilted, log_z) = tilt(0 * seen), tilt(seen / temperature)  # plain: data with full covariances
+    assert isinstance(plain, densities.Mixture)
+    assert isinstance(tilted, densities.Mixture)
+    log_z = log_z - 0.5 * jnp.sum(seen * centre**2) / temperature
     log_weights = jnp.concatenate([plain.log_weights, tilted.log_weights + log_z])
     both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), plain.components, tilted.components)
-    return Problem(
-        data, reward, tilted, densities.Mixture(log_weights=jax.nn.log_softmax(log_weights), components=both)
-    )
+    raised = densities.Mixture(log_weights=jax.nn.log_softmax(log_weights), components=both)
+    return Problem(data, reward, tilted, raised)
 
 
 def velocity(density) -> Callable:

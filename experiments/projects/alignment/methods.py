@@ -48,14 +48,14 @@ def loss(key, params, method: str, p: Problem, temperature: float, n: int):
             return alignment.nft_loss(key, network, old, SCHEDULE, x, w)[0].mean()
         return alignment.advantage_weighted_loss(key, network, SCHEDULE, x, w / w.mean())[0].mean()
     x, new, reference = start(for_x, p, ts[0], PATHS), as_denoiser(network), as_denoiser(old)
-    close = {"reference": reference, "kl": temperature}
+    close: dict[str, Any] = {"reference": reference, "kl": temperature}
     if method == "policy":
         fixed = as_denoiser(model(p, jax.lax.stop_gradient(params)))
         path = samplers.sample_with_log_probs(key, fixed, SCHEDULE, solver, x, ts)
         r = p.reward(path.x)
         return alignment.policy_gradient_loss(new, SCHEDULE, solver, path, ts, r - r.mean(), **close).mean()
     if method in ("gradient", "collapse"):
-        options = {"last": n} | (close if method == "gradient" else {})
+        options: dict[str, Any] = {"last": n} | (close if method == "gradient" else {})
         return alignment.reward_gradient_loss(new, SCHEDULE, solver, x, ts, p.reward, key=key, **options).mean()
     rest = SCHEDULE, solver, x, ts, p.reward
     return alignment.adjoint_matching_loss(key, new, reference, *rest, temperature=temperature).mean()

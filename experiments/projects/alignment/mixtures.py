@@ -4,11 +4,11 @@
     python -m experiments.projects.alignment.mixtures --law=2 --reward=kink --method=adjoint,steered --steps=500
 
 The network is the exact denoiser of a mixture of four modes and the correction of a small MLP that starts at 0, so that
-the law before fine-tuning is exact. A row is one method. Columns: the KL divergence in nats of the law of the model (of
-its probability-flow ODE) from the limit of the method, with the standard error over exact samples of the limit; that of
-the tilted law from the limit; the energy distance of samples to those of the tilted law and the p-value of its
-permutation test; mean reward; the weight in the tilted law of modes that have less than half of it; evaluations of the
-network (of one sample for methods without training); CPU seconds with compilation.
+the law before fine-tuning is exact. A row is one method. Columns, KL divergences in nats: of the limit of the method
+from the law of the model (of its probability-flow ODE), with the standard error over exact samples of the limit; of the
+limit from the tilted law, where these differ; the energy distance of samples to those of the tilted law, and the p-value
+of its permutation test; mean rewards of both; the weight in the tilted law of modes that have less than half of it in
+the samples; evaluations of the network (of one sample for methods without training); CPU seconds with compilation.
 """
 
 import itertools
@@ -32,7 +32,7 @@ from scorekit import samplers, solvers
 from scorekit.io import write_atomic
 from scorekit.likelihood import log_likelihood
 
-HEADER = ["D", "reward", "method", "KL from limit", "limit from tilted", "energy", "p", "mean reward", "exact", "lost"]
+HEADER = ["D", "reward", "method", "limit from model", "limit from tilted", "energy", "p", "reward", "exact", "lost"]
 HEADER += ["evaluations", "CPU s"]
 LIMITED = ("nft", "weighted", "policy", "gradient", "adjoint")
 """Methods whose limit has a density."""
@@ -53,7 +53,7 @@ _OUT = shared.out("folder for the table and curves", "runs/alignment_mixtures")
 
 
 def divergence(p: Problem, limit: Callable | None, key, count: int):
-    """``params -> (KL, standard error)`` from exact samples of the limit, None for the tilted law, and its own KL."""
+    """``params -> (KL, its error)`` of samples of the limit, the tilted law if None, and that of limit and tilted law."""
     log_p = jax.jit(lambda network, x: log_likelihood(as_denoiser(network), SCHEDULE, x, rtol=1e-4, atol=1e-4).log_p)
     if limit is None:
         x = p.tilted.sample(key, (count,))
