@@ -5,10 +5,10 @@
 
 The network is the exact denoiser of a mixture of four modes and the correction of a small MLP that starts at 0, so that
 the law before fine-tuning is exact. A row is one method. Columns, KL divergences in nats: of the limit of the method
-from the law of the model (of its probability-flow ODE), with the standard error over exact samples of the limit; of the
-limit from the tilted law, where these differ; the energy distance of samples to those of the tilted law, and the p-value
-of its permutation test; mean rewards of both; the weight in the tilted law of modes that have less than half of it in
-the samples; evaluations of the network (of one sample for methods without training); CPU seconds with compilation.
+from the law of the model (of its probability-flow ODE), with the standard error over samples of the limit; of the limit
+from the tilted law, where these differ; the energy distance of samples to those of the tilted law, and the p-value of
+its permutation test; mean rewards of both; the weight in the tilted law of modes that have less than half of it in the
+samples; evaluations of the network (of one sample for methods without training); CPU seconds with compilation.
 """
 
 import itertools
@@ -53,7 +53,7 @@ _OUT = shared.out("folder for the table and curves", "runs/alignment_mixtures")
 
 
 def divergence(p: Problem, limit: Callable | None, key, count: int):
-    """``params -> (KL, its error)`` of samples of the limit, the tilted law if None, and that of limit and tilted law."""
+    """``params -> (KL, its error)`` from samples of the limit, the tilted law if None; and of the limit from that law."""
     log_p = jax.jit(lambda network, x: log_likelihood(as_denoiser(network), SCHEDULE, x, rtol=1e-4, atol=1e-4).log_p)
     if limit is None:
         x = p.tilted.sample(key, (count,))
