@@ -53,7 +53,7 @@ _OUT = shared.out("folder for the table and curves", "runs/alignment_mixtures")
 
 
 def divergence(p: Problem, limit: Callable | None, key, count: int):
-    """``params -> (KL, its error)`` from samples of the limit, the tilted law if None; and of the limit from that law."""
+    """``params -> (KL, its error)`` from samples of the limit (None: the tilted law), and the limit from that law."""
     log_p = jax.jit(lambda network, x: log_likelihood(as_denoiser(network), SCHEDULE, x, rtol=1e-4, atol=1e-4).log_p)
     if limit is None:
         x = p.tilted.sample(key, (count,))
