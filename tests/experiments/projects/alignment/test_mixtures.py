@@ -35,8 +35,10 @@ def test_the_energy_test_has_its_level_and_sees_a_shift():
 @pytest.mark.slow
 def test_every_method_has_a_row(load_program, capsys, tmp_path):
     module = load_program("experiments.projects.alignment.mixtures")
-    give(law="2", reward="quadratic", steps=8, path=3, samples=32, out=tmp_path / "table")
+    named = ["nft", "adjoint_half", "steered", "best_of"]
+    give(law="2", reward="quadratic", method=",".join(named), steps=8, path=3, samples=32, out=tmp_path / "table")
     module.main(None)
-    rows = [line.split()[2] for line in capsys.readouterr().out.splitlines() if line.startswith("2 ")]
-    assert rows == [*module.TRAINED, *module.FREE]
+    out = capsys.readouterr().out
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("2 ")] == named
+    assert (tmp_path / "table" / "table.txt").read_text().strip() == out.strip()
     assert (tmp_path / "table" / "quadratic_2.png").stat().st_size > 1000
