@@ -14,7 +14,7 @@ from scorekit import alignment, denoisers, networks, samplers, solvers
 TRAINED = {"nft": (2, 0), "weighted": (1, 0), "policy": (0, 3), "gradient": (0, 2), "collapse": (0, 1)}
 TRAINED |= dict.fromkeys(("adjoint", "adjoint_half", "adjoint_quiet"), (0, 3))
 """Evaluations of an example, and of each step of its path; ``collapse`` is the gradient of the reward without KL."""
-BATCH, PATHS, PARTICLES, BEST = 512, 64, 64, 4
+BATCH, PATHS, PARTICLES, BEST = 512, 32, 64, 4
 FREE = {"exact": 1, "twisted": PARTICLES, "steered": PARTICLES, "best_of": BEST}
 """Evaluations of each step of a sample without training; ``exact`` follows the exact denoiser of the tilted law."""
 MLP = networks.MLP(features=64, blocks=1)

@@ -84,7 +84,13 @@ def show(pair) -> str | None:
 
 
 def measured(method: str, p: Problem, exact: np.ndarray):
-    """The cells of a method from its divergence on, its samples, and its curve (evaluations, divergence, error)."""
+    """The cells of a method from its divergence on, its samples, and its curve (evaluations, divergence, error).
+
+    Args:
+      method: one of ``TRAINED`` or ``FREE``.
+      p: the problem.
+      exact: samples of the tilted law, more than those of a comparison.
+    """
     temperature, n, count = _TEMPERATURE.value, _PATH.value, _SAMPLES.value
     for_training, for_samples, for_limit = jax.random.split(jax.random.key(_SEED.value + 1), 3)
     of, kl, own, curve, seconds = None, None, None, [], 0.0
@@ -109,7 +115,7 @@ def measured(method: str, p: Problem, exact: np.ndarray):
             x = methods.by_paths(for_samples, method, model(p, params), p, n, count)
     x = np.asarray(x)
     rewards = [float(np.mean(p.reward(s))) for s in (x, exact)]
-    row = [show(kl), show(own), *energy_test(x, exact), *rewards, lost(p.data, x, exact), evals, seconds]
+    row = [show(kl), show(own), *energy_test(x, exact[:count]), *rewards, lost(p.data, x, exact), evals, seconds]
     return row, x, curve
 
 
@@ -137,7 +143,7 @@ def main(_) -> None:
     folder, rows = shared.results_folder(_OUT, continues=".mixtures"), []
     for dim, name in itertools.product(dims, rewards):
         p, key = problem(dim, name, _TEMPERATURE.value), jax.random.key(_SEED.value)
-        exact, tilted = (np.asarray(p.tilted.sample(k, (_SAMPLES.value,))) for k in jax.random.split(key))
+        exact = np.asarray(p.tilted.sample(key, (20 * _SAMPLES.value,)))
         results = {}
         with Progress(len(named), batch_size=1, label=f"{name}, D = {dim}", unit="methods") as bar:
             for i, method in enumerate(named):
@@ -145,7 +151,7 @@ def main(_) -> None:
                 rows.append([dim, name, method, *row])
                 write_atomic(folder / "table.txt", tables_as_text([Table(HEADER, rows)]).encode())
                 bar.update(i + 1)
-        figure(folder / f"{name}_{dim}.png", tilted, results)
+        figure(folder / f"{name}_{dim}.png", exact, results)
     print(f"\n{tables_as_text([Table(HEADER, rows)])}", flush=True)
 
 
