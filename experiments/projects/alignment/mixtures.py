@@ -96,7 +96,7 @@ def measured(method: str, p: Problem, exact: np.ndarray):
     of, kl, own, curve, seconds = None, None, None, [], 0.0
     if method in LIMITED:
         limit = nft_limit(p) if method == "nft" else None
-        of, own = divergence(p, limit, for_limit, count // (2 if p.data.dim == 2 else 8))
+        of, own = divergence(p, limit, for_limit, count if p.data.dim == 2 else count // 8)
     begin = time.process_time()
     if method in FREE:
         draw = lambda key: methods.without_training(key, method, p, temperature, 2 * n, count)
