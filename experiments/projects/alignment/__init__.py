@@ -1,1 +1,1 @@
-"""Fine-tuning and steering to a reward against exact tilted laws."""
+"""Models and samples that follow a reward: exact tilted laws of mixtures, and fine-tuning of trained runs."""
