@@ -1,14 +1,13 @@
-"""Fine-tunes a trained run of a diffusion towards a reward, by any loss of :mod:`scorekit.alignment`.
+"""Fine-tunes a trained run of a diffusion towards a reward of :mod:`.rewards` by a loss of :mod:`scorekit.alignment`.
 
     python -m experiments.projects.alignment.finetune --start=runs/digits --reward=brightness --workdir=runs/bright
     python -m experiments.projects.alignment.finetune --start=runs/digits --reward=class:3 --labels=none --method=nft
     python -m experiments.sample --workdir=runs/bright
 
-:mod:`.rewards` lists the rewards. The conditional model (guidance scale 1) is fine-tuned, a copy of its averaged
-parameters; with ``--labels=none`` the unconditional one. ``--workdir`` becomes a run that experiments.sample opens,
-with ``report.html``. Rewards are compared within groups of one class. ``--temperature`` is in standard deviations of
-the start's rewards within a class: ``adjoint``, ``gradient`` and ``policy`` tend to ``p(x) exp(r(x) / temperature)``,
-``weighted`` to a law near the start, and ``nft``, which has no temperature, away from it for as long as it runs.
+A copy of the averaged parameters of the conditional model (guidance scale 1) is fine-tuned, of the unconditional one
+with ``--labels=none``; ``--workdir`` becomes a run for experiments.sample, with ``report.html``. The temperature is in
+standard deviations of the start's rewards in a class: ``adjoint``, ``gradient`` and ``policy`` tend to
+``p(x) exp(r(x) / temperature)``, ``weighted`` stays near the start, ``nft`` moves away from it in every round.
 """
 
 import math
@@ -29,7 +28,7 @@ from experiments.models import run_files
 from experiments.models.conditioning import conditions_for
 from experiments.projects.alignment import rewards
 from experiments.reporting.curves import Line, Panel, curves
-from experiments.reporting.report import Figure, Heading, write_report
+from experiments.reporting.report import Figure, write_report
 from experiments.reporting.samples import picture_of
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks.diffusion import runs, task
@@ -37,162 +36,146 @@ from experiments.tasks.diffusion.solvers import GRIDS
 from scorekit import alignment, metrics, process, samplers, solvers, training
 
 METHODS = {"adjoint": 1, "gradient": 1, "policy": 1, "nft": 4, "weighted": 4}
-"""Methods, and their steps of the optimiser from the same samples."""
-_START, _STEP = shared.define(flags.DEFINE_string, "start", None, "Folder of the run."), shared.step()
-_SEED = shared.seed()
+"""Methods, and their steps of the optimiser with the same samples; the first two need the gradient of the reward."""
+GROUPS, GROUP = 8, 16  # classes in a round, and samples of each
+_START = shared.define(flags.DEFINE_string, "start", None, "Folder of the run.")
 _REWARD = flags.DEFINE_string("reward", "brightness", "brightness, class:K, compressibility or module:function.")
-_CLASSIFIER = flags.DEFINE_string("classifier", None, "class:K: run of a classifier; a small one is trained without.")
 _METHOD = flags.DEFINE_enum("method", "adjoint", list(METHODS), "The loss.")
 _LABELS = flags.DEFINE_list("labels", None, "Classes by name or number, all by default; none for the unconditional.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.4, "Temperature, in standard deviations.", 0.01, 100.0)
-_ROUNDS = shared.count("rounds", 150, "Rounds of new samples.")
-_GROUP = shared.count("group", 16, "Samples of one class in a round.", 2)
-_GROUPS = shared.count("groups", 8, "Classes, drawn at random, in a round.")
-_STEPS = shared.count("steps", 20, "Steps of the sampler in training.", 2)
+_ROUNDS, _STEPS = shared.count("rounds", 60, "Rounds of 128 samples."), shared.count("steps", 20, "Of a sampler.", 2)
 _RATE = flags.DEFINE_float("learning_rate", 3e-4, "Learning rate of Adam.", 1e-8, 1.0)
-_NUM = shared.count("num", 640, "Samples that the report measures.", 32)
+_NUM, _SEED = shared.count("num", 640, "Samples that the report measures.", 32), shared.seed()
 _WORKDIR = shared.out("New folder of the run.", "runs/finetuned", "workdir")
 
 
-def make_loss(model, method: str, reward, temperature: float, ts):
-    """``(key, params, start, old, given, path, r) -> loss``, for a temperature in units of the reward."""
-    solver, schedule, target = solvers.Ancestral(), model.schedule, {"target": model.target}
-
-    def loss(key, params, start, old, given, path, r):
-        new, reference = model.denoiser(params, given), model.denoiser(start, given)
-        networks = [model.network(each, given) for each in (params, old, start)]
-        x, relative, groups = path.trajectory[0], _TEMPERATURE.value, {"num_groups": _GROUPS.value}
-        match method:
-            case "adjoint":
-                each = (key, new, reference, schedule, solver, x, ts, reward)
-                return alignment.adjoint_matching_loss(*each, temperature=temperature)
-            case "gradient":
-                how = {"key": key, "last": len(ts) - 1, "reference": reference, "kl": temperature}
-                return alignment.reward_gradient_loss(new, schedule, solver, x, ts, reward, **how)
-            case "policy":
-                a, kl = alignment.advantages(r, **groups), {"reference": reference, "kl": relative}
-                return alignment.policy_gradient_loss(new, schedule, solver, path, ts, a, **kl)
-            case "nft":
-                p = alignment.optimality(r, **groups)
-                return alignment.nft_loss(key, *networks[:2], schedule, path.x, p, **target)[0]
-        a = alignment.advantages(r, **groups).reshape(_GROUPS.value, -1) / relative
-        weights = (a.shape[1] * jax.nn.softmax(a)).reshape(-1)
-        close = {"reference": networks[2], "kl": relative, **target}
-        return alignment.advantage_weighted_loss(key, networks[0], schedule, path.x, weights, **close)[0]
-
-    return loss
+def loss(key, params, start, old, given, path, r, model, x, ts, reward, scale):
+    """The loss of each sample; ``scale`` is the standard deviation of the rewards, ``x`` the noise of new paths."""
+    new, reference = model.denoiser(params, given), model.denoiser(start, given)
+    networks = [model.network(each, given) for each in (params, old, start)]
+    method, kl, at = _METHOD.value, _TEMPERATURE.value, (model.schedule, solvers.Ancestral())
+    if method == "adjoint":
+        how = {"temperature": kl * scale}
+        return alignment.adjoint_matching_loss(key, new, reference, *at, x, ts, reward, **how)
+    if method == "gradient":
+        how = {"key": key, "last": len(ts) - 1, "reference": reference, "kl": kl * scale}
+        return alignment.reward_gradient_loss(new, *at, x, ts, reward, **how)
+    a, target = alignment.advantages(r, num_groups=GROUPS), {"target": model.target}
+    if method == "policy":
+        return alignment.policy_gradient_loss(new, *at, path, ts, a, reference=reference, kl=kl)
+    if method == "nft":
+        p = alignment.optimality(r, num_groups=GROUPS)
+        return alignment.nft_loss(key, *networks[:2], model.schedule, path.x, p, **target)[0]
+    weights, close = (
+        GROUP * jax.nn.softmax(a.reshape(GROUPS, -1) / kl).reshape(-1),
+        {"reference": networks[2], "kl": kl},
+    )
+    return alignment.advantage_weighted_loss(key, networks[0], model.schedule, path.x, weights, **close, **target)[0]
 
 
-def measured(reward, dataset, real, labels, x, r, start) -> list:
-    """The row of a model in the table, of its samples ``x`` with rewards ``r``."""
-    flat = lambda x: np.asarray(x).reshape(len(x), -1)
-    recall, spread = metrics.precision_recall(flat(real), flat(x)).recall, metrics.vendi_score(flat(x))
-    distance, accuracy = metrics.energy_distance(flat(x), flat(start)), None
+def measured(dataset, real, labels, x, r, other) -> list:
+    """The cells of samples ``x`` with rewards ``r`` in the table, against other samples."""
+    flat, accuracy = lambda x: np.asarray(x).reshape(len(x), -1), None
     if dataset.num_classes > 1 and labels[0] < dataset.num_classes:
         judge = metrics.fit_reference_classifier(flat(dataset.inputs(dataset.train)), dataset.train["label"])
         accuracy = metrics.class_accuracy(judge, flat(x), labels)
-    best = reward.values(alignment.best_of(x, r, 16)).mean()
-    return [float(v) for v in (r.mean(), r.std(), best, distance, recall, spread)] + [accuracy]
+    found = metrics.energy_distance(flat(x), flat(other)), metrics.precision_recall(flat(real), flat(x)).recall
+    return [*map(float, (r.mean(), alignment.best_of(r, r, 16).mean(), *found)), accuracy]
 
 
 def main(config: Config) -> Path:
     with shared.named("start"):
-        run = runs.open_score(config, shared.path(_START), _STEP.value)
-    if run.model.is_flow_map:
-        raise ConfigError(f"--start={_START.value}: must be a diffusion model, this run is a flow map")
-    dataset, model, start, schedule = run.dataset, run.model, run.params, run.model.schedule
-    null, method = _LABELS.value == ["none"], _METHOD.value
-    if null and model.extracts:
-        raise ConfigError("--labels=none: must be left out, this model has other conditions than the class")
-    of = dataset.num_classes, dataset.class_names
-    chosen = [of[0]] if null else range(of[0]) if _LABELS.value is None else shared.classes("labels", _LABELS.value, *of)
-    ts = GRIDS.build(config, "sampling.grid", schedule=schedule, n=_STEPS.value, stochastic=True)
-    prior = lambda key, given, t: process.sample_prior(
-        key, schedule, jax.ShapeDtypeStruct((len(given["labels"]), *model.shape), jnp.float32), t
+        run = runs.open_score(config, shared.path(_START))
+    dataset, model, start, schedule, null = (
+        run.dataset,
+        run.model,
+        run.params,
+        run.model.schedule,
+        run.model.num_classes,
     )
+    if model.is_flow_map or (_LABELS.value == ["none"] and model.extracts):
+        raise ConfigError(f"--start={_START.value}: must be a diffusion, for --labels=none without further conditions")
+    names = [str(k) for k in range(null)] if _LABELS.value is None else _LABELS.value
+    chosen = [null] if names == ["none"] else shared.classes("labels", names, null, dataset.class_names)
+    ts = GRIDS.build(config, "sampling.grid", schedule=schedule, n=_STEPS.value, stochastic=True)
+    like = lambda given: jax.ShapeDtypeStruct((len(given["labels"]), *model.shape), jnp.float32)
 
     @jax.jit
-    def draw(params, key, given):  # by the sampler of the run
-        solver, grid, keys = run.generate.solver, run.generate.ts, jax.random.split(key)
-        key, x = keys[1] if solver.stochastic else None, prior(keys[0], given, grid[0])
+    def draw(params, key, given):
+        solver, grid, (first, key) = run.generate.solver, run.generate.ts, jax.random.split(key)
+        x, key = process.sample_prior(first, schedule, like(given), grid[0]), key if solver.stochastic else None
         return samplers.sample(model.denoiser(params, given), schedule, solver, x, grid, key=key)
 
     @jax.jit
     def paths(params, key, given):
-        keys, denoisers = jax.random.split(key), [model.denoiser(each, given) for each in (params, start)]
-        at = schedule, solvers.Ancestral(), prior(keys[0], given, ts[0]), ts
-        path = samplers.sample_with_log_probs(keys[1], denoisers[0], *at)
-        return path, alignment.path_kl(*denoisers, *at[:2], path.trajectory, ts).sum(0).mean()
+        new, reference = (model.denoiser(each, given) for each in (params, start))
+        x = process.sample_prior(key, schedule, like(given), ts[0])
+        path = samplers.sample_with_log_probs(jax.random.fold_in(key, 1), new, schedule, solvers.Ancestral(), x, ts)
+        return path, alignment.path_kl(new, reference, schedule, solvers.Ancestral(), path.trajectory, ts).sum(0).mean()
 
-    labels = np.repeat(np.resize(np.asarray(chosen, np.int32), -(-_NUM.value // 16)), 16)
-    given, key = conditions_for(model, dataset, np.sort(labels)), jax.random.key(_SEED.value)
-    labels, before, last = np.sort(labels), draw(start, key, given), float(run.generate.ts[-1])
-    reward = rewards.named(_REWARD.value, config, dataset, _CLASSIFIER.value, last, _SEED.value)
-    r = reward.check(before, method, method in ("adjoint", "gradient"))
-    within = float(np.sqrt(np.mean([r[labels == k].var() for k in set(labels)]))) or 1.0
-    folder = shared.results_folder(_WORKDIR)
-    loss, bests = make_loss(model, method, reward, within * _TEMPERATURE.value, ts), {}
-    for n in (1, 2, 4, 8, 16):
-        bests[n] = float(reward.values(alignment.best_of(before, r, n)).mean())
-    print(f"start: reward {bests[1]:.4g}, best of 16 {bests[16]:.4g}; {reward.about}", flush=True)
-    rate = optax.cosine_decay_schedule(_RATE.value, _ROUNDS.value * METHODS[method], 0.1)
+    labels, key = np.sort(np.repeat(np.resize(chosen, _NUM.value // 16), 16)), jax.random.key(_SEED.value)
+    given, by_gradient = conditions_for(model, dataset, labels), _METHOD.value in ("adjoint", "gradient")
+    before, reward = draw(start, key, given), rewards.named(_REWARD.value, dataset, _SEED.value)
+    r = reward.check(before, _METHOD.value, by_gradient)
+    scale = float(np.sqrt(np.mean([r[labels == k].var() for k in chosen]))) or 1.0
+    bests = {n: float(alignment.best_of(r, r, n).mean()) for n in (1, 2, 4, 8, 16)}
+    print(f"start: reward {bests[1]:.4g}, best of 16 {bests[16]:.4g} {reward.about}", flush=True)
+    folder, repeats = shared.results_folder(_WORKDIR), METHODS[_METHOD.value]
+    rate = optax.cosine_decay_schedule(_RATE.value, _ROUNDS.value * repeats, 0.1)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     @jax.jit
-    def update(params, state, key, given, path, r):
+    def update(old, state, key, given, path, r):
         def body(carry, key):
-            value = lambda p: jnp.mean(loss(key, p, start, params, given, path, r))
-            found, slope = jax.value_and_grad(value)(carry[0])
+            x = process.sample_prior(jax.random.fold_in(key, 1), schedule, like(given), ts[0])
+            how = start, old, given, path, r, model, x, ts, reward, scale
+            value, slope = jax.value_and_grad(lambda params: jnp.mean(loss(key, params, *how)))(carry[0])
             updates, state = optimizer.update(slope, carry[1], carry[0])
-            return (optax.apply_updates(carry[0], updates), state), found
+            return (optax.apply_updates(carry[0], updates), state), value
 
-        carry, found = jax.lax.scan(body, (params, state), jax.random.split(key, METHODS[method]))
-        return *carry, found[-1]
+        return jax.lax.scan(body, (old, state), jax.random.split(key, repeats))
 
     params, state, points, rng = start, optimizer.init(start), [], np.random.default_rng(_SEED.value)
-    every, size = max(_ROUNDS.value // 10, 1), _GROUP.value * _GROUPS.value
-    with Progress(_ROUNDS.value, batch_size=size, label=method, unit="samples") as bar:
+    with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=_METHOD.value, unit="samples") as bar:
         for i in range(_ROUNDS.value):
-            keys = jax.random.split(jax.random.fold_in(key, i + 1))
-            drawn = conditions_for(model, dataset, np.repeat(rng.choice(chosen, _GROUPS.value), _GROUP.value))
-            path, kl = paths(params, keys[0], drawn)
-            now = reward.values(path.x)
-            if i % every == 0 or i == _ROUNDS.value - 1:
-                points.append((float(kl), float(now.mean())))
-                print(f"round {i}: reward {now.mean():.4g}, KL from the start {kl:.3g} nats", flush=True)
-            params, state, value = update(params, state, keys[1], drawn, path, now)
-            if not np.isfinite(value):
-                raise ProgramError(f"the loss is {value} after round {i}; use a smaller --learning_rate")
-            bar.update(i + 1, value)
+            keys, sampled = jax.random.split(jax.random.fold_in(key, i + 1)), (None, None)
+            some = conditions_for(model, dataset, np.repeat(rng.choice(chosen, GROUPS), GROUP))
+            shown = i % max(_ROUNDS.value // 10, 1) == 0 or i == _ROUNDS.value - 1
+            if shown or not by_gradient:
+                path, kl = paths(params, keys[0], some)
+                sampled = (None, None) if by_gradient else (path, reward.values(path.x))
+            if shown:
+                points.append((float(kl), float(reward.values(path.x).mean())))
+                print(f"round {i}: reward {points[-1][1]:.4g}, KL from the start {kl:.3g} nats", flush=True)
+            (params, state), values = update(params, state, keys[1], some, *sampled)
+            if not np.all(np.isfinite(values)):
+                raise ProgramError(f"the loss is {values[-1]} in round {i}; use a smaller --learning_rate")
+            bar.update(i + 1, values[-1])
 
-    after = draw(params, key, given)
-    rows = dataset.inputs(dataset.train)
-    real = np.asarray(rows)[rng.permutation(len(rows))[: len(labels)]]
-    table = [["start", *measured(reward, dataset, real, labels, before, r, draw(start, jax.random.fold_in(key, 0), given))]]
-    table += [[method, *measured(reward, dataset, real, labels, after, reward.values(after), before)]]
-    header = ["", "reward", "std", "best of 16", "energy distance", "recall", "Vendi score", "class accuracy"]
-    caption = "Energy distance to samples of the start (first row: other ones); recall of training examples."
-    results = Table(header, table, caption)
+    after, rows = draw(params, key, given), np.asarray(dataset.inputs(dataset.train))
+    others, real = draw(start, jax.random.fold_in(key, 0), given), rows[rng.permutation(len(rows))[: len(labels)]]
+    table = [["start", *measured(dataset, real, labels, before, r, others)]]
+    table += [[_METHOD.value, *measured(dataset, real, labels, after, reward.values(after), before)]]
+    header = ["", "reward", "best of 16", "energy distance", "recall", "class accuracy"]
+    results = Table(header, table, "Energy distance: from samples of the start. Recall: of training examples.")
     print(f"\n{tables_as_text([results])}", flush=True)
-    pictures, ten = [], np.concatenate([np.flatnonzero(labels == k)[:10] for k in sorted(set(labels))])
-    for name, x in {"before": before, "after": after}.items():
-        shown = np.asarray(dataset.from_model(x[ten], jax.tree.map(lambda leaf: leaf[ten], given)))
-        pictures.append(Figure(picture_of(folder / f"{name}.png", dataset, shown, labels[ten], name), name))
-    best = Line([math.log(n) - (n - 1) / n for n in bests], list(bests.values()), texts=[f"{n}" for n in bests])
-    lines = {method: Line(*zip(*points, strict=True)), "best of N of the start": best}
-    curve = curves(folder / "reward_by_kl.png", [Panel(lines, "KL divergence from the start (nats)", "mean reward")])
-    optimiser, decays = optax.identity(), config.training.ema_decays
+    sections, ten = [results], np.concatenate([np.flatnonzero(labels == k)[:10] for k in chosen])
+    for name, x in {"before": before, "after, from the same noise": after}.items():
+        samples = np.asarray(dataset.from_model(x[ten], jax.tree.map(lambda leaf: leaf[ten], given)))
+        picture = picture_of(folder / f"{name.split(',')[0]}.png", dataset, samples, labels[ten], name)
+        sections.append(Figure(picture, name))
+    best = Line([math.log(n) - (n - 1) / n for n in bests], list(bests.values()), texts=[*map(str, bests)])
+    lines = {_METHOD.value: Line(*zip(*points, strict=True)), "best of N of the start": best}
+    panel = Panel(lines, "KL divergence from the start (nats)", "mean reward")
+    sections.append(Figure(curves(folder / "reward_by_kl.png", [panel])))
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        extra = run_files.record(config, dataset.encoder, dataset.class_names)
-        checkpoints.save(run.step + 1, training.init_state(key, params, optimiser, decays), extra=extra)
-        checkpoints.wait()
-    rule = ("unconditional" if null else "conditional",)
-    save_resolved(
-        changed(config, {"guidance": rule, "sampling.guidance_scale": 1.0, "sampling.ema": "none"}), folder / "config.json"
-    )
+        record = run_files.record(config, dataset.encoder, dataset.class_names)
+        checkpoints.save(run.step + 1, training.init_state(key, params, optimizer, ()), extra=record)
+    rule = ("unconditional" if chosen == [null] else "conditional",)
+    fields = {"guidance": rule, "sampling.guidance_scale": 1.0, "sampling.ema": "none"}
+    save_resolved(changed(config, fields), folder / "config.json")
     summary = {"start": _START.value, "reward": f"{reward.name} {reward.about}", "temperature": _TEMPERATURE.value}
-    sections = [results, Heading("Before and after, from the same noise"), *pictures, Heading("Reward by KL"), Figure(curve)]
-    return write_report(folder / "report.html", f"{dataset.name}, {method}", summary, sections)
+    return write_report(folder / "report.html", f"{dataset.name}, {_METHOD.value}", summary, sections)
 
 
 def opened() -> Config:
