@@ -1,8 +1,8 @@
 """Rewards by name, of samples ``(B, ...)`` as the network receives them, such as images in [-1, 1]:
 
 ``brightness``, the mean of all values; ``class:K``, the log-probability of class K by a small classifier;
-``compressibility``, minus the bytes that zlib needs for the rounded example, without a gradient; and
-``module:function`` of the user, ``x (B, ...) -> (B,)``, whose gradient is used where JAX can take it.
+``compressibility``, minus the bytes of zlib for the rounded example, without a gradient; ``module:function`` of the
+user, ``x (B, ...) -> (B,)``, whose gradient is used where JAX can take it.
 """
 
 import zlib
@@ -19,24 +19,21 @@ from experiments.cli import flags as shared
 from experiments.cli.choices import named_object
 from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset
-from scorekit.typing import Array
+from scorekit.typing import Array, ArrayLike
 
 
 class Reward(NamedTuple):
-    """``reward(x)`` is the reward of each sample; ``about`` says how good its classifier is."""
+    """``function(x)`` is the reward of each sample; ``about`` says how good its classifier is."""
 
     name: str
     function: Callable[[Array], Array]
     about: str = ""
 
-    def __call__(self, x: Array) -> Array:
-        return self.function(x)
-
-    def values(self, x: Array) -> np.ndarray:
+    def values(self, x: ArrayLike) -> np.ndarray:
         """The rewards, checked."""
-        given = f"--reward={self.name}"
+        x, given = jnp.asarray(x), f"--reward={self.name}"
         try:
-            r = np.asarray(self(x))
+            r = np.asarray(self.function(x))
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ConfigError(f"{given}: fails for samples of shape {x.shape}: {reason}") from error
@@ -46,33 +43,28 @@ class Reward(NamedTuple):
             raise ConfigError(f"{given}: must be finite, got {r[~np.isfinite(r)][0]} for a sample")
         return r.astype(np.float32)
 
-    def check(self, x: Array, method: str, needs_gradient: bool) -> np.ndarray:
+    def check(self, x: ArrayLike, method: str, needs_gradient: bool) -> np.ndarray:
         """The rewards of samples of the start, which must differ, and have a gradient where the method needs it."""
-        r, given, slope = self.values(x), f"--reward={self.name}", np.ones(1)
+        r, given = self.values(x), f"--reward={self.name}"
         if np.ptp(r) == 0:
             raise ConfigError(f"{given}: must differ between samples, got {r[0]:g} for each of {len(r)}")
-        if needs_gradient:
-            try:
-                slope = np.asarray(jax.grad(lambda x: jnp.sum(self(x)))(x))
-            except Exception:  # whatever JAX says of a function that it cannot differentiate
-                slope = np.zeros(1)
-        if not np.any(slope) or not np.all(np.isfinite(slope)):
+        try:
+            slope = jax.grad(lambda x: jnp.sum(self.function(x)))(jnp.asarray(x)) if needs_gradient else jnp.ones(1)
+        except Exception:  # whatever JAX says of a function that it cannot differentiate
+            slope = jnp.zeros(1)
+        if not jnp.any(slope) or not jnp.all(jnp.isfinite(slope)):
             raise ConfigError(f"{given}: has no gradient, which --method={method} needs; use nft, weighted or policy")
         return r
 
 
 def named(name: str, dataset: Dataset, seed: int) -> Reward:
     """The reward of the flag ``--reward``; the classifier of ``class:K`` is trained."""
-    kind, _, which = name.partition(":")
     if name == "brightness":
         return Reward(name, lambda x: jnp.mean(jnp.clip(x, -1.0, 1.0), axis=tuple(range(1, x.ndim))))
     if name == "compressibility":
         return Reward(name, lambda x: -_size(dataset.from_model(x)))
-    if kind == "class":
-        try:
-            k = shared.classes("reward", [which], dataset.num_classes, dataset.class_names)[0]
-        except ConfigError as error:
-            raise ConfigError(str(error).replace("--reward=", "--reward=class:")) from error
+    if name.startswith("class:"):
+        k = shared.classes("reward", [name[6:]], dataset.num_classes, dataset.class_names)[0]
         logits, about = _train(jax.random.key(seed), dataset)
         return Reward(name, lambda x: jax.nn.log_softmax(logits(x))[:, k], about)
     try:
@@ -89,24 +81,22 @@ def _size(x: Array) -> Array:
     return jax.pure_callback(sizes, jax.ShapeDtypeStruct(x.shape[:1], jnp.float32), codes)
 
 
-def _train(key, dataset: Dataset, steps: int = 1000) -> tuple[Callable[[Array], Array], str]:
+def _train(key, dataset: Dataset) -> tuple[Callable[[Array], Array], str]:
     """The logits of a classifier of examples with a noise of 0.2, and its accuracy on held-out ones in words."""
     x, label = dataset.inputs(dataset.train), jnp.asarray(dataset.train["label"])
     layers = [nn.Dense(256), nn.silu, nn.Dense(128), nn.silu, nn.Dense(dataset.num_classes)]
     module, optimizer = nn.Sequential([lambda x: x.reshape(len(x), -1), *layers]), optax.adam(1e-3)
-    params = module.init(key, x[:1])
 
     def step(carry, key):
-        params, state = carry
         rows = jax.random.randint(key, (128,), 0, len(x))
-        noisy = x[rows] + 0.2 * jax.random.normal(key, x[rows].shape)
+        logits = lambda params: module.apply(params, x[rows] + 0.2 * jax.random.normal(key, x[rows].shape))
         entropy = optax.softmax_cross_entropy_with_integer_labels
-        loss = lambda params: jnp.mean(entropy(module.apply(params, noisy), label[rows]))
-        updates, state = optimizer.update(jax.grad(loss)(params), state)
-        return (optax.apply_updates(params, updates), state), None
+        slope = jax.grad(lambda params: jnp.mean(entropy(logits(params), label[rows])))(carry[0])
+        updates, state = optimizer.update(slope, carry[1])
+        return (optax.apply_updates(carry[0], updates), state), None
 
-    run = jax.jit(lambda params, keys: jax.lax.scan(step, (params, optimizer.init(params)), keys)[0][0])
-    params = run(params, jax.random.split(key, steps))
+    params = module.init(key, x[:1])
+    params = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(key, 1000))[0][0]
     guess = np.argmax(module.apply(params, dataset.inputs(dataset.test)), axis=-1)
-    about = f"trained here, accuracy {np.mean(guess == dataset.test['label']):.3f} on held-out data"
+    about = f"(its classifier: accuracy {np.mean(guess == dataset.test['label']):.3f} on held-out data)"
     return lambda x: module.apply(params, x), about
