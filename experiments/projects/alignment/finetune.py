@@ -5,8 +5,8 @@
     python -m experiments.sample --workdir=runs/bright
 
 A copy of the averaged parameters of the conditional model (guidance scale 1) is fine-tuned, of the unconditional one
-with ``--unconditional``; ``--workdir`` becomes a run for experiments.sample, with ``report.html``. The temperature is in
-standard deviations of the start's rewards in a class: ``adjoint``, ``gradient`` and ``policy`` tend to
+with ``--unconditional``; ``--workdir`` becomes a run for experiments.sample, with ``report.html``. The temperature is
+in standard deviations of the start's rewards in a class: ``adjoint``, ``gradient`` and ``policy`` tend to
 ``p(x) exp(r(x) / temperature)``, ``weighted`` stays near the start, ``nft`` moves away from it in every round.
 """
 
@@ -55,13 +55,10 @@ def loss(key, params, start, old, given, path, r, model, x, ts, reward, scale):
     new, reference = model.denoiser(params, given), model.denoiser(start, given)
     method, kl, at = _METHOD.value, _TEMPERATURE.value, (model.schedule, solvers.Ancestral())
     if method == "adjoint":
-        temperature = kl * scale
-        return alignment.adjoint_matching_loss(
-            key, new, reference, *at, x, ts, reward.function, temperature=temperature
-        )
+        return alignment.adjoint_matching_loss(key, new, reference, *at, x, ts, reward, temperature=kl * scale)
     if method == "gradient":
         how = {"key": key, "last": len(ts) - 1, "reference": reference, "kl": kl * scale}
-        return alignment.reward_gradient_loss(new, *at, x, ts, reward.function, **how)
+        return alignment.reward_gradient_loss(new, *at, x, ts, reward, **how)
     a, target = alignment.advantages(r, num_groups=GROUPS), {"target": model.target}
     if method == "policy":
         return alignment.policy_gradient_loss(new, *at, path, ts, a, reference=reference, kl=kl)
@@ -94,13 +91,8 @@ def main(config: Config) -> Path:
         raise ConfigError(f"--start={_START.value}: must be a diffusion, for --unconditional without other conditions")
     ts = GRIDS.build(config, "sampling.grid", schedule=schedule, n=_STEPS.value, stochastic=True)
     shown = np.arange(1 if _NULL.value else min(dataset.num_classes, 10))  # classes of the report
-    labels, key, rng = (
-        np.resize(shown, _NUM.value // 16),
-        jax.random.key(_SEED.value),
-        np.random.default_rng(_SEED.value),
-    )
-    labels = np.sort(np.repeat(labels, 16))
-    draw = lambda params, seed: run.generate(params, seed, labels, 1.0)
+    labels, rng = np.sort(np.repeat(np.resize(shown, _NUM.value // 16), 16)), np.random.default_rng(_SEED.value)
+    key, draw = jax.random.key(_SEED.value), lambda params, seed: run.generate(params, seed, labels, 1.0)
     before, reward = draw(start, _SEED.value), rewards.named(_REWARD.value, dataset, _SEED.value)
     r = reward.check(before, method, method in GRADIENT)
     scale = float(np.sqrt(np.mean([r[labels == k].var() for k in set(labels)]))) or 1.0
@@ -125,7 +117,18 @@ def main(config: Config) -> Path:
     @jax.jit
     def update(old, state, key, given, path, r):
         def body(carry, key):
-            how = start, old, given, path, r, model, prior(jax.random.fold_in(key, 1), given), ts, reward, scale
+            how = (
+                start,
+                old,
+                given,
+                path,
+                r,
+                model,
+                prior(jax.random.fold_in(key, 1), given),
+                ts,
+                reward.function,
+                scale,
+            )
             value, slope = jax.value_and_grad(lambda params: jnp.mean(loss(key, params, *how)))(carry[0])
             updates, state = optimizer.update(slope, carry[1])
             return (optax.apply_updates(carry[0], updates), state), value
@@ -135,13 +138,9 @@ def main(config: Config) -> Path:
     params, state, points, path, now = start, optimizer.init(start), [], None, None
     with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=method, unit="samples") as bar:
         for i in range(_ROUNDS.value):
-            keys, groups = (
-                jax.random.split(jax.random.fold_in(key, i + 1)),
-                rng.integers(dataset.num_classes, size=GROUPS),
-            )
-            given = conditions_for(
-                model, dataset, np.repeat(groups * 0 + model.num_classes if _NULL.value else groups, GROUP)
-            )
+            keys = jax.random.split(jax.random.fold_in(key, i))
+            groups = rng.integers(dataset.num_classes, size=GROUPS) if not _NULL.value else [model.num_classes] * GROUPS
+            given = conditions_for(model, dataset, np.repeat(groups, GROUP))
             looked = i % max(_ROUNDS.value // 10, 1) == 0 or i == _ROUNDS.value - 1
             if looked or method not in GRADIENT:
                 path, kl = paths(params, keys[0], given)
@@ -158,7 +157,7 @@ def main(config: Config) -> Path:
     real = real[rng.permutation(len(real))[: len(labels)]]
     table = [["start", *measured(run, real, labels, before, r, draw(start, _SEED.value + 1))]]
     table += [[method, *measured(run, real, labels, after, reward.values(after), before)]]
-    header = ["", "reward", "best of 16", "energy distance", "recall", "class accuracy"]
+    header = "model,reward,best of 16,energy distance,recall,class accuracy".split(",")
     results = Table(header, table, "Energy distance: from samples of the start. Recall: of training examples.")
     print(f"\n{tables_as_text([results])}", flush=True)
     sections, few = [results], np.concatenate([np.flatnonzero(labels == k)[: 100 // len(shown)] for k in shown])
@@ -170,18 +169,12 @@ def main(config: Config) -> Path:
     panel = Panel(lines, "KL divergence from the start (nats)", "mean reward")
     sections.append(Figure(curves(folder / "reward_by_kl.png", [panel])))
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
-        record = run_files.record(config, dataset.encoder, dataset.class_names)
-        checkpoints.save(run.step + 1, training.init_state(key, params, optimizer, ()), extra=record)
+        meaning = run_files.record(config, dataset.encoder, dataset.class_names)
+        checkpoints.save(run.step + 1, training.init_state(key, params, optimizer, ()), extra=meaning)
     save_resolved(changed(config, {"sampling.ema": "none"}), folder / "config.json")
     summary = {"start": _START.value, "reward": f"{reward.name} {reward.about}", "temperature": _TEMPERATURE.value}
     return write_report(folder / "report.html", f"{dataset.name}, {method}", summary, sections)
 
 
-def opened() -> Config:
-    """The config of the start."""
-    with shared.named("start"):
-        return task.saved(_START.value)
-
-
 if __name__ == "__main__":
-    command_line.run(main, opened, task.check_fields)
+    command_line.run(main, shared.named("start")(lambda: task.saved(_START.value)), task.check_fields)

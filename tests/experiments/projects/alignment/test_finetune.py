@@ -15,13 +15,7 @@ def test_a_run_is_fine_tuned_and_sampled(digits_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reward", "reason"),
-    [
-        ("compressibility", "has no gradient, which --method=adjoint needs"),
-        ("class:12", "must be classes from 0 to 9"),
-        ("jax.numpy:sum", "must be 32 real numbers, one a sample, got float32 of shape ()"),
-        ("jax.numpy:nothing", "must be brightness, class:K, compressibility or module:function"),
-    ],
+    ("reward", "reason"), [("compressibility", "has no gradient"), ("jax.numpy:sum", "must be 32 real numbers")]
 )
 def test_a_reward_that_cannot_be_used_is_one_sentence(digits_run, tmp_path, reward, reason):
     quick = [f"--start={digits_run}", f"--workdir={tmp_path}", "--num=32", "--config.sampling.steps=2"]
