@@ -157,7 +157,7 @@ def main(config: Config) -> Path:
     real = real[rng.permutation(len(real))[: len(labels)]]
     table = [["start", *measured(run, real, labels, before, r, draw(start, _SEED.value + 1))]]
     table += [[method, *measured(run, real, labels, after, reward.values(after), before)]]
-    header = "model,reward,best of 16,energy distance,recall,class accuracy".split(",")
+    header = ["model", "reward", "best of 16", "energy distance", "recall", "class accuracy"]
     results = Table(header, table, "Energy distance: from samples of the start. Recall: of training examples.")
     print(f"\n{tables_as_text([results])}", flush=True)
     sections, few = [results], np.concatenate([np.flatnonzero(labels == k)[: 100 // len(shown)] for k in shown])

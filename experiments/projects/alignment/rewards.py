@@ -21,6 +21,8 @@ from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset
 from scorekit.typing import Array, ArrayLike
 
+_REAL = jnp.bool_, jnp.integer, jnp.floating
+
 
 class Reward(NamedTuple):
     """``function(x)`` is the reward of each sample; ``about`` says how good its classifier is."""
@@ -37,7 +39,7 @@ class Reward(NamedTuple):
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ConfigError(f"{given}: fails for samples of shape {x.shape}: {reason}") from error
-        if r.shape != x.shape[:1] or not jnp.isrealobj(r):
+        if r.shape != x.shape[:1] or not any(jnp.issubdtype(r.dtype, kind) for kind in _REAL):
             raise ConfigError(f"{given}: must be {len(x)} real numbers, one a sample, got {r.dtype} of shape {r.shape}")
         if not np.all(np.isfinite(r)):
             raise ConfigError(f"{given}: must be finite, got {r[~np.isfinite(r)][0]} for a sample")
