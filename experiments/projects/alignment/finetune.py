@@ -12,6 +12,7 @@ in standard deviations of the start's rewards in a class: ``adjoint``, ``gradien
 
 import math
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,16 +29,16 @@ from experiments.models import run_files
 from experiments.models.conditioning import conditions_for
 from experiments.projects.alignment import rewards
 from experiments.reporting.curves import Line, Panel, curves
-from experiments.reporting.report import Figure, write_report
+from experiments.reporting.report import Figure, Section, write_report
 from experiments.reporting.samples import picture_of
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks.diffusion import runs, task
 from experiments.tasks.diffusion.solvers import GRIDS
 from scorekit import alignment, metrics, process, samplers, solvers, training
 
-METHODS = {"adjoint": 1, "gradient": 1, "policy": 1, "nft": 4, "weighted": 4}
-"""Methods, and their steps of the optimiser with the same samples; some need the gradient of the reward."""
-GRADIENT = "adjoint", "gradient"
+METHODS = {"adjoint": (1, 1e-4), "gradient": (1, 1e-4), "policy": (1, 1e-4), "nft": (4, 3e-4), "weighted": (4, 3e-4)}
+"""Methods: their steps of the optimiser with the same samples, and their learning rates."""
+GRADIENT = "adjoint", "gradient"  # of the reward
 GROUPS, GROUP = 8, 16  # classes in a round, and samples of each
 _START = shared.define(flags.DEFINE_string, "start", None, "Folder of the run.")
 _REWARD = flags.DEFINE_string("reward", "brightness", "brightness, class:K, compressibility or module:function.")
@@ -45,7 +46,7 @@ _METHOD = flags.DEFINE_enum("method", "adjoint", list(METHODS), "The loss.")
 _NULL = flags.DEFINE_bool("unconditional", False, "Fine-tune the model without a class, the null token.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.4, "Temperature, in standard deviations.", 0.01, 100.0)
 _ROUNDS, _STEPS = shared.count("rounds", 60, "Rounds of 128 samples."), shared.count("steps", 20, "Of a sampler.", 2)
-_RATE = flags.DEFINE_float("learning_rate", 3e-4, "Learning rate of Adam.", 1e-8, 1.0)
+_RATE = flags.DEFINE_float("learning_rate", None, "Of Adam; 1e-4 or 3e-4 by default.", 1e-8, 1.0)
 _NUM, _SEED = shared.count("num", 640, "Samples that the report measures.", 32), shared.seed()
 _WORKDIR = shared.out("New folder of the run.", "runs/finetuned", "workdir")
 
@@ -111,7 +112,8 @@ def main(config: Config) -> Path:
         path = samplers.sample_with_log_probs(jax.random.fold_in(key, 1), new, *at, x, ts)
         return path, alignment.path_kl(new, reference, *at, path.trajectory, ts).sum(0).mean()
 
-    rate = optax.cosine_decay_schedule(_RATE.value, _ROUNDS.value * METHODS[method], 0.1)
+    repeats, usual = METHODS[method]
+    rate = optax.cosine_decay_schedule(_RATE.value or usual, _ROUNDS.value * repeats, 0.1)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     @jax.jit
@@ -133,9 +135,9 @@ def main(config: Config) -> Path:
             updates, state = optimizer.update(slope, carry[1])
             return (optax.apply_updates(carry[0], updates), state), value
 
-        return jax.lax.scan(body, (old, state), jax.random.split(key, METHODS[method]))
+        return jax.lax.scan(body, (old, state), jax.random.split(key, repeats))
 
-    params, state, points, path, now = start, optimizer.init(start), [], None, None
+    params, state, points, path, now = start, optimizer.init(start), [], cast(Any, None), cast(Any, None)
     with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=method, unit="samples") as bar:
         for i in range(_ROUNDS.value):
             keys = jax.random.split(jax.random.fold_in(key, i))
@@ -160,12 +162,13 @@ def main(config: Config) -> Path:
     header = ["model", "reward", "best of 16", "energy distance", "recall", "class accuracy"]
     results = Table(header, table, "Energy distance: from samples of the start. Recall: of training examples.")
     print(f"\n{tables_as_text([results])}", flush=True)
-    sections, few = [results], np.concatenate([np.flatnonzero(labels == k)[: 100 // len(shown)] for k in shown])
+    sections: list[Section] = [results]
+    few = np.concatenate([np.flatnonzero(labels == k)[: 100 // len(shown)] for k in shown])
     for name, x in {"before": before, "after": after}.items():
         title = f"{name}, from the same noise"
         sections.append(Figure(picture_of(folder / f"{name}.png", dataset, x[few], labels[few], title), title))
     best = Line([math.log(n) - (n - 1) / n for n in bests], list(bests.values()), texts=[*map(str, bests)])
-    lines = {method: Line(*zip(*points, strict=True)), "best of N of the start": best}
+    lines = {method: Line(*np.transpose(points)), "best of N of the start": best}
     panel = Panel(lines, "KL divergence from the start (nats)", "mean reward")
     sections.append(Figure(curves(folder / "reward_by_kl.png", [panel])))
     with training.Checkpoints(folder / "checkpoints") as checkpoints:

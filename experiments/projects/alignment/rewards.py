@@ -7,7 +7,7 @@ user, ``x (B, ...) -> (B,)``, whose gradient is used where JAX can take it.
 
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -87,7 +87,8 @@ def _train(key, dataset: Dataset) -> tuple[Callable[[Array], Array], str]:
     """The logits of a classifier of examples with a noise of 0.2, and its accuracy on held-out ones in words."""
     x, label = dataset.inputs(dataset.train), jnp.asarray(dataset.train["label"])
     layers = [nn.Dense(256), nn.silu, nn.Dense(128), nn.silu, nn.Dense(dataset.num_classes)]
-    module, optimizer = nn.Sequential([lambda x: x.reshape(len(x), -1), *layers]), optax.adam(1e-3)
+    module: Any = nn.Sequential([lambda x: x.reshape(len(x), -1), *layers])
+    params, optimizer = module.init(key, x[:1]), optax.adam(1e-3)
 
     def step(carry, key):
         rows = jax.random.randint(key, (128,), 0, len(x))
@@ -97,7 +98,6 @@ def _train(key, dataset: Dataset) -> tuple[Callable[[Array], Array], str]:
         updates, state = optimizer.update(slope, carry[1])
         return (optax.apply_updates(carry[0], updates), state), None
 
-    params = module.init(key, x[:1])
     params = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(key, 1000))[0][0]
     guess = np.argmax(module.apply(params, dataset.inputs(dataset.test)), axis=-1)
     about = f"(its classifier: accuracy {np.mean(guess == dataset.test['label']):.3f} on held-out data)"
