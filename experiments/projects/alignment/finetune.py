@@ -87,7 +87,8 @@ def main(config: Config) -> Path:
     config = changed(config, rule)
     with shared.named("start"):
         run = runs.open_score(config, shared.path(_START))
-    dataset, model, start, schedule, method = run.dataset, run.model, run.params, run.model.schedule, _METHOD.value
+    dataset, model, schedule, method = run.dataset, run.model, run.model.schedule, _METHOD.value
+    start = jax.tree.map(jnp.asarray, jax.device_get(run.params))  # placed as results are: nothing is compiled twice
     if model.is_flow_map or (_NULL.value and model.extracts):
         raise ConfigError(f"--start={_START.value}: must be a diffusion, for --unconditional without other conditions")
     ts = GRIDS.build(config, "sampling.grid", schedule=schedule, n=_STEPS.value, stochastic=True)
