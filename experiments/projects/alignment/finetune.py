@@ -14,6 +14,7 @@ import math
 from pathlib import Path
 from typing import Any, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +71,30 @@ def loss(key, params, start, old, given, path, r, model, x, ts, reward, scale):
     weights = GROUP * jax.nn.softmax(a.reshape(GROUPS, -1) / kl).reshape(-1)
     near = {"reference": reference, "kl": kl, **target}
     return alignment.advantage_weighted_loss(key, new, model.schedule, path.x, weights, **near)[0]
+
+
+def convolve(x, kernel, strides, padding, **_):
+    """A convolution as a product of matrices: on a CPU, XLA takes ten times as long for its gradient in a loop."""
+    sides = kernel.shape[:-2]
+    pads = jax.lax.padtype_to_pads(x.shape[1:-1], sides, strides, padding) if isinstance(padding, str) else padding
+
+    @jax.checkpoint
+    def product(x, kernel):
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+        ends = np.subtract(x.shape[1:-1], sides) + 1
+        parts = [x[:, *map(slice, at, np.add(at, ends), strides)] for at in np.ndindex(sides)]
+        return jnp.concatenate(parts, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+    return product(x, kernel)
+
+
+def with_products(call, args, kwargs, context):
+    """A call of a module of Flax, whose plain convolutions are products of matrices on a CPU."""
+    layer = context.module
+    if isinstance(layer, nn.Conv) and layer.feature_group_count == layer.input_dilation == layer.kernel_dilation == 1:
+        if jax.default_backend() == "cpu":
+            object.__setattr__(layer, "conv_general_dilated", convolve)
+    return call(*args, **kwargs)
 
 
 def measured(run, real, labels, x, r, other) -> list:
@@ -139,7 +164,7 @@ def main(config: Config) -> Path:
         return jax.lax.scan(body, (old, state), jax.random.split(key, repeats))
 
     params, state, points, path, now = start, optimizer.init(start), [], cast(Any, None), cast(Any, None)
-    with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=method, unit="samples") as bar:
+    with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=method, unit="samples") as bar, nn.intercept_methods(with_products):
         for i in range(_ROUNDS.value):
             keys = jax.random.split(jax.random.fold_in(key, i))
             groups = rng.integers(dataset.num_classes, size=GROUPS) if not _NULL.value else [model.num_classes] * GROUPS
