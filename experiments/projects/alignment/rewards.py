@@ -25,11 +25,12 @@ _REAL = jnp.bool_, jnp.integer, jnp.floating
 
 
 class Reward(NamedTuple):
-    """``function(x)`` is the reward of each sample; ``about`` says how good its classifier is."""
+    """``function(x)`` is the reward of each sample; ``about`` says how good the classifier of class ``label`` is."""
 
     name: str
     function: Callable[[Array], Array]
     about: str = ""
+    label: int = -1
 
     def values(self, x: ArrayLike) -> np.ndarray:
         """The rewards, checked."""
@@ -66,12 +67,15 @@ def named(name: str, dataset: Dataset, seed: int) -> Reward:
     if name == "compressibility":
         return Reward(name, lambda x: -_size(dataset.from_model(x)))
     if name.startswith("class:"):
-        k = shared.classes("reward", [name[6:]], dataset.num_classes, dataset.class_names)[0]
+        try:
+            k = shared.classes("reward", [name[6:]], dataset.num_classes, dataset.class_names)[0]
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("--reward=", "--reward=class:", 1)) from None
         logits, about = _train(jax.random.key(seed), dataset)
-        return Reward(name, lambda x: jax.nn.log_softmax(logits(x))[:, k], about)
+        return Reward(name, lambda x: jax.nn.log_softmax(logits(x))[:, k], about, k)
     try:
         return Reward(name, named_object(name))
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a module of the user raises
         allowed = "brightness, class:K, compressibility or module:function"
         raise ConfigError(f"--reward={name}: must be {allowed} ({error})") from error
 
