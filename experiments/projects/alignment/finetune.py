@@ -37,7 +37,8 @@ from experiments.tasks.diffusion import runs, task
 from experiments.tasks.diffusion.solvers import GRIDS
 from scorekit import alignment, metrics, process, samplers, solvers, training
 
-METHODS = {"adjoint": 1, "gradient": 1, "policy": 1, "nft": 4, "weighted": 4}  # steps of Adam with the same samples
+METHODS = {"adjoint": (1, 3e-4), "gradient": (1, 3e-4), "policy": (1, 3e-4), "nft": (2, 3e-5), "weighted": (4, 3e-4)}
+"""Methods: their steps of Adam with the same samples, and their learning rates."""
 GRADIENT = "adjoint", "gradient"  # of the reward
 GROUPS, GROUP = 8, 16  # classes in a round, and samples of each
 _START = shared.define(flags.DEFINE_string, "start", None, "Folder of the run.")
@@ -46,7 +47,7 @@ _METHOD = flags.DEFINE_enum("method", "adjoint", list(METHODS), "The loss.")
 _NULL = flags.DEFINE_bool("unconditional", False, "Fine-tune the model without a class, the null token.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.4, "Temperature, in standard deviations.", 0.01, 100.0)
 _ROUNDS, _STEPS = shared.count("rounds", 30, "Rounds of 128 samples."), shared.count("steps", 20, "Of a sampler.", 2)
-_RATE = flags.DEFINE_float("learning_rate", 3e-4, "Of Adam, at first.", 1e-8, 1.0)
+_RATE = flags.DEFINE_float("learning_rate", None, "Of Adam, at first; 3e-5 (nft) or 3e-4.", 1e-8, 1.0)
 _NUM, _SEED = shared.count("num", 640, "Samples that the report measures.", 32), shared.seed()
 _WORKDIR = shared.out("New folder of the run.", "runs/finetuned", "workdir")
 
@@ -136,8 +137,8 @@ def main(config: Config) -> Path:
         path = samplers.sample_with_log_probs(jax.random.fold_in(key, 1), new, *at, x, ts)
         return path, alignment.path_kl(new, reference, *at, path.trajectory, ts).sum(0).mean()
 
-    repeats = METHODS[method]
-    rate = optax.cosine_decay_schedule(_RATE.value, _ROUNDS.value * repeats, 0.1)
+    repeats, usual = METHODS[method]
+    rate = optax.cosine_decay_schedule(_RATE.value or usual, _ROUNDS.value * repeats, 0.1)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     @jax.jit
