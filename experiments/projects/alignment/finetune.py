@@ -45,8 +45,8 @@ _START = shared.define(flags.DEFINE_string, "start", None, "Folder of the run.")
 _REWARD = flags.DEFINE_string("reward", "brightness", "brightness, class:K, compressibility or module:function.")
 _METHOD = flags.DEFINE_enum("method", "adjoint", list(METHODS), "The loss.")
 _NULL = flags.DEFINE_bool("unconditional", False, "Fine-tune the model without a class, the null token.")
-_TEMPERATURE = flags.DEFINE_float("temperature", 0.4, "Temperature, in standard deviations.", 0.01, 100.0)
-_ROUNDS, _STEPS = shared.count("rounds", 30, "Rounds of 128 samples."), shared.count("steps", 20, "Of a sampler.", 2)
+_TEMPERATURE = flags.DEFINE_float("temperature", 0.3, "Temperature, in standard deviations.", 0.01, 100.0)
+_ROUNDS, _STEPS = shared.count("rounds", 24, "Rounds of 128 samples."), shared.count("steps", 20, "Of a sampler.", 2)
 _RATE = flags.DEFINE_float("learning_rate", None, "Of Adam, at first; 3e-5 (nft) or 3e-4.", 1e-8, 1.0)
 _NUM, _SEED = shared.count("num", 640, "Samples that the report measures.", 32), shared.seed()
 _WORKDIR = shared.out("New folder of the run.", "runs/finetuned", "workdir")
@@ -102,8 +102,8 @@ def measured(run, real, labels, x, reward, aside, other) -> list:
         judge = metrics.fit_reference_classifier(flat(run.dataset.inputs(part)), part["label"])
         accuracy = metrics.class_accuracy(judge, flat(x), wanted)
     apart = metrics.energy_distance(flat(x), flat(other)), metrics.precision_recall(flat(real), flat(x)).recall
-    means = [float(each.values(x).mean()) for each in aside]
-    return [*map(float, (r.mean(), alignment.best_of(r, r, 16).mean(), *apart)), accuracy, *means]
+    cells = [*map(float, (r.mean(), alignment.best_of(r, r, 16).mean(), *apart)), accuracy]
+    return cells + [float(each.values(x).mean()) for each in aside]
 
 
 def main(config: Config) -> Path:
@@ -125,15 +125,13 @@ def main(config: Config) -> Path:
     bests = {n: float(alignment.best_of(r, r, n).mean()) for n in (1, 2, 4, 8, 16)}
     print(f"start: reward {bests[1]:.4g}, best of 16 {bests[16]:.4g} {reward.about}", flush=True)
     folder = shared.results_folder(_WORKDIR)
-
-    def prior(key, given):
-        like = jax.ShapeDtypeStruct((len(given["labels"]), *model.shape), jnp.float32)
-        return process.sample_prior(key, schedule, like, ts[0])
+    like = jax.ShapeDtypeStruct((GROUPS * GROUP, *model.shape), jnp.float32)
+    prior = lambda key: process.sample_prior(key, schedule, like, ts[0])
 
     @jax.jit
     def paths(params, key, given):
         new, reference = (model.denoiser(each, given) for each in (params, start))
-        at, x = (schedule, solvers.Ancestral()), prior(key, given)
+        at, x = (schedule, solvers.Ancestral()), prior(key)
         path = samplers.sample_with_log_probs(jax.random.fold_in(key, 1), new, *at, x, ts)
         return path, alignment.path_kl(new, reference, *at, path.trajectory, ts).sum(0).mean()
 
@@ -142,16 +140,12 @@ def main(config: Config) -> Path:
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     @jax.jit
-    def update(old, state, key, given, path, r):
-        def body(carry, key):
-            noise = prior(jax.random.fold_in(key, 1), given)
-            how = start, old, given, path, r, model, noise, ts, reward.function, scale
-            with nn.intercept_methods(with_products):
-                value, slope = jax.value_and_grad(lambda params: jnp.mean(loss(key, params, *how)))(carry[0])
-            updates, state = optimizer.update(slope, carry[1])
-            return (optax.apply_updates(carry[0], updates), state), value
-
-        return jax.lax.scan(body, (old, state), jax.random.split(key, repeats))
+    def update(params, state, old, key, given, path, r):
+        how = start, old, given, path, r, model, prior(jax.random.fold_in(key, 1)), ts, reward.function, scale
+        with nn.intercept_methods(with_products):
+            value, slope = jax.value_and_grad(lambda params: jnp.mean(loss(key, params, *how)))(params)
+        updates, state = optimizer.update(slope, state)
+        return optax.apply_updates(params, updates), state, value
 
     params, state, points, path, now = start, optimizer.init(start), [], cast(Any, None), cast(Any, None)
     with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=method, unit="samples") as bar:
@@ -166,10 +160,12 @@ def main(config: Config) -> Path:
             if looked:
                 points.append((float(kl), float(now.mean())))
                 print(f"round {i}: reward {now.mean():.4g}, KL from the start {kl:.3g} nats", flush=True)
-            (params, state), values = update(params, state, keys[1], given, path, now)
-            if not np.all(np.isfinite(values)):
-                raise ProgramError(f"the loss is {values[-1]} in round {i}; use a smaller --learning_rate")
-            bar.update(i + 1, values[-1])
+            old = params
+            for each in jax.random.split(keys[1], repeats):
+                params, state, value = update(params, state, old, each, given, path, now)
+            if not np.isfinite(value):
+                raise ProgramError(f"the loss is {value} in round {i}; use a smaller --learning_rate")
+            bar.update(i + 1, value)
 
     after, real = draw(params, _SEED.value), np.asarray(dataset.inputs(dataset.train))
     real = real[rng.permutation(len(real))[: len(labels)]]
@@ -177,20 +173,17 @@ def main(config: Config) -> Path:
     of = lambda x, other: measured(run, real, labels, x, reward, aside, other)
     table = [["start", 0.0, *of(before, draw(start, _SEED.value + 1))], [method, points[-1][0], *of(after, before)]]
     header = ["model", "KL, nats", "reward", "best of 16", "energy distance", "recall", "class accuracy"]
-    caption = (
-        "Energy distance: from samples of the start. Recall: of training examples. Accuracy: another classifier's."
-    )
+    caption = "Energy distance: from the start. Recall: of training examples. Class accuracy: of another classifier."
     results = Table([*header, *(each.name for each in aside)], table, caption)
     print(f"\n{tables_as_text([results])}", flush=True)
     sections: list[Section] = [results]
     few = np.concatenate([np.flatnonzero(labels == k)[: 100 // len(shown)] for k in shown])
     for name, x in {"before": before, "after": after}.items():
-        title = f"{name}, from the same noise"
-        sections.append(Figure(picture_of(folder / f"{name}.png", dataset, x[few], labels[few], title), title))
+        picture = picture_of(folder / f"{name}.png", dataset, x[few], labels[few], f"{name}, from the same noise")
+        sections.append(Figure(picture))
     best = Line([math.log(n) - (n - 1) / n for n in bests], list(bests.values()), texts=[*map(str, bests)])
-    lines = {method: Line(*np.transpose(points)), "best of N of the start": best}
-    panel = Panel(lines, "KL divergence from the start (nats)", "mean reward")
-    sections.append(Figure(curves(folder / "reward_by_kl.png", [panel])))
+    lines, title = {method: Line(*np.transpose(points)), "best of N of the start": best}, "KL from the start (nats)"
+    sections.append(Figure(curves(folder / "reward_by_kl.png", [Panel(lines, title, "mean reward")])))
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         meaning = run_files.record(config, dataset.encoder, dataset.class_names)
         checkpoints.save(run.step + 1, training.init_state(key, params, optimizer, ()), extra=meaning)
