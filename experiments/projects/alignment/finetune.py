@@ -30,7 +30,7 @@ from experiments.models import run_files
 from experiments.models.conditioning import conditions_for
 from experiments.projects.alignment import rewards
 from experiments.reporting.curves import Line, Panel, curves
-from experiments.reporting.report import Figure, Section, write_report
+from experiments.reporting.report import Figure, write_report
 from experiments.reporting.samples import picture_of
 from experiments.reporting.tables import Table, tables_as_text
 from experiments.tasks.diffusion import runs, task
@@ -85,10 +85,8 @@ def with_products(call, args, kwargs, context):
         parts = [x[:, *map(slice, at, np.add(at, ends), strides)] for at in np.ndindex(sides)]
         return jnp.concatenate(parts, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
-    conv = (
-        isinstance(layer, nn.Conv) and layer.feature_group_count == layer.input_dilation == layer.kernel_dilation == 1
-    )
-    if conv and jax.default_backend() == "cpu":
+    on_cpu = isinstance(layer, nn.Conv) and jax.default_backend() == "cpu"
+    if on_cpu and layer.feature_group_count == layer.input_dilation == layer.kernel_dilation == 1:
         at_once = lambda x, kernel, *how, **_: jax.checkpoint(lambda x, kernel: convolve(x, kernel, *how))(x, kernel)
         object.__setattr__(layer, "conv_general_dilated", at_once)
     return call(*args, **kwargs)
@@ -150,7 +148,7 @@ def main(config: Config) -> Path:
     params, state, points, path, now = start, optimizer.init(start), [], cast(Any, None), cast(Any, None)
     with Progress(_ROUNDS.value, batch_size=GROUPS * GROUP, label=method, unit="samples") as bar:
         for i in range(_ROUNDS.value):
-            keys = jax.random.split(jax.random.fold_in(key, i))
+            old, keys = params, jax.random.split(jax.random.fold_in(key, i))
             groups = rng.integers(dataset.num_classes, size=GROUPS) if not _NULL.value else [model.num_classes] * GROUPS
             given = conditions_for(model, dataset, np.repeat(groups, GROUP))
             looked = i % max(_ROUNDS.value // 10, 1) == 0 or i == _ROUNDS.value - 1
@@ -160,7 +158,6 @@ def main(config: Config) -> Path:
             if looked:
                 points.append((float(kl), float(now.mean())))
                 print(f"round {i}: reward {now.mean():.4g}, KL from the start {kl:.3g} nats", flush=True)
-            old = params
             for each in jax.random.split(keys[1], repeats):
                 params, state, value = update(params, state, old, each, given, path, now)
             if not np.isfinite(value):
@@ -176,14 +173,12 @@ def main(config: Config) -> Path:
     caption = "Energy distance: from the start. Recall: of training examples. Class accuracy: of another classifier."
     results = Table([*header, *(each.name for each in aside)], table, caption)
     print(f"\n{tables_as_text([results])}", flush=True)
-    sections: list[Section] = [results]
     few = np.concatenate([np.flatnonzero(labels == k)[: 100 // len(shown)] for k in shown])
-    for name, x in {"before": before, "after": after}.items():
-        picture = picture_of(folder / f"{name}.png", dataset, x[few], labels[few], f"{name}, from the same noise")
-        sections.append(Figure(picture))
+    drawn = lambda name, x: picture_of(folder / f"{name}.png", dataset, x[few], labels[few], f"{name}, same noise")
     best = Line([math.log(n) - (n - 1) / n for n in bests], list(bests.values()), texts=[*map(str, bests)])
     lines, title = {method: Line(*np.transpose(points)), "best of N of the start": best}, "KL from the start (nats)"
-    sections.append(Figure(curves(folder / "reward_by_kl.png", [Panel(lines, title, "mean reward")])))
+    curve = curves(folder / "reward_by_kl.png", [Panel(lines, title, "mean reward")])
+    sections = [results, *map(Figure, (drawn("before", before), drawn("after", after), curve))]
     with training.Checkpoints(folder / "checkpoints") as checkpoints:
         meaning = run_files.record(config, dataset.encoder, dataset.class_names)
         checkpoints.save(run.step + 1, training.init_state(key, params, optimizer, ()), extra=meaning)

@@ -21,8 +21,6 @@ from experiments.cli.config import ConfigError
 from experiments.data.dataset import Dataset
 from scorekit.typing import Array, ArrayLike
 
-_REAL = jnp.bool_, jnp.integer, jnp.floating
-
 
 class Reward(NamedTuple):
     """``function(x)`` is the reward of each sample; ``about`` says how good the classifier of class ``label`` is."""
@@ -34,13 +32,13 @@ class Reward(NamedTuple):
 
     def values(self, x: ArrayLike) -> np.ndarray:
         """The rewards, checked."""
-        x, given = jnp.asarray(x), f"--reward={self.name}"
+        x, given, real = jnp.asarray(x), f"--reward={self.name}", (jnp.bool_, jnp.integer, jnp.floating)
         try:
             r = np.asarray(self.function(x))
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ConfigError(f"{given}: fails for samples of shape {x.shape}: {reason}") from error
-        if r.shape != x.shape[:1] or not any(jnp.issubdtype(r.dtype, kind) for kind in _REAL):
+        if r.shape != x.shape[:1] or not any(jnp.issubdtype(r.dtype, kind) for kind in real):
             raise ConfigError(f"{given}: must be {len(x)} real numbers, one a sample, got {r.dtype} of shape {r.shape}")
         if not np.all(np.isfinite(r)):
             raise ConfigError(f"{given}: must be finite, got {r[~np.isfinite(r)][0]} for a sample")
