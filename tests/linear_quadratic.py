@@ -19,8 +19,8 @@ def reward(x):
     return -0.5 * jnp.sum(jnp.square(x - CENTRE), axis=-1)
 
 
-def denoiser(table, ts):
-    k = lambda t: jnp.argmin(jnp.abs(jnp.asarray(ts)[:-1] - t))
+def denoiser(table):
+    k = lambda t: jnp.argmin(jnp.abs(TS[:-1] - t))
     return denoisers.denoiser_from_network(lambda x, t: table[k(t), 0] * x + table[k(t), 1], SCHEDULE, "x0")
 
 
@@ -58,9 +58,9 @@ def law(table, ts):
     return jax.lax.scan(body, (*marginal(ts[0]), jnp.zeros(())), inputs)[0]
 
 
-def objective(table, ts, kl=TEMPERATURE):
+def objective(table, kl=TEMPERATURE):
     """``-E r + kl KL``."""
-    m, v, divergence = law(table, ts)
+    m, v, divergence = law(table, TS)
     return 0.5 * (jnp.square(m - CENTRE) + v) + kl * divergence
 
 
@@ -74,12 +74,6 @@ def optimum(ts):
         table[k] += np.array([g[k] * (shrink - 1), (h[k] - std[k] ** 2 * q) * shrink - h[k]]) / by_x0[k]
         p, q = g[k] ** 2 * p * shrink, g[k] * shrink * (p * h[k] + q)
     return jnp.asarray(table)
-
-
-def agrees(values, expected=0.0, errors=5.0):
-    """Whether means over the first axis are the expected ones, within some standard errors."""
-    error = np.std(values, axis=0) / np.sqrt(len(values)) + 1e-6
-    return np.all(np.abs(np.mean(values, axis=0) - expected) < errors * error)
 
 
 KEY, TS = jax.random.key(0), jnp.array([0.9, 0.6, 0.3, 0.1])

@@ -30,6 +30,13 @@ def moved(data, schedule, x, t, s):
     return data.flow(x, level(schedule, t), level(schedule, s))
 
 
+def agrees(values, expected=0.0, errors=5.0):
+    """Whether means over the first axis are the expected ones, within some standard errors."""
+    values = np.asarray(values, float)
+    error = values.std(axis=0) / np.sqrt(len(values)) + 1e-6
+    return np.all(np.abs(values.mean(axis=0) - expected) < errors * error)
+
+
 def of_leaves(**denoisers):
     """The denoiser of a dictionary of independent arrays from one for each."""
 

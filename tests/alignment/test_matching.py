@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear_quadratic import KEY, SCHEDULE, agrees
+from linear_quadratic import KEY, SCHEDULE
+from problems import agrees
 from tables import in_float64
 
 from scorekit import alignment, densities, weightings
@@ -55,11 +56,9 @@ def test_nft_is_the_formula_of_the_paper_with_the_weights_of_the_denoising_loss(
 
 def test_weights_of_the_reward_give_the_denoiser_of_the_tilted_law():
     """Of data ``N(1, 0.6^2)``, a reward ``-(x - 2)^2 / 2`` in each of two dimensions, and a temperature of 0.5."""
-    prior, variance = densities.gaussian(jnp.ones(2), std=0.6), 1 / (1 / 0.36 + 1 / 0.5)
-    tilted, x0 = (
-        densities.gaussian(variance * jnp.full(2, 1 / 0.36 + 4.0), std=variance**0.5),
-        prior.sample(jax.random.key(1), (150_000,)),
-    )
+    prior = densities.gaussian(jnp.ones(2), std=0.6)
+    tilted = densities.gaussian(jnp.full(2, 1 + 0.36 / 0.86), std=(0.36 * 0.5 / 0.86) ** 0.5)
+    x0 = prior.sample(KEY, (150_000,))
     weights = jnp.exp(-0.5 * jnp.sum(jnp.square(x0 - 2.0), axis=-1) / 0.5)
     loss = lambda network: alignment.advantage_weighted_loss(KEY, network, SCHEDULE, x0, weights, **OPTIONS)
     right, wrong = (lambda x, t, p=p: exact_denoiser(p, SCHEDULE)(x, t).x0 for p in (tilted, prior))

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import linear_quadratic as lq
 import numpy as np
-import pytest
+from errors import raising
+from problems import agrees
 
 from scorekit import alignment, denoisers, samplers, schedules, solvers
 from scorekit.samplers import sample_with_log_probs
@@ -15,26 +16,25 @@ OF_PATHS = lq.SCHEDULE, lq.SOLVER
 @jax.jit
 def gradients(table, kl):
     """Of each path, at the parameters that made it, ``(B, n, 2)``."""
-    model = lambda table: lq.denoiser(table, lq.TS)
-    path = sample_with_log_probs(lq.KEY, model(table), *OF_PATHS, lq.START, lq.TS)
-    args, options = (*OF_PATHS, path, lq.TS, lq.reward(path.x)), {"reference": model(lq.REFERENCE), "kl": kl}
-    return jax.jacfwd(lambda table: alignment.policy_gradient_loss(model(table), *args, **options))(table)
+    path = sample_with_log_probs(lq.KEY, lq.denoiser(table), *OF_PATHS, lq.START, lq.TS)
+    args, options = (*OF_PATHS, path, lq.TS, lq.reward(path.x)), {"reference": lq.denoiser(lq.REFERENCE), "kl": kl}
+    return jax.jacfwd(lambda table: alignment.policy_gradient_loss(lq.denoiser(table), *args, **options))(table)
 
 
 def test_the_mean_gradient_is_that_of_the_objective_which_vanishes_at_the_optimum():
     for kl in (0.0, lq.TEMPERATURE):
         found = gradients(lq.OTHER, kl)
-        assert lq.agrees(found, jax.grad(lq.objective)(lq.OTHER, lq.TS, kl))
-        assert not lq.agrees(found, errors=20)
-    np.testing.assert_allclose(jax.grad(lq.objective)(lq.BEST, lq.TS), 0.0, atol=1e-5)
-    assert lq.agrees(gradients(lq.BEST, lq.TEMPERATURE))
+        assert agrees(found, jax.grad(lq.objective)(lq.OTHER, kl))
+        assert not agrees(found, errors=20)
+    np.testing.assert_allclose(jax.grad(lq.objective)(lq.BEST), 0.0, atol=1e-5)
+    assert agrees(gradients(lq.BEST, lq.TEMPERATURE))
 
 
 def test_ratios_are_clipped_as_in_the_paper():
-    path = sample_with_log_probs(lq.KEY, lq.denoiser(lq.REFERENCE, lq.TS), *OF_PATHS, lq.START[:64], lq.TS)
+    path = sample_with_log_probs(lq.KEY, lq.denoiser(lq.REFERENCE), *OF_PATHS, lq.START[:64], lq.TS)
     a, log_ratio = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
     args, ratio = (*OF_PATHS, path._replace(log_probs=path.log_probs - log_ratio), lq.TS, a), np.exp(log_ratio)
-    loss = lambda table: alignment.policy_gradient_loss(lq.denoiser(table, lq.TS), *args, clip=0.1)
+    loss = lambda table: alignment.policy_gradient_loss(lq.denoiser(table), *args, clip=0.1)
     expected = -3 * np.minimum(ratio * a, np.clip(ratio, 0.9, 1.1) * a)
     np.testing.assert_allclose(loss(lq.REFERENCE), expected, rtol=1e-4, atol=1e-5)
     moved = np.any(np.asarray(jax.jacfwd(loss)(lq.REFERENCE)) != 0, axis=(1, 2))
@@ -58,17 +58,17 @@ def test_path_kl_is_the_log_ratio_at_the_means_of_the_steps_also_with_a_history(
     np.testing.assert_array_equal(np.asarray(found) > 1e-3, [[True] * 2, [True] * 2, [False] * 2])
 
 
-@pytest.mark.parametrize(
-    ("words", "a", "solver", "options"),
-    [
-        ("advantages must be finite, but 1 of 2", [1.0, np.nan], lq.SOLVER, {}),
-        ("advantages must hold real numbers", [1j, 0j], lq.SOLVER, {}),
-        ("reference must be given where kl is not 0", [1.0, 0.0], lq.SOLVER, {"kl": 0.1}),
-        ("solver must be stochastic, got the deterministic Euler", [1.0, 0.0], solvers.Euler(), {}),
-    ],
+def loss_of(advantages, solver=lq.SOLVER, **options):
+    path = samplers.LoggedSample(lq.START[:2], lq.START[:8].reshape(4, 2, 1), jnp.ones((3, 2)))
+    args = lq.denoiser(lq.REFERENCE), lq.SCHEDULE, solver, path, lq.TS, np.array(advantages)
+    return alignment.policy_gradient_loss(*args, **options)
+
+
+test_errors_name_the_argument = raising(
+    {
+        "^advantages must be finite, but 1 of 2": lambda: loss_of([1.0, np.nan]),
+        "^advantages must hold real numbers": lambda: loss_of([1j, 0j]),
+        "^reference must be given where kl is not 0": lambda: loss_of([1.0, 0.0], kl=0.1),
+        "^solver must be stochastic, got the deterministic Euler": lambda: loss_of([1.0, 0.0], solvers.Euler()),
+    }
 )
-def test_bad_arguments_are_named(words, a, solver, options):
-    model, path = lq.denoiser(lq.REFERENCE, lq.TS), samplers.LoggedSample(lq.START[:2], lq.START[:8], jnp.ones((3, 2)))
-    path = path._replace(trajectory=lq.START[:8].reshape(4, 2, 1))
-    with pytest.raises(ValueError, match=f"^{words}"):
-        alignment.policy_gradient_loss(model, lq.SCHEDULE, solver, path, lq.TS, np.array(a), **options)

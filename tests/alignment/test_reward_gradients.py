@@ -1,23 +1,27 @@
 """Gradients of a reward through linear samplers against derivatives of the exact law, and its optimum."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import linear_quadratic as lq
 import numpy as np
 import pytest
+from errors import raising
+from problems import agrees
 
 from scorekit import alignment, samplers, solvers
 
 
-def through(table, solver=lq.SOLVER, x=lq.START, **options):
-    model = lq.denoiser(table, lq.TS)
-    return alignment.reward_gradient_loss(model, lq.SCHEDULE, solver, x, lq.TS, lq.reward, key=lq.KEY, **options)
+def through(table, solver=lq.SOLVER, x=lq.START, reward=lq.reward, **options):
+    args = lq.denoiser(table), lq.SCHEDULE, solver, x, lq.TS, reward
+    return alignment.reward_gradient_loss(*args, key=lq.KEY, **options)
 
 
 @pytest.mark.parametrize("solver", [lq.SOLVER, solvers.DPMSolverPP2M()], ids=["sde", "multistep"])
 def test_the_gradient_goes_through_the_samples_and_through_the_last_step_alone(solver):
     x = lq.START[:5]
-    draw = lambda t: samplers.trajectory(lq.denoiser(t, lq.TS), lq.SCHEDULE, solver, x, lq.TS, key=lq.KEY)
+    draw = lambda t: samplers.trajectory(lq.denoiser(t), lq.SCHEDULE, solver, x, lq.TS, key=lq.KEY)
     reward = lambda table: -lq.reward(draw(table)[0])
     found = jax.jit(
         lambda t: [(through(t, solver, x, last=n), jax.jacrev(through)(t, solver, x, last=n)) for n in (3, 1)]
@@ -33,22 +37,23 @@ def test_the_gradient_goes_through_the_samples_and_through_the_last_step_alone(s
         np.testing.assert_allclose(last_step[:, -1], expected, rtol=1e-4, atol=1e-6)
 
 
+def matching(table, solver=lq.SOLVER, x=lq.START):
+    models, args = (lq.denoiser(table), lq.denoiser(lq.REFERENCE)), (lq.SCHEDULE, solver, x, lq.TS, lq.reward)
+    return alignment.adjoint_matching_loss(lq.KEY, *models, *args, temperature=lq.TEMPERATURE)
+
+
 @jax.jit
 def gradients(table):
     """Of each path, ``(B, n, 2)``: through the sampler, and of adjoint matching."""
-    ref, last = lq.denoiser(lq.REFERENCE, lq.TS), (lq.SCHEDULE, lq.SOLVER, lq.START, lq.TS, lq.reward)
-    matching = lambda table: alignment.adjoint_matching_loss(
-        lq.KEY, lq.denoiser(table, lq.TS), ref, *last, temperature=lq.TEMPERATURE
-    )
-    drift = lambda table: through(table, last=3, reference=ref, kl=lq.TEMPERATURE)
+    drift = lambda table: through(table, last=3, reference=lq.denoiser(lq.REFERENCE), kl=lq.TEMPERATURE)
     return jax.jacfwd(drift)(table), jax.jacfwd(matching)(table)
 
 
 def test_both_vanish_at_the_optimum_of_dynamic_programming_only():
-    assert all(map(lq.agrees, gradients(lq.BEST)))
-    drift, matching = gradients(lq.OTHER)
-    assert lq.agrees(drift, jax.grad(lq.objective)(lq.OTHER, lq.TS))
-    assert not lq.agrees(matching, errors=20)
+    assert all(map(agrees, gradients(lq.BEST)))
+    drift, adjoint = gradients(lq.OTHER)
+    assert agrees(drift, jax.grad(lq.objective)(lq.OTHER))
+    assert not agrees(adjoint, errors=20)
 
 
 def test_the_optimum_tends_to_the_tilted_law_from_noise_alone():
@@ -68,17 +73,14 @@ def test_the_optimum_tends_to_the_tilted_law_from_noise_alone():
     assert lq.TILTED_MEAN - mean > 0.15
 
 
-def test_bad_arguments_are_named():
-    model, args = lq.denoiser(lq.REFERENCE, lq.TS), (lq.SCHEDULE, lq.SOLVER, lq.START[:2], lq.TS)
-    for words, reward in {
-        "be finite, but 2 of 2": lambda x: x[:, 0] * np.nan,
-        "hold floating arrays, got dtype int32": lambda x: jnp.ones(2, int),
-        "hold floating arrays, got dtype complex64": lambda x: x[:, 0] + 1j,
-        r"have shape \(2,\)": lambda x: x,
-    }.items():
-        with pytest.raises(ValueError, match=f"^the result of reward must {words}"):
-            alignment.reward_gradient_loss(model, *args, reward, key=lq.KEY)
-    with pytest.raises(ValueError, match=r"^last must be at most the number of steps, 3, got 4"):
-        through(lq.REFERENCE, last=4)
-    with pytest.raises(ValueError, match=r"^solver must take steps from the last state alone, got SASolver"):
-        alignment.adjoint_matching_loss(lq.KEY, model, model, lq.SCHEDULE, solvers.SASolver(), *args[2:], lq.reward)
+short = functools.partial(through, lq.REFERENCE, x=lq.START[:2])
+test_errors_name_the_argument = raising(
+    {
+        "^the result of reward must be finite, but 2 of 2": lambda: short(reward=lambda x: x[:, 0] * np.nan),
+        "^the result of reward must hold floating .* int32": lambda: short(reward=lambda x: jnp.ones(2, int)),
+        "^the result of reward must hold floating .* complex64": lambda: short(reward=lambda x: x[:, 0] + 1j),
+        r"^the result of reward must have shape \(2,\)": lambda: short(reward=lambda x: x),
+        "^last must be at most the number of steps, 3, got 4": lambda: short(last=4),
+        "^solver must take steps from the last .* SASolver": lambda: matching(lq.REFERENCE, solvers.SASolver()),
+    }
+)

@@ -1,29 +1,22 @@
-"""Losses of rewards."""
+"""Losses of rewards, and steering to a reward."""
 
 import jax.numpy as jnp
 import numpy as np
 
-from scorekit import schedules, solvers
+from scorekit import solvers
 from scorekit.samplers import LoggedSample
-from scorekit.typing import Prediction
+from valid_calls import samplers
 from valid_calls.common import X, floats
 from valid_calls.kinds import Data, call
 
 _PATH = np.stack([X, X, X])
-
-
-def _denoiser(x, t):
-    """Runs on anything."""
-    return Prediction(0.5 * x, x)
-
-
 _REWARDS = Data(floats(0.25, 0.75), "integer: 1 is a number")
+_SAMPLERS = samplers.USUAL["solvers samplers likelihood"]
 USUAL = {
     "alignment": {
-        **dict.fromkeys(("denoiser", "reference"), _denoiser),
-        "schedule": schedules.LinearVP(),
+        **_SAMPLERS,
+        "reference": _SAMPLERS["denoiser"],
         "solver": solvers.Ancestral(),
-        "ts": Data(floats(1.0, 0.5, 0.1), "integer: only [1, 0] could be meant, and ones do not decrease"),
         "x_init": Data(X, "shape"),
         "x0": Data(X, "shape"),
         "old": lambda x, t: 0.5 * x,
@@ -34,6 +27,10 @@ USUAL = {
         "reward": lambda x: jnp.sum(x.reshape(len(x), -1), axis=-1),
     }
 }
-_BY_USUAL = "nft_loss advantage_weighted_loss policy_gradient_loss path_kl advantages optimality adjoint_matching_loss"
+_BY_USUAL = """
+    nft_loss advantage_weighted_loss policy_gradient_loss path_kl advantages optimality adjoint_matching_loss
+    steered_sample
+"""
 ROWS = {f"alignment.{name}": call() for name in _BY_USUAL.split()}
 ROWS["alignment.reward_gradient_loss"] = call(solver=solvers.Euler())
+ROWS["alignment.best_of"] = call(x=Data(X, "shape, integer, nan: is drawn", alias="rewards"), num_candidates=2)
