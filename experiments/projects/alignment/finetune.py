@@ -37,7 +37,7 @@ from experiments.tasks.diffusion import runs, task
 from experiments.tasks.diffusion.solvers import GRIDS
 from scorekit import alignment, metrics, process, samplers, solvers, training
 
-METHODS = {"adjoint": (1, 3e-4), "gradient": (1, 3e-4), "policy": (1, 3e-4), "nft": (2, 4e-5), "weighted": (4, 3e-4)}
+METHODS = {"adjoint": (1, 3e-4), "gradient": (1, 3e-4), "policy": (1, 3e-4), "nft": (2, 4e-5), "weighted": (4, 4e-5)}
 """Methods: their steps of Adam with the same samples, and their learning rates."""
 GRADIENT = "adjoint", "gradient"  # of the reward
 GROUPS, GROUP = 8, 16  # classes in a round, and samples of each
@@ -47,7 +47,7 @@ _METHOD = flags.DEFINE_enum("method", "adjoint", list(METHODS), "The loss.")
 _NULL = flags.DEFINE_bool("unconditional", False, "Fine-tune the model without a class, the null token.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.3, "Temperature, in standard deviations.", 0.01, 100.0)
 _ROUNDS, _STEPS = shared.count("rounds", 24, "Rounds of 128 samples."), shared.count("steps", 20, "Of a sampler.", 2)
-_RATE = flags.DEFINE_float("learning_rate", None, "Of Adam, at first; 4e-5 (nft) or 3e-4.", 1e-8, 1.0)
+_RATE = flags.DEFINE_float("learning_rate", None, "Of Adam, at first; 4e-5 (nft, weighted) or 3e-4.", 1e-8, 1.0)
 _NUM, _SEED = shared.count("num", 640, "Samples that the report measures.", 32), shared.seed()
 _WORKDIR = shared.out("New folder of the run.", "runs/finetuned", "workdir")
 
