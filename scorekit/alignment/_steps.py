@@ -44,6 +44,10 @@ def one_step_rows(solver, schedule, ts):
     return rows
 
 
+def step_mean(solver, state, x, row, denoiser):
+    return solver.mean(state, x, row, denoiser)[0]
+
+
 def whitened(mean, other, std):
     """``(mean - other) / std``, in at least float32; 0 for ``std = 0``."""
     scale = jnp.where(std == 0, 0.0, 1.0 / jnp.where(std == 0, 1.0, std))  # NaN stays visible

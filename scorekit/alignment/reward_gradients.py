@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from scorekit.alignment._steps import check_reference, one_step_rows, reward_of, step_kl, whitened
+from scorekit.alignment._steps import check_reference, one_step_rows, reward_of, step_kl, step_mean, whitened
 from scorekit.arguments import NonNegative, Positive, PositiveInt, checked
 from scorekit.checks import check_floating, check_prediction
 from scorekit.numerics.grids import check_grid, check_samples
@@ -65,7 +65,7 @@ def reward_gradient_loss(
             return solver.step(state, x, row, denoiser, key=key), 0.0
         prediction = check_prediction(denoiser(x, row.t))
         once = lambda x, t: prediction
-        mean, other = (solver.mean(state, x, row, each)[0] for each in (once, reference))
+        mean, other = (step_mean(solver, state, x, row, each) for each in (once, reference))
         return solver.step(state, x, row, once, key=key), step_kl(mean, other, row.std)
 
     carry, fixed = (x_init, solver.init(x_init)), lambda x, t: jax.lax.stop_gradient(denoiser(x, t))
@@ -115,8 +115,8 @@ def adjoint_matching_loss(
 
     def body(a, inputs):
         x, row = inputs
-        mean, pull = jax.vjp(lambda x: solver.mean((), x, row, reference)[0], x)
-        u = whitened(solver.mean((), x, row, denoiser)[0], jax.lax.stop_gradient(mean), row.std)
+        mean, pull = jax.vjp(lambda x: step_mean(solver, (), x, row, reference), x)
+        u = whitened(step_mean(solver, (), x, row, denoiser), jax.lax.stop_gradient(mean), row.std)
         rest = jnp.where(row.std == 0, 0.0, sum_per_example(jnp.square, combine((1.0, u), (row.std, a))))
         return jax.lax.stop_gradient(pull(a)[0]), 0.5 * rest
 
