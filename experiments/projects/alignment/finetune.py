@@ -7,7 +7,7 @@
 A copy of the averaged parameters of the conditional model (guidance scale 1) is fine-tuned, of the unconditional one
 with ``--unconditional``; ``--workdir`` becomes a run for experiments.sample, with ``report.html``. The temperature is
 in standard deviations of the start's rewards in a class: ``adjoint``, ``gradient`` and ``policy`` tend to
-``p(x) exp(r(x) / temperature)``, ``weighted`` stays near the start, ``nft`` moves away from it in every round.
+``p(x) exp(r(x) / temperature)``; ``weighted`` and ``nft`` move away from the start in every round.
 """
 
 import math

@@ -54,16 +54,13 @@ _OUT = shared.out("folder for the table and curves", "runs/alignment_mixtures")
 
 def divergence(p: Problem, limit: Callable | None, key, count: int):
     """``params -> (KL, its error)`` from samples of the limit (None: the tilted law), and the limit from that law."""
-    log_p = jax.jit(lambda network, x: log_likelihood(as_denoiser(network), SCHEDULE, x, rtol=1e-4, atol=1e-4).log_p)
-    if limit is None:
-        x = p.tilted.sample(key, (count,))
-        reference, own = p.tilted.log_density(x), None
-    else:
-        limit = jax.tree_util.Partial(limit)
-        x = drawn(key, limit, p, count)
-        reference = log_p(limit, x)
-        own = mean_and_error(reference - p.tilted.log_density(x))
-    of = jax.jit(lambda params: log_likelihood(as_denoiser(model(p, params)), SCHEDULE, x, rtol=1e-4, atol=1e-4).log_p)
+    x = p.tilted.sample(key, (count,)) if limit is None else drawn(key, limit, p, count)
+    log_p = lambda network: log_likelihood(as_denoiser(network), SCHEDULE, x, rtol=1e-4, atol=1e-4).log_p
+    reference, own = p.tilted.log_density(x), None
+    if limit is not None:
+        of_limit = jax.jit(lambda: log_p(limit))()
+        reference, own = of_limit, mean_and_error(of_limit - reference)
+    of = jax.jit(lambda params: log_p(model(p, params)))
     return (lambda params: mean_and_error(reference - of(params))), own
 
 
